@@ -1,0 +1,171 @@
+//! The command line of `sbox-spawn`: options in, plain values out. Nothing is touched here.
+
+use lexopt::prelude::*;
+use sbox::cli;
+use sbox::error::{Error, Result};
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+pub const USAGE: &str = "\
+usage: sbox-spawn [options] [--] COMMAND [ARGUMENT...]
+Run COMMAND in a world of its own: a new root, new namespaces, no capabilities.
+
+What the command sees, in this order:
+      --root DIR          each entry of DIR appears on /, read-write
+      --bind SRC DST      SRC appears at DST, read-write
+      --ro-bind SRC DST   SRC appears at DST, read-only, submounts included
+      --tmpfs DST         an empty directory in memory at DST
+      --hide PATH         PATH of the host shows through none of the binds above
+      --show PATH         PATH of the host appears at its own place, read-write, after the rest
+
+How it runs:
+      --chdir DIR         start in DIR
+      --env NAME          pass NAME on from the environment of the caller
+      --setenv NAME VALUE set NAME (for secrets use --env or --env-fd)
+      --env-fd N          read the whole environment from descriptor N: NAME=VALUE, each ended by NUL
+      --hostname NAME     name of the host inside [sbox]
+      --network MODE      host or none [host]
+      --isolation LEVEL   auto or namespace [auto]
+      --status-fd N       write what happens to descriptor N, one JSON object a line
+  -n, --dry-run           print the operations that make the root, one JSON object a line
+      --probe             print what this host can give, as JSON
+  -h, --help              print this text
+  -V, --version           print the version
+";
+
+/// Something that appears in the new root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mount {
+    Bind { src: PathBuf, dst: PathBuf, read_only: bool },
+    Tmpfs { dst: PathBuf },
+}
+
+#[derive(Debug, Default)]
+pub struct Args {
+    pub root: Option<PathBuf>,
+    pub mounts: Vec<Mount>,
+    pub hide: Vec<PathBuf>,
+    pub show: Vec<PathBuf>,
+    pub chdir: Option<PathBuf>,
+    pub pass: Vec<OsString>,
+    pub set: Vec<(OsString, OsString)>,
+    pub env_fd: Option<RawFd>,
+    pub hostname: Option<OsString>,
+    pub no_network: bool,
+    pub status_fd: Option<RawFd>,
+    pub dry_run: bool,
+    pub probe: bool,
+    pub command: Vec<OsString>,
+}
+
+pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
+    let mut args = Args::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("root") => args.root = Some(parser.value()?.into()),
+            Long("bind") => args.mounts.push(bind(parser, false)?),
+            Long("ro-bind") => args.mounts.push(bind(parser, true)?),
+            Long("tmpfs") => args.mounts.push(Mount::Tmpfs { dst: inside(parser.value()?)? }),
+            Long("hide") => args.hide.push(parser.value()?.into()),
+            Long("show") => args.show.push(inside(parser.value()?)?),
+            Long("chdir") => args.chdir = Some(inside(parser.value()?)?),
+            Long("env") => args.pass.push(parser.value()?),
+            Long("setenv") => args.set.push((parser.value()?, parser.value()?)),
+            Long("env-fd") => args.env_fd = Some(descriptor(parser)?),
+            Long("hostname") => args.hostname = Some(parser.value()?),
+            Long("network") => args.no_network = network(parser.value()?)?,
+            Long("isolation") => level(parser.value()?)?,
+            Long("status-fd") => args.status_fd = Some(descriptor(parser)?),
+            Short('n') | Long("dry-run") => args.dry_run = true,
+            Long("probe") => args.probe = true,
+            Value(command) => {
+                // The first word that is no option begins the command; what follows is the command's own.
+                args.command.push(command);
+                args.command.extend(parser.raw_args()?);
+            }
+            other => return Err(cli::common(other)),
+        }
+    }
+    if args.command.is_empty() && !args.probe && !args.dry_run {
+        return Err(Error::usage("missing command"));
+    }
+    Ok(args)
+}
+
+fn bind(parser: &mut lexopt::Parser, read_only: bool) -> Result<Mount> {
+    let (src, dst) = (parser.value()?, parser.value()?);
+    Ok(Mount::Bind { src: src.into(), dst: inside(dst)?, read_only })
+}
+
+/// A path in the sandbox: absolute, and without `..`, so that it means the same with and without symbolic links.
+fn inside(path: OsString) -> Result<PathBuf> {
+    let path = PathBuf::from(path);
+    let plain = path.is_absolute() && !path.components().any(|part| part == std::path::Component::ParentDir);
+    let shown = sbox::words::visible_path(&path);
+    if plain { Ok(path) } else { Err(Error::usage(format!("'{shown}' is no absolute path without '..'"))) }
+}
+
+fn descriptor(parser: &mut lexopt::Parser) -> Result<RawFd> {
+    let number: RawFd = parser.value()?.parse()?;
+    if number > 2 { Ok(number) } else { Err(Error::usage(format!("descriptor {number} is not above 2"))) }
+}
+
+fn network(mode: OsString) -> Result<bool> {
+    match mode.to_str() {
+        Some("host") => Ok(false),
+        Some("none") => Ok(true),
+        _ => Err(Error::usage(format!("unknown network '{}'", mode.to_string_lossy())).hint("host or none")),
+    }
+}
+
+/// A level that cannot be given is an error and never a weaker one.
+fn level(name: OsString) -> Result<()> {
+    match name.to_str() {
+        Some("auto" | "namespace") => Ok(()),
+        Some("landlock" | "env") => {
+            let message = format!("isolation level '{}' is not in this version", name.to_string_lossy());
+            Err(Error::new(message).hint("use 'namespace', which is stronger"))
+        }
+        _ => Err(Error::usage(format!("unknown isolation level '{}'", name.to_string_lossy()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Args> {
+        parse(&mut lexopt::Parser::from_args(words))
+    }
+
+    #[test]
+    fn the_commands_own_flags_are_left_alone() {
+        let args = parsed(&["--network", "none", "python", "-c", "print(1)", "--env", "X"]).unwrap();
+        assert_eq!(args.command, ["python", "-c", "print(1)", "--env", "X"]);
+        assert!(args.no_network && args.pass.is_empty());
+    }
+
+    #[test]
+    fn mounts_keep_their_order() {
+        let args = parsed(&["--bind", "/a", "/x", "--tmpfs", "/x/y", "--ro-bind", "/b", "/z", "true"]).unwrap();
+        assert!(matches!(&args.mounts[1], Mount::Tmpfs { dst } if dst == "/x/y".as_ref()));
+        assert!(matches!(&args.mounts[2], Mount::Bind { read_only: true, .. }));
+    }
+
+    #[test]
+    fn places_inside_are_absolute_and_plain() {
+        assert!(parsed(&["--bind", "/a", "x", "true"]).is_err());
+        assert!(parsed(&["--bind", "/a", "/x/../../y", "true"]).is_err());
+    }
+
+    #[test]
+    fn a_weaker_level_is_never_taken_silently() {
+        assert!(parsed(&["--isolation", "env", "true"]).is_err());
+    }
+
+    #[test]
+    fn standard_descriptors_stay_the_commands() {
+        assert!(parsed(&["--status-fd", "1", "true"]).is_err());
+    }
+}

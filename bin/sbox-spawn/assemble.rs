@@ -1,0 +1,279 @@
+//! Executes the plan: makes the new root, moves into it, and leaves the old one behind.
+//!
+//! Everything goes by descriptor. Sources are cloned first, while the host's tree is still whole; places in the new
+//! root are looked up beneath its descriptor, one component at a time and through no symbolic link, so that nothing an
+//! agent planted in an earlier run can lead a mount, a directory or a file of ours to another place.
+
+use crate::plan::{Access, Op};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+use sbox::error::{Context, Error, Result};
+use sbox::sys;
+use sbox::words::visible_path;
+use std::path::{Path, PathBuf};
+
+/// Where the new root is hung up while it is made. Any directory would do that is no source of a bind.
+const WORKSHOP: &str = "/proc";
+
+const NO_SETUID: u64 = libc::MOUNT_ATTR_NOSUID;
+const NO_DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
+const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+
+/// Makes the root that `ops` describe and enters it. The caller is in fresh user, mount and pid namespaces.
+pub fn enter(ops: &[Op]) -> Result<()> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).context(|| "make the mounts private".into())?;
+    let trees = ops.iter().map(clone_source).collect::<Result<Vec<_>>>()?;
+    let mut root = Root::new()?;
+    for (op, tree) in ops.iter().zip(trees) {
+        root.execute(op, tree)?;
+    }
+    root.seal()?;
+    root.enter()
+}
+
+/// A detached copy of the mount tree that `op` takes from the host.
+fn clone_source(op: &Op) -> Result<Option<OwnedFd>> {
+    let (tree, access) = match op {
+        Op::Bind { src, access, optional, .. } => {
+            let recursive = if *access == Access::Device { OpenTreeFlags::empty() } else { OpenTreeFlags::AT_RECURSIVE };
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | recursive;
+            match rustix::mount::open_tree(CWD, src, flags) {
+                Err(Errno::NOENT | Errno::ACCESS) if *optional => return Ok(None),
+                tree => (tree.context(|| format!("bind '{}'", visible_path(src)))?, *access),
+            }
+        }
+        Op::Entry { root, name, .. } => (clone_entry(root, name)?, Access::ReadWrite),
+        _ => return Ok(None),
+    };
+    let attributes = match access {
+        Access::ReadOnly => NO_SETUID | NO_DEVICES | READ_ONLY,
+        Access::ReadWrite => NO_SETUID | NO_DEVICES,
+        Access::Device => NO_SETUID | libc::MOUNT_ATTR_NOEXEC,
+    };
+    sys::mount_attributes(tree.as_fd(), attributes, access != Access::Device)
+        .context(|| format!("restrict the bind of {op:?}"))?;
+    Ok(Some(tree))
+}
+
+/// The agent may have swapped an entry for a symbolic link since the plan was made: then this fails.
+fn clone_entry(root: &Path, name: &Path) -> Result<OwnedFd> {
+    let shown = || format!("bind '{}'", visible_path(root.join(name)));
+    let directory = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let entry = rustix::fs::openat2(directory.context(shown)?, name, flags, Mode::empty(), resolve).context(shown)?;
+    clone_descriptor(entry.as_fd()).context(shown)
+}
+
+fn clone_descriptor(fd: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(fd, "", flags)
+}
+
+fn attach(tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(tree, "", place, "", flags)
+}
+
+/// A mount of a fresh file system of `kind`, not yet attached.
+fn fresh(kind: &str, options: &[(&str, &str)]) -> rustix::io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)?;
+    }
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    // A device node on devpts is a terminal, so that one kind of mount keeps them.
+    let flags = if kind == "devpts" { MountAttrFlags::MOUNT_ATTR_NOSUID } else { flags };
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}
+
+struct Root {
+    top: OwnedFd,
+    /// Mounts of ours that become read-only when everything stands.
+    sealed: Vec<(PathBuf, OwnedFd)>,
+    /// What covers masked places: an empty read-only directory.
+    nothing: Option<OwnedFd>,
+}
+
+impl Root {
+    fn new() -> Result<Root> {
+        let top = fresh("tmpfs", &[("mode", "0755")]).context(|| "make the root".into())?;
+        let place = rustix::fs::open(WORKSHOP, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .context(|| format!("open '{WORKSHOP}'"))?;
+        attach(top.as_fd(), place.as_fd()).context(|| "hang up the root".into())?;
+        Ok(Root { top, sealed: Vec::new(), nothing: None })
+    }
+
+    fn execute(&mut self, op: &Op, tree: Option<OwnedFd>) -> Result<()> {
+        let place = match op {
+            Op::Bind { dst, .. } | Op::Entry { dst, .. } => {
+                let Some(tree) = tree else { return Ok(()) };
+                return self.bind(tree.as_fd(), dst);
+            }
+            Op::File { dst, content } => return self.file(dst, content),
+            Op::Link { dst, target } => return self.link(dst, target),
+            Op::Lock { dst } => return self.lock(dst),
+            Op::Mask { dst } => return self.mask(dst),
+            Op::Dir { dst } | Op::Tmpfs { dst, .. } | Op::Proc { dst } | Op::Pts { dst } => self.directory(dst)?,
+        };
+        let mount = match op {
+            Op::Tmpfs { mode, .. } => fresh("tmpfs", &[("mode", &format!("{mode:o}"))]),
+            Op::Proc { .. } => fresh("proc", &[]),
+            Op::Pts { .. } => fresh("devpts", &[("mode", "0620"), ("ptmxmode", "0666")]),
+            _ => return Ok(()),
+        };
+        let shown = || format!("mount {op:?}");
+        let mount = mount.context(shown)?;
+        attach(mount.as_fd(), place.as_fd()).context(shown)?;
+        if let Op::Tmpfs { dst, seal: true, .. } = op {
+            self.sealed.push((dst.clone(), mount));
+        }
+        Ok(())
+    }
+
+    fn bind(&self, tree: BorrowedFd<'_>, dst: &Path) -> Result<()> {
+        let kind = rustix::fs::fstat(tree).context(|| format!("look at '{}'", visible_path(dst)))?.st_mode;
+        let place = match FileType::from_raw_mode(kind) {
+            FileType::Directory => self.directory(dst)?,
+            _ => self.empty_file(dst)?,
+        };
+        attach(tree, place.as_fd()).context(|| format!("bind onto '{}'", visible_path(dst)))
+    }
+
+    /// The directory at `dst`, made where it is missing. No component may be a symbolic link.
+    fn directory(&self, dst: &Path) -> Result<OwnedFd> {
+        let mut at = self.top.try_clone().context(|| "keep the root".into())?;
+        for name in dst.components().skip(1) {
+            let name = name.as_os_str();
+            let shown = || format!("make '{}' in the sandbox", visible_path(dst));
+            at = match open_in(at.as_fd(), name, OFlags::DIRECTORY) {
+                Err(Errno::NOENT) => {
+                    match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o755)) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(error) => return Err(error).context(shown),
+                    }
+                    open_in(at.as_fd(), name, OFlags::DIRECTORY).context(shown)?
+                }
+                Err(Errno::LOOP | Errno::NOTDIR) => return Err(in_the_way(dst)),
+                found => found.context(shown)?,
+            };
+        }
+        Ok(at)
+    }
+
+    fn parent(&self, dst: &Path) -> Result<(OwnedFd, std::ffi::OsString)> {
+        let name = dst.file_name().ok_or_else(|| Error::new("cannot replace the root itself"))?;
+        Ok((self.directory(dst.parent().unwrap_or(Path::new("/")))?, name.to_owned()))
+    }
+
+    /// A place for a bind of something that is no directory.
+    fn empty_file(&self, dst: &Path) -> Result<OwnedFd> {
+        let (parent, name) = self.parent(dst)?;
+        match open_in(parent.as_fd(), &name, OFlags::empty()) {
+            Err(Errno::NOENT) => {}
+            Err(Errno::LOOP) => return Err(in_the_way(dst)),
+            found => return found.context(|| format!("open '{}' in the sandbox", visible_path(dst))),
+        }
+        create(&parent, &name).context(|| format!("make '{}' in the sandbox", visible_path(dst)))
+    }
+
+    fn file(&self, dst: &Path, content: &str) -> Result<()> {
+        let (parent, name) = self.parent(dst)?;
+        let shown = || format!("write '{}' in the sandbox", visible_path(dst));
+        let file = create(&parent, &name).context(shown)?;
+        std::io::Write::write_all(&mut std::fs::File::from(file), content.as_bytes()).context(shown)
+    }
+
+    fn link(&self, dst: &Path, target: &Path) -> Result<()> {
+        let (parent, name) = self.parent(dst)?;
+        rustix::fs::symlinkat(target, &parent, &name).context(|| format!("link '{}'", visible_path(dst)))
+    }
+
+    /// What is at `dst`, if anything is.
+    fn existing(&self, dst: &Path) -> Result<Option<OwnedFd>> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&self.top, dst, flags, Mode::empty(), resolve) {
+            Err(Errno::NOENT) => Ok(None),
+            found => Ok(Some(found.context(|| format!("open '{}' in the sandbox", visible_path(dst)))?)),
+        }
+    }
+
+    fn lock(&self, dst: &Path) -> Result<()> {
+        let Some(place) = self.existing(dst)? else { return Ok(()) };
+        let shown = || format!("make '{}' read-only", visible_path(dst));
+        let tree = clone_descriptor(place.as_fd()).context(shown)?;
+        sys::mount_attributes(tree.as_fd(), READ_ONLY | NO_SETUID | NO_DEVICES, true).context(shown)?;
+        attach(tree.as_fd(), place.as_fd()).context(shown)
+    }
+
+    fn mask(&mut self, dst: &Path) -> Result<()> {
+        let Some(place) = self.existing(dst)? else { return Ok(()) };
+        let shown = || format!("mask '{}'", visible_path(dst));
+        let kind = rustix::fs::fstat(&place).context(shown)?.st_mode;
+        let cover = if FileType::from_raw_mode(kind) == FileType::Directory {
+            if self.nothing.is_none() {
+                let nothing = fresh("tmpfs", &[("mode", "0555")]).context(shown)?;
+                sys::mount_attributes(nothing.as_fd(), READ_ONLY, false).context(shown)?;
+                attach(nothing.as_fd(), place.as_fd()).context(shown)?;
+                self.nothing = Some(nothing);
+                return Ok(());
+            }
+            self.nothing.as_ref().map(|nothing| clone_descriptor(nothing.as_fd())).unwrap_or(Err(Errno::NOENT))
+        } else {
+            rustix::mount::open_tree(
+                CWD,
+                "/dev/null",
+                OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+            )
+        };
+        let cover = cover.context(shown)?;
+        if FileType::from_raw_mode(kind) != FileType::Directory {
+            sys::mount_attributes(cover.as_fd(), READ_ONLY | NO_SETUID, false).context(shown)?;
+        }
+        attach(cover.as_fd(), place.as_fd()).context(shown)
+    }
+
+    /// Nothing more is made: the root and every tmpfs of ours that is not meant for writing become read-only.
+    fn seal(&self) -> Result<()> {
+        for (dst, mount) in &self.sealed {
+            sys::mount_attributes(mount.as_fd(), READ_ONLY, false)
+                .context(|| format!("seal '{}'", visible_path(dst)))?;
+        }
+        sys::mount_attributes(self.top.as_fd(), READ_ONLY, false).context(|| "seal the root".into())
+    }
+
+    /// Makes this the root of the process and takes the old one away (pivot_root(2), "pivot_root(".", ".")").
+    fn enter(self) -> Result<()> {
+        let shown = || String::from("enter the new root");
+        rustix::process::fchdir(&self.top).context(shown)?;
+        rustix::process::pivot_root(".", ".").context(shown)?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH).context(|| "leave the old root".into())?;
+        rustix::process::chdir("/").context(shown)
+    }
+}
+
+fn open_in(at: BorrowedFd<'_>, name: &std::ffi::OsStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(at, name, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty(), resolve)
+}
+
+fn create(parent: &OwnedFd, name: &std::ffi::OsStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))
+}
+
+fn in_the_way(dst: &Path) -> Error {
+    let shown = visible_path(dst);
+    Error::new(format!("cannot make '{shown}' in the sandbox: a link or a file is in the way"))
+        .hint("something in the sandbox put it there: remove it from .sbox/rootfs, or choose another place")
+}

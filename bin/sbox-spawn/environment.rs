@@ -1,0 +1,64 @@
+//! The environment of the command: nothing of the caller's that was not asked for.
+
+use crate::args::Args;
+use sbox::error::{Context, Error, Result};
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// What a command gets without a word: language, terminal and time zone tell programs how to speak, and nothing else.
+const HARMLESS: [&str; 5] = ["LANG", "TERM", "COLORTERM", "TZ", "NO_COLOR"];
+
+/// The environment that `args` ask for. With `--env-fd` it is exactly what that descriptor gives, plus `--env` and
+/// `--setenv`.
+pub fn read(args: &Args) -> Result<Vec<(OsString, OsString)>> {
+    let mut environment = match args.env_fd {
+        Some(fd) => from_descriptor(fd)?,
+        None => minimal(args),
+    };
+    for name in &args.pass {
+        if let Some(value) = std::env::var_os(name) {
+            set(&mut environment, name, value);
+        }
+    }
+    for (name, value) in &args.set {
+        set(&mut environment, name, value.clone());
+    }
+    Ok(environment)
+}
+
+fn minimal(args: &Args) -> Vec<(OsString, OsString)> {
+    let home = if args.root.is_some() { "/home" } else { "/home/agent" };
+    let mut environment = vec![
+        ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
+        ("HOME".into(), home.into()),
+        ("SBOX_ACTIVE".into(), "1".into()),
+        ("SBOX_ISOLATION".into(), "namespace".into()),
+    ];
+    let passed = |name: &OsString| {
+        let name = name.to_string_lossy();
+        HARMLESS.contains(&&*name) || name.starts_with("LC_")
+    };
+    environment.extend(std::env::vars_os().filter(|(name, _)| passed(name)));
+    environment
+}
+
+fn set(environment: &mut Vec<(OsString, OsString)>, name: &OsStr, value: OsString) {
+    environment.retain(|(other, _)| other != name);
+    environment.push((name.to_owned(), value));
+}
+
+fn from_descriptor(fd: i32) -> Result<Vec<(OsString, OsString)>> {
+    let shown = || format!("read the environment from descriptor {fd}");
+    let mut bytes = Vec::new();
+    let descriptor = sbox::sys::adopt(fd).context(shown)?;
+    std::fs::File::from(descriptor).read_to_end(&mut bytes).context(shown)?;
+    let mut environment = Vec::new();
+    for entry in bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+        let at = entry.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);
+        let at = at.ok_or_else(|| Error::new(format!("cannot {}: an entry without a name", shown())))?;
+        let (name, value) = (OsStr::from_bytes(&entry[..at]), OsString::from_vec(entry[at + 1..].to_vec()));
+        set(&mut environment, name, value);
+    }
+    Ok(environment)
+}

@@ -1,0 +1,158 @@
+//! The new root as an ordered list of operations: built here, printed by `--dry-run`, executed by `assemble`.
+
+use crate::args::{Args, Mount};
+use crate::base;
+use sbox::error::{Context, Error, Result};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// One operation. All `dst` are paths in the new root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Op {
+    /// The mount tree at `src` appears at `dst`. `optional`: skipped where the host has no `src`.
+    Bind { src: PathBuf, dst: PathBuf, access: Access, optional: bool },
+    /// An entry of the root directory that the agent can write: taken by descriptor, never through a symbolic link.
+    Entry { root: PathBuf, name: PathBuf, dst: PathBuf },
+    /// A directory.
+    Dir { dst: PathBuf },
+    /// A file with this content.
+    File { dst: PathBuf, content: String },
+    /// A symbolic link.
+    Link { dst: PathBuf, target: PathBuf },
+    /// A fresh tmpfs with this mode. `seal`: made read-only when everything stands.
+    Tmpfs { dst: PathBuf, mode: u32, seal: bool },
+    /// The process table of the new pid namespace.
+    Proc { dst: PathBuf },
+    /// A fresh set of pseudo-terminals.
+    Pts { dst: PathBuf },
+    /// What the operations before put at `dst` becomes read-only, but stays.
+    Lock { dst: PathBuf },
+    /// What the operations before put at `dst` is covered: a directory by an empty one, a file by `/dev/null`.
+    Mask { dst: PathBuf },
+}
+
+/// What a bind allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    ReadOnly,
+    ReadWrite,
+    /// A device node: read-write, and the only kind of bind on which device nodes work.
+    Device,
+}
+
+/// The whole root for `args`; `home` is where the account's home directory is inside.
+pub fn build(args: &Args, home: &Path) -> Result<Vec<Op>> {
+    let mut ops = base::system(home, hostname(args))?;
+    if let Some(root) = &args.root {
+        ops.extend(root_entries(root)?);
+    } else {
+        ops.extend([home, Path::new("/tmp")].map(|dst| Op::Tmpfs { dst: dst.into(), mode: 0o1777, seal: false }));
+    }
+    for mount in &args.mounts {
+        ops.push(match mount.clone() {
+            Mount::Tmpfs { dst } => Op::Tmpfs { dst, mode: 0o755, seal: false },
+            Mount::Bind { src, dst, read_only } => {
+                let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
+                Op::Bind { src: real(&src)?, dst, access, optional: false }
+            }
+        });
+    }
+    let hidden = args.hide.iter().map(|path| real(path)).collect::<Result<Vec<_>>>()?;
+    let mut ops = with_covers(ops, &hidden)?;
+    for path in &args.show {
+        // At its own place: the name given is the name inside, whatever links lead to it on the host.
+        ops.push(Op::Bind { src: path.clone(), dst: path.clone(), access: Access::ReadWrite, optional: false });
+    }
+    Ok(ops)
+}
+
+pub fn hostname(args: &Args) -> &std::ffi::OsStr {
+    args.hostname.as_deref().unwrap_or("sbox".as_ref())
+}
+
+fn real(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().context(|| format!("bind '{}'", sbox::words::visible_path(path)))
+}
+
+/// Top-level names that belong to the base: an entry of that name in the root directory stays invisible at `/`.
+const TAKEN: [&str; 12] =
+    ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc", "dev", "sys", "nix", "gnu"];
+
+fn root_entries(root: &Path) -> Result<Vec<Op>> {
+    let mut names: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(root).context(|| format!("read '{}'", sbox::words::visible_path(root)))? {
+        let entry = entry.context(|| format!("read '{}'", sbox::words::visible_path(root)))?;
+        let name = PathBuf::from(entry.file_name());
+        let kind = entry.file_type().context(|| format!("read '{}'", sbox::words::visible_path(entry.path())))?;
+        if name == Path::new("etc") && kind.is_dir() {
+            names.extend(etc_entries(root));
+        } else if (kind.is_dir() || kind.is_file()) && !TAKEN.iter().any(|taken| name == Path::new(taken)) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let entry = |name: PathBuf| Op::Entry { root: root.into(), dst: Path::new("/").join(&name), name };
+    Ok(names.into_iter().map(entry).collect())
+}
+
+/// `/etc` is made by the base; what was staged into it is laid over it, entry by entry.
+fn etc_entries(root: &Path) -> Vec<PathBuf> {
+    let plain = |entry: std::fs::DirEntry| {
+        let kind = entry.file_type().ok()?;
+        (kind.is_dir() || kind.is_file()).then(|| Path::new("etc").join(entry.file_name()))
+    };
+    std::fs::read_dir(root.join("etc")).into_iter().flatten().flatten().filter_map(plain).collect()
+}
+
+/// Puts a cover right after every bind through which a hidden path would show.
+fn with_covers(ops: Vec<Op>, hidden: &[PathBuf]) -> Result<Vec<Op>> {
+    let mut out = Vec::with_capacity(ops.len());
+    for op in ops {
+        let mut covers = Vec::new();
+        if let Op::Bind { src, dst, optional, .. } = &op {
+            for path in hidden {
+                let Ok(rest) = path.strip_prefix(src) else { continue };
+                if rest.as_os_str().is_empty() && !optional {
+                    return Err(Error::new(format!("cannot bind '{}': it is hidden", sbox::words::visible_path(src))));
+                }
+                covers.push(Op::Tmpfs { dst: dst.join(rest), mode: 0o755, seal: true });
+            }
+        }
+        out.push(op);
+        out.extend(covers);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(src: &str, dst: &str) -> Op {
+        Op::Bind { src: src.into(), dst: dst.into(), access: Access::ReadWrite, optional: false }
+    }
+
+    #[test]
+    fn a_hidden_path_is_covered_in_every_bind_that_holds_it() {
+        let ops = vec![bind("/home/u/p", "/app"), bind("/data", "/data"), bind("/home", "/h")];
+        let covered = with_covers(ops, &["/home/u/p/.sbox".into()]).unwrap();
+        let dsts: Vec<_> = covered
+            .iter()
+            .filter_map(|op| if let Op::Tmpfs { dst, seal: true, .. } = op { dst.to_str() } else { None })
+            .collect();
+        assert_eq!(dsts, ["/app/.sbox", "/h/u/p/.sbox"]);
+    }
+
+    #[test]
+    fn a_neighbour_with_a_longer_name_is_not_covered() {
+        let ops = with_covers(vec![bind("/home/u/p", "/app")], &["/home/u/p2/.sbox".into()]).unwrap();
+        assert_eq!(ops.len(), 1);
+    }
+
+    #[test]
+    fn what_is_hidden_cannot_be_bound_itself() {
+        assert!(with_covers(vec![bind("/p/.sbox", "/x")], &["/p/.sbox".into()]).is_err());
+    }
+}

@@ -1,0 +1,134 @@
+//! How every program begins and ends: usage, version, exit codes, stdout.
+
+use crate::error::{Error, Kind, Result};
+use crate::words;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The version of the toolkit; all programs have the same.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// One program.
+#[derive(Debug)]
+pub struct Tool {
+    /// The program's full name, `sbox-stage`.
+    pub name: &'static str,
+    /// The text of `--help`.
+    pub usage: &'static str,
+    /// Whether the program runs a command for the user, so that its own failures must be told apart: 125.
+    pub runs_a_command: bool,
+}
+
+impl Tool {
+    /// Runs the program and gives its exit code. The only place where an error becomes one.
+    pub fn main(&self, run: fn(&mut lexopt::Parser) -> Result<u8>) -> ExitCode {
+        match run(&mut lexopt::Parser::from_env()) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => ExitCode::from(self.fail(&error)),
+        }
+    }
+
+    /// Reports an error and gives its exit code.
+    pub fn fail(&self, error: &Error) -> u8 {
+        match error.kind() {
+            Kind::Answer => return self.answer(&error.to_string()),
+            Kind::ClosedPipe => return 0,
+            Kind::Reported(code) => return code,
+            _ => self.report(error),
+        }
+        match error.kind() {
+            Kind::NotExecutable => 126,
+            Kind::NotFound => 127,
+            _ if self.runs_a_command => 125,
+            Kind::Usage => 2,
+            Kind::Unavailable => 3,
+            _ => 1,
+        }
+    }
+
+    fn report(&self, error: &Error) {
+        // Plumbing names itself: its words arrive in the middle of somebody else's.
+        match self.is_porcelain() {
+            true => words::say(words::Label::Error, error),
+            false => words::say(words::Label::Error, format_args!("{}: {error}", self.name)),
+        }
+        match (error.hint_text(), error.kind()) {
+            (Some(hint), _) => words::hint(hint),
+            (None, Kind::Usage) => words::hint(format_args!("{} --help", self.name.replacen('-', " ", 1))),
+            _ => {}
+        }
+    }
+
+    fn answer(&self, what: &str) -> u8 {
+        let text = match what {
+            "version" => format!("{} {VERSION}\n", self.name),
+            _ => self.usage.to_owned(),
+        };
+        match out(text.as_bytes()) {
+            Ok(()) => 0,
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn is_porcelain(&self) -> bool {
+        const PLUMBING: [&str; 6] = ["spawn", "stage", "envsh", "mkenv", "relocate", "archive"];
+        let verb = self.name.strip_prefix("sbox-").unwrap_or("");
+        !PLUMBING.iter().any(|name| verb.starts_with(name))
+    }
+}
+
+/// The options that every program has, and the error for those that it has not.
+pub fn common(arg: lexopt::Arg<'_>) -> Error {
+    match arg {
+        lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => Error::of(Kind::Answer, "help"),
+        lexopt::Arg::Short('V') | lexopt::Arg::Long("version") => Error::of(Kind::Answer, "version"),
+        lexopt::Arg::Value(value) => {
+            Error::usage(format!("unexpected argument '{}'", words::visible(&value.to_string_lossy())))
+        }
+        other => other.unexpected().into(),
+    }
+}
+
+/// Writes data to stdout. A reader that went away is [`Kind::ClosedPipe`]: the quiet end that a pipeline expects.
+pub fn out(data: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(data).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Error::of(Kind::ClosedPipe, ""),
+        _ => Error::new(format!("cannot write to stdout: {}", crate::error::reason(&error))),
+    })
+}
+
+/// Writes a line to stdout.
+pub fn out_line(text: impl std::fmt::Display) -> Result<()> {
+    out(format!("{text}\n").as_bytes())
+}
+
+/// Writes a value to stdout as indented JSON: what `--json` gives a person's program.
+pub fn out_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::new(format!("cannot write JSON: {error}")))?;
+    out_line(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAGE: Tool = Tool { name: "sbox-stage", usage: "", runs_a_command: false };
+    const RUN: Tool = Tool { name: "sbox-run", usage: "", runs_a_command: true };
+
+    #[test]
+    fn the_kind_decides_the_code() {
+        let codes = |tool: &Tool| {
+            [Kind::Failure, Kind::Usage, Kind::Reported(7), Kind::NotExecutable, Kind::NotFound]
+                .map(|kind| tool.fail(&Error::of(kind, "x")))
+        };
+        assert_eq!(codes(&STAGE), [1, 2, 7, 126, 127]);
+        assert_eq!(codes(&RUN), [125, 125, 7, 126, 127]);
+    }
+
+    #[test]
+    fn plumbing_is_known_by_name() {
+        assert!(!STAGE.is_porcelain());
+        assert!(RUN.is_porcelain());
+    }
+}

@@ -1,0 +1,11 @@
+//! What two or more of sbox's programs share.
+//!
+//! The programs are small and talk to each other as processes; this library holds only the ground
+//! they stand on: how a program starts and fails ([`cli`], [`error`], [`words`]), what a project is
+//! ([`config`], [`project`], [`lockfile`], [`cache`]), how one program starts another ([`plumb`]),
+//! and how to touch files that a hostile agent may have written ([`beneath`], [`fsx`]).
+
+pub mod cli;
+pub mod error;
+pub mod sys;
+pub mod words;

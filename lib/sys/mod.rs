@@ -1,0 +1,150 @@
+//! System calls that rustix has no safe form of. The only unsafe code of the project; used by `sbox-spawn` alone.
+//!
+//! Every function wraps one call and adds nothing to it.
+#![allow(unsafe_code)]
+
+mod signals;
+
+pub use signals::{Signals, arrived_signal, block};
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// Which side of a fork this is.
+#[derive(Debug, Clone, Copy)]
+pub enum Fork {
+    /// The new process.
+    Child,
+    /// The old one, with the pid of the child as this process sees it.
+    Parent(rustix::process::Pid),
+}
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// fork(2). The caller must have one thread only.
+pub fn fork() -> io::Result<Fork> {
+    // SAFETY: the programs that call this start no thread before, so the child's copy of the heap and of every
+    // lock is whole.
+    let pid = check(unsafe { libc::fork() }.into())?;
+    Ok(rustix::process::Pid::from_raw(pid as libc::pid_t).map_or(Fork::Child, Fork::Parent))
+}
+
+/// unshare(2) with a set of `CLONE_NEW*` flags.
+pub fn unshare(flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: only namespace flags are passed; no memory or descriptor table is unshared.
+    check(unsafe { libc::unshare(flags) }.into()).map(drop)
+}
+
+/// setgroups(2) to no group at all: what real root carries along must not follow the agent.
+pub fn leave_all_groups() -> io::Result<()> {
+    // SAFETY: an empty list needs no memory.
+    check(unsafe { libc::setgroups(0, std::ptr::null()) }.into()).map(drop)
+}
+
+/// mount_setattr(2) on the mount that `mount` refers to: adds `set` (`MOUNT_ATTR_*`), takes nothing away.
+pub fn mount_attributes(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let size = size_of::<libc::mount_attr>();
+    // SAFETY: the path is an empty C string, the structure lives through the call and its size is given.
+    check(unsafe {
+        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
+    })
+    .map(drop)
+}
+
+/// close_range(2) with `CLOSE_RANGE_CLOEXEC`: every descriptor from `first` on ends with the next exec.
+pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: marks descriptors only; none is closed under an owner.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(drop)
+}
+
+/// close_range(2): closes every descriptor from `first` to `last`, both included.
+pub fn close_range(first: RawFd, last: u32) -> io::Result<()> {
+    // SAFETY: called by a process that has given up all owners of such descriptors and never drops them.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: a fresh anonymous session keyring in place of the caller's.
+pub fn new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    let name = std::ptr::null::<libc::c_char>();
+    // SAFETY: a null name asks for an anonymous keyring.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) }).map(drop)
+}
+
+/// prctl(2) `PR_CAPBSET_DROP` for one capability. Past the last that the kernel knows: `EINVAL`.
+pub fn drop_bounding(capability: u32) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }.into()).map(drop)
+}
+
+/// prctl(2) `PR_SET_SECUREBITS`.
+pub fn secure_bits(bits: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, bits, 0, 0, 0) }.into()).map(drop)
+}
+
+/// capset(2) with three empty sets: effective, permitted, inheritable.
+pub fn no_capabilities() -> io::Result<()> {
+    const VERSION_3: u32 = 0x2008_0522; // linux/capability.h
+    let header: [u32; 2] = [VERSION_3, 0];
+    let none = [0u32; 6];
+    // SAFETY: both arrays have the layout of the structures of version 3 and outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) }).map(drop)
+}
+
+/// Overwrites this process's own arguments and environment, which `/proc/PID/cmdline` and `environ` would show.
+/// `ranges` are the addresses that `/proc/self/stat` gave to this very process (or to the one it was forked from).
+pub fn wipe(ranges: &[(usize, usize)]) {
+    for &(start, end) in ranges {
+        // SAFETY: the kernel laid these ranges out on this process's stack for the strings of execve; they are
+        // writable, and nothing reads the arguments or the environment of this process any more.
+        unsafe { std::ptr::write_bytes(start as *mut u8, 0, end.saturating_sub(start)) };
+    }
+}
+
+/// Sets the flags of a network interface to up, with the `SIOCSIFFLAGS` ioctl on `socket`.
+pub fn interface_up(socket: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    // SAFETY: all-zero is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.to_bytes().iter().take(libc::IFNAMSIZ - 1)) {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request is a whole ifreq that outlives the call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }.into()).map(drop)
+}
+
+/// socket(2) for the ioctls of network interfaces: a datagram socket, closed on exec.
+pub fn interface_socket() -> io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: takes numbers only.
+    let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Takes ownership of a descriptor that the caller of the program passed by number.
+pub fn adopt(fd: RawFd) -> io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: takes a number only; tells whether it is open.
+    check(unsafe { libc::fcntl(fd, libc::F_GETFD) }.into())?;
+    // SAFETY: it is open, and this program opened nothing under a number given by its caller.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
+}
+
+/// sethostname(2) and setdomainname(2).
+pub fn host_name(name: &OsStr) -> io::Result<()> {
+    let name = CString::new(name.as_bytes())?;
+    let length = name.as_bytes().len();
+    // SAFETY: pointer and length describe the same bytes.
+    check(unsafe { libc::sethostname(name.as_ptr(), length) }.into())?;
+    // SAFETY: an empty name has no bytes to read.
+    check(unsafe { libc::setdomainname(c"".as_ptr(), 0) }.into()).map(drop)
+}
