@@ -5,7 +5,18 @@
 //! ([`config`], [`project`], [`lockfile`], [`cache`]), how one program starts another ([`plumb`]),
 //! and how to touch files that a hostile agent may have written ([`beneath`], [`fsx`]).
 
+pub mod beneath;
+pub mod cache;
+pub mod check;
 pub mod cli;
+pub mod config;
+pub mod confine;
 pub mod error;
+pub mod fsx;
+pub mod locate;
+pub mod lockfile;
+pub mod plumb;
+pub mod progress;
+pub mod project;
 pub mod sys;
 pub mod words;

@@ -17,7 +17,8 @@ What the command sees, in this order:
       --ro-bind SRC DST   SRC appears at DST, read-only, submounts included
       --tmpfs DST         an empty directory in memory at DST
       --hide PATH         PATH of the host shows through none of the binds above
-      --show PATH         PATH of the host appears at its own place, read-write, after the rest
+      --own DIR DST       DIR, which the caller made and the agent may write, appears at DST, after the
+                          rest; it may not be a symbolic link
 
 How it runs:
       --chdir DIR         start in DIR
@@ -46,7 +47,7 @@ pub struct Args {
     pub root: Option<PathBuf>,
     pub mounts: Vec<Mount>,
     pub hide: Vec<PathBuf>,
-    pub show: Vec<PathBuf>,
+    pub own: Vec<(PathBuf, PathBuf)>,
     pub chdir: Option<PathBuf>,
     pub pass: Vec<OsString>,
     pub set: Vec<(OsString, OsString)>,
@@ -68,7 +69,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("ro-bind") => args.mounts.push(bind(parser, true)?),
             Long("tmpfs") => args.mounts.push(Mount::Tmpfs { dst: inside(parser.value()?)? }),
             Long("hide") => args.hide.push(parser.value()?.into()),
-            Long("show") => args.show.push(inside(parser.value()?)?),
+            Long("own") => args.own.push((parser.value()?.into(), inside(parser.value()?)?)),
             Long("chdir") => args.chdir = Some(inside(parser.value()?)?),
             Long("env") => args.pass.push(parser.value()?),
             Long("setenv") => args.set.push((parser.value()?, parser.value()?)),
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn mounts_keep_their_order() {
         let args = parsed(&["--bind", "/a", "/x", "--tmpfs", "/x/y", "--ro-bind", "/b", "/z", "true"]).unwrap();
-        assert!(matches!(&args.mounts[1], Mount::Tmpfs { dst } if dst == "/x/y".as_ref()));
+        assert!(matches!(&args.mounts[1], Mount::Tmpfs { dst } if dst.as_os_str() == "/x/y"));
         assert!(matches!(&args.mounts[2], Mount::Bind { read_only: true, .. }));
     }
 

@@ -63,7 +63,8 @@ fn clone_source(op: &Op) -> Result<Option<OwnedFd>> {
 /// The agent may have swapped an entry for a symbolic link since the plan was made: then this fails.
 fn clone_entry(root: &Path, name: &Path) -> Result<OwnedFd> {
     let shown = || format!("bind '{}'", visible_path(root.join(name)));
-    let directory = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(root, flags, Mode::empty());
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let entry = rustix::fs::openat2(directory.context(shown)?, name, flags, Mode::empty(), resolve).context(shown)?;

@@ -64,6 +64,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
 
 /// A sandbox that is being made or runs. Its end of the pipe must live as long as the launcher.
 pub struct Launched {
+    /// Pid 1 of the sandbox, as the launcher sees it.
     pub init: Pid,
     _alive: OwnedFd,
 }

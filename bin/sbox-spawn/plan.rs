@@ -61,9 +61,10 @@ pub fn build(args: &Args, home: &Path) -> Result<Vec<Op>> {
     }
     let hidden = args.hide.iter().map(|path| real(path)).collect::<Result<Vec<_>>>()?;
     let mut ops = with_covers(ops, &hidden)?;
-    for path in &args.show {
-        // At its own place: the name given is the name inside, whatever links lead to it on the host.
-        ops.push(Op::Bind { src: path.clone(), dst: path.clone(), access: Access::ReadWrite, optional: false });
+    for (dir, dst) in &args.own {
+        let name = dir.file_name().map(PathBuf::from).unwrap_or_default();
+        let root = dir.parent().unwrap_or(Path::new("/")).to_owned();
+        ops.push(Op::Entry { root, name, dst: dst.clone() });
     }
     Ok(ops)
 }
@@ -81,6 +82,9 @@ const TAKEN: [&str; 12] =
     ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc", "dev", "sys", "nix", "gnu"];
 
 fn root_entries(root: &Path) -> Result<Vec<Op>> {
+    if !std::fs::symlink_metadata(root).is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(Error::new(format!("'{}' is no directory", sbox::words::visible_path(root))));
+    }
     let mut names: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(root).context(|| format!("read '{}'", sbox::words::visible_path(root)))? {
         let entry = entry.context(|| format!("read '{}'", sbox::words::visible_path(root)))?;

@@ -1,0 +1,218 @@
+//! sbox-stage: put copy and mount entries into the root of a sandbox, incrementally.
+//!
+//! The record says what was put there from what. What did not change at its source is left alone, whatever the agent
+//! made of it; what is gone from the sources is removed; what nobody recorded was made inside and stays.
+#![forbid(unsafe_code)]
+
+mod record;
+mod sources;
+
+use lexopt::prelude::*;
+use record::Record;
+use rustix::fs::FileType;
+use sbox::beneath::Dir;
+use sbox::cli::{self, Tool};
+use sbox::error::{Context, Error, Result};
+use sbox::fsx;
+use sbox::words::visible_path;
+use serde::Deserialize;
+use sources::{Item, Kind, Wanted};
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-stage", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox-stage [-n] [-f] [--record FILE] --into DIR <ENTRIES
+Put the entries read from stdin into DIR, one JSON object {\"kind\", \"src\", \"dst\"} a line.
+Kinds: copy, mount (a place to mount on), dir. Prints what it changed: put PATH, remove PATH.
+
+  -n, --dry-run       print what would change
+  -f, --force         put everything again, changed or not
+      --into DIR      root of the sandbox
+      --record FILE   what was put there before; without it nothing is removed
+  -h, --help          print this text
+  -V, --version       print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+/// One line of stdin.
+#[derive(Debug, Deserialize)]
+pub struct Entry {
+    kind: EntryKind,
+    #[serde(default)]
+    src: PathBuf,
+    dst: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum EntryKind {
+    Copy,
+    Mount,
+    Dir,
+}
+
+#[derive(Default)]
+struct Options {
+    into: PathBuf,
+    record: Option<PathBuf>,
+    dry_run: bool,
+    force: bool,
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut options, mut into) = (Options::default(), None);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('n') | Long("dry-run") => options.dry_run = true,
+            Short('f') | Long("force") => options.force = true,
+            Long("into") => into = Some(args.value()?.into()),
+            Long("record") => options.record = Some(args.value()?.into()),
+            other => return Err(cli::common(other)),
+        }
+    }
+    options.into = into.ok_or_else(|| Error::usage("missing option '--into'"))?;
+    let wanted = sources::collect(&read_entries()?)?;
+    stage(&options, &wanted)?;
+    Ok(0)
+}
+
+fn read_entries() -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for line in std::io::stdin().lock().lines() {
+        let line = line.context(|| "read the entries".into())?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let entry: Entry = serde_json::from_str(&line).map_err(|error| Error::usage(format!("not an entry: {error}")))?;
+        if !entry.dst.is_absolute() || entry.dst.components().any(|part| part == std::path::Component::ParentDir) {
+            return Err(Error::new(format!("'{}' is no place in the root", visible_path(&entry.dst))));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn stage(options: &Options, wanted: &Wanted) -> Result<()> {
+    let old = options.record.as_deref().map(Record::read).unwrap_or_default();
+    if !options.dry_run {
+        fsx::make_dirs(&options.into)?;
+    }
+    let root = match Dir::open(&options.into) {
+        Err(_) if options.dry_run && !options.into.exists() => None,
+        root => Some(root?),
+    };
+    let mut stager = Stager { options, root, old: &old, here: None };
+    // What is gone goes first: a directory may take the place of a file.
+    for (place, _) in old.items.iter().rev().filter(|(place, _)| !wanted.contains_key(*place)) {
+        stager.remove(place)?;
+    }
+    for (place, item) in wanted {
+        stager.put(place, item)?;
+    }
+    match (&options.record, options.dry_run) {
+        (Some(path), false) => Record::of(wanted).write(path),
+        _ => Ok(()),
+    }
+}
+
+struct Stager<'a> {
+    options: &'a Options,
+    /// `None` in a dry run before there is any.
+    root: Option<Dir>,
+    old: &'a Record,
+    /// The directory worked in last: entries come sorted, so that the next is mostly in it too.
+    here: Option<(PathBuf, Dir)>,
+}
+
+impl Stager<'_> {
+    fn put(&mut self, place: &Path, item: &Item) -> Result<()> {
+        if !self.is_due(place, item)? {
+            return Ok(());
+        }
+        if item.kind != Kind::Directory {
+            cli::out_line(format_args!("put {}", shown(place)))?;
+        }
+        if self.options.dry_run {
+            return Ok(());
+        }
+        let Some(root) = &self.root else { return Ok(()) };
+        if matches!(item.kind, Kind::Directory | Kind::MountDirectory) {
+            self.here = None;
+            return root.sub_or_make(place).map(drop);
+        }
+        let parent = place.parent().unwrap_or(Path::new(""));
+        if self.here.as_ref().is_none_or(|(path, _)| path != parent) {
+            self.here = Some((parent.to_owned(), root.sub_or_make(parent)?));
+        }
+        let (Some((_, dir)), Some(name)) = (&self.here, place.file_name()) else { return Ok(()) };
+        match &item.kind {
+            Kind::Link(target) => dir.put_link(name, target),
+            Kind::MountFile => dir.put_file(name, 0o644, |_| Ok(())),
+            _ => dir.put_file(name, item.mode, |file| copy(&item.src, file)),
+        }
+    }
+
+    /// Whether the item has to be put: it changed at its source, or it is not there.
+    fn is_due(&self, place: &Path, item: &Item) -> Result<bool> {
+        let Some(root) = &self.root else { return Ok(true) };
+        let parent = place.parent().unwrap_or(Path::new(""));
+        let there = match &self.here {
+            Some((path, dir)) if path == parent => dir.stat(place.file_name().unwrap_or_default())?,
+            _ => match if parent.as_os_str().is_empty() { Ok(None) } else { root.sub(parent).map(Some) } {
+                Ok(None) => root.stat(place.as_os_str())?,
+                Ok(Some(dir)) => dir.stat(place.file_name().unwrap_or_default())?,
+                Err(_) => None,
+            },
+        };
+        let kind = there.map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let fits = match (&item.kind, kind) {
+            (_, None) => false,
+            (Kind::Directory | Kind::MountDirectory, Some(kind)) => return Ok(kind != FileType::Directory),
+            (Kind::Link(_), Some(kind)) => kind == FileType::Symlink,
+            // A place to mount on is made once, and what is in it is nobody's business.
+            (Kind::MountFile, Some(kind)) => return Ok(kind != FileType::RegularFile),
+            (Kind::File, Some(kind)) => kind == FileType::RegularFile,
+        };
+        Ok(self.options.force || !fits || self.old.items.get(place) != Some(&item.stamp()))
+    }
+
+    /// Removes what was put at `place` and is not wanted any more.
+    fn remove(&mut self, place: &Path) -> Result<()> {
+        let (Some(root), Some(name), Some(stamp)) = (&self.root, place.file_name(), self.old.items.get(place)) else {
+            return Ok(());
+        };
+        let Ok(dir) = root.sub(place.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."))) else {
+            return Ok(());
+        };
+        let Some(stat) = dir.stat(name)? else { return Ok(()) };
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            // Others' files in it keep it.
+            if !self.options.dry_run {
+                dir.remove_empty(name);
+            }
+            return Ok(());
+        }
+        if stamp.is_mount() && stat.st_size > 0 {
+            return Ok(());
+        }
+        cli::out_line(format_args!("remove {}", shown(place)))?;
+        if self.options.dry_run { Ok(()) } else { dir.remove_tree(name) }
+    }
+}
+
+fn copy(src: &Path, file: &mut std::fs::File) -> std::io::Result<()> {
+    let source = std::fs::File::open(src)?;
+    fsx::fill(&source, file)?;
+    file.flush()?;
+    fsx::keep_times(file, &source.metadata()?)
+}
+
+/// A place as the agent sees it.
+fn shown(place: &Path) -> String {
+    visible_path(Path::new("/").join(place))
+}

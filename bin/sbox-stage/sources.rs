@@ -1,0 +1,116 @@
+//! What should be in the root: every entry walked, every file with what tells a change.
+
+use crate::{Entry, EntryKind};
+use sbox::error::{Context, Error, Result};
+use sbox::words::{self, visible_path};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What goes to which place, relative to the root; a later entry wins.
+pub type Wanted = BTreeMap<PathBuf, Item>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    Directory,
+    File,
+    Link(PathBuf),
+    MountDirectory,
+    MountFile,
+}
+
+#[derive(Debug, Clone)]
+pub struct Item {
+    pub kind: Kind,
+    pub src: PathBuf,
+    pub mode: u32,
+    pub size: u64,
+    pub mtime: i128,
+}
+
+impl Item {
+    fn of(kind: Kind, src: &Path, metadata: &std::fs::Metadata) -> Item {
+        let mtime = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+        Item { kind, src: src.into(), mode: metadata.mode() & 0o777, size: metadata.len(), mtime }
+    }
+
+    fn bare(kind: Kind) -> Item {
+        Item { kind, src: PathBuf::new(), mode: 0o755, size: 0, mtime: 0 }
+    }
+}
+
+pub fn collect(entries: &[Entry]) -> Result<Wanted> {
+    let mut wanted = Wanted::new();
+    for entry in entries {
+        let place = entry.dst.strip_prefix("/").unwrap_or(&entry.dst).to_owned();
+        match entry.kind {
+            EntryKind::Dir => add_with_parents(&mut wanted, place, Item::bare(Kind::Directory)),
+            EntryKind::Mount => {
+                let kind = if metadata(&entry.src)?.is_dir() { Kind::MountDirectory } else { Kind::MountFile };
+                add_with_parents(&mut wanted, place, Item::bare(kind));
+            }
+            EntryKind::Copy => copy(&mut wanted, &entry.src, &place)?,
+        }
+    }
+    Ok(wanted)
+}
+
+fn metadata(path: &Path) -> Result<std::fs::Metadata> {
+    std::fs::metadata(path).context(|| format!("read source '{}'", visible_path(path)))
+}
+
+fn add_with_parents(wanted: &mut Wanted, place: PathBuf, item: Item) {
+    for parent in place.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+        let replace = wanted.get(parent).is_none_or(|item| !matches!(item.kind, Kind::Directory | Kind::MountDirectory));
+        if replace {
+            wanted.insert(parent.into(), Item::bare(Kind::Directory));
+        }
+    }
+    wanted.insert(place, item);
+}
+
+fn copy(wanted: &mut Wanted, src: &Path, place: &Path) -> Result<()> {
+    // The entry itself may be a link: that is how its owner names it. Links below stay links.
+    let top = metadata(src)?;
+    if top.is_file() {
+        add_with_parents(wanted, place.into(), Item::of(Kind::File, src, &top));
+        return Ok(());
+    }
+    if !top.is_dir() {
+        return Err(Error::new(format!("cannot copy '{}': it is no file and no directory", visible_path(src))));
+    }
+    add_with_parents(wanted, place.into(), Item::bare(Kind::Directory));
+    let root = src.canonicalize().context(|| format!("read source '{}'", visible_path(src)))?;
+    for entry in walkdir::WalkDir::new(&root).min_depth(1).sort_by_file_name().into_iter().filter_entry(is_the_users) {
+        let entry = entry.map_err(|error| Error::new(format!("cannot read source '{}': {error}", visible_path(src))))?;
+        let Ok(below) = entry.path().strip_prefix(&root) else { continue };
+        let shown = || format!("read source '{}'", visible_path(entry.path()));
+        let kind = entry.file_type();
+        let item = if kind.is_dir() {
+            Item::bare(Kind::Directory)
+        } else if kind.is_symlink() {
+            let target = std::fs::read_link(entry.path()).context(shown)?;
+            Item { kind: Kind::Link(target), ..Item::bare(Kind::File) }
+        } else if kind.is_file() {
+            let metadata = entry.metadata().map_err(std::io::Error::from).context(shown)?;
+            Item::of(Kind::File, entry.path(), &metadata)
+        } else {
+            words::warn(format_args!("'{}' is a socket, a pipe or a device and is not copied", visible_path(entry.path())));
+            continue;
+        };
+        wanted.insert(place.join(below), item);
+    }
+    Ok(())
+}
+
+/// What sbox made beside the sources is not part of them: a copy of `.` would swallow its own result.
+fn is_the_users(entry: &walkdir::DirEntry) -> bool {
+    let name = entry.file_name().to_string_lossy();
+    let beside_state = || entry.path().parent().is_some_and(|parent| parent.join(".sbox").is_dir());
+    match &*name {
+        ".sbox" => !entry.file_type().is_dir(),
+        "sbox.lock" => !beside_state(),
+        name if name.ends_with("-sbox.tar.gz") => !beside_state(),
+        _ => true,
+    }
+}

@@ -1,0 +1,310 @@
+//! Trees that an agent could have written, touched from the host without ever leaving them.
+//!
+//! A [`Dir`] is an open directory. Everything is looked up beneath it by openat2(2) with `RESOLVE_BENEATH` and
+//! `RESOLVE_NO_SYMLINKS`: a symbolic link planted anywhere, at any moment, makes a call fail and never leads it outside.
+
+use crate::error::{Context, Error, Result};
+use crate::words::visible_path;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// An open directory, and its path for messages.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// One entry of a directory.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its name.
+    pub name: OsString,
+    /// What it is; a symbolic link is a link.
+    pub kind: FileType,
+}
+
+impl Dir {
+    /// Opens the directory at `path`. Its last component may not be a symbolic link.
+    pub fn open(path: &Path) -> Result<Dir> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| match error {
+            Errno::LOOP | Errno::NOTDIR => {
+                Error::new(format!("cannot open '{}': it is no directory", visible_path(path)))
+                    .hint("something replaced it; remove it and build again")
+            }
+            error => Error::new(format!("cannot open '{}': {}", visible_path(path), crate::error::reason(&error.into()))),
+        })?;
+        Ok(Dir { fd, path: path.to_owned() })
+    }
+
+    /// The path it was opened under, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn at(&self, name: impl AsRef<Path>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        rustix::fs::openat2(&self.fd, name.as_ref(), flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+    }
+
+    /// The directory at `place` below this one.
+    pub fn sub(&self, place: impl AsRef<Path>) -> Result<Dir> {
+        let path = self.path.join(place.as_ref());
+        let fd = self.at(place, OFlags::DIRECTORY | OFlags::RDONLY);
+        Ok(Dir { fd: fd.context(|| format!("open '{}'", visible_path(&path)))?, path })
+    }
+
+    /// The directory at `place`, made where it is missing; whatever else stands in its way is removed.
+    pub fn sub_or_make(&self, place: &Path) -> Result<Dir> {
+        let fd = self.fd.try_clone().context(|| format!("open '{}'", visible_path(&self.path)))?;
+        let mut dir = Dir { fd, path: self.path.clone() };
+        for part in place.components() {
+            match part {
+                Component::Normal(name) => dir = dir.child_or_make(name)?,
+                Component::CurDir => {}
+                _ => return Err(Error::new(format!("'{}' leads out of its directory", visible_path(place)))),
+            }
+        }
+        Ok(dir)
+    }
+
+    fn child_or_make(&self, name: &OsStr) -> Result<Dir> {
+        let path = self.path.join(name);
+        let shown = || format!("make directory '{}'", visible_path(&path));
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+        let fd = match self.at(name, flags) {
+            Ok(fd) => fd,
+            Err(error) => {
+                if matches!(error, Errno::LOOP | Errno::NOTDIR) {
+                    self.remove_tree(name)?;
+                }
+                match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error).context(shown),
+                }
+                self.at(name, flags).context(shown)?
+            }
+        };
+        Ok(Dir { fd, path })
+    }
+
+    /// What is in the directory, without `.` and `..`, sorted by name.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let shown = || format!("read directory '{}'", visible_path(&self.path));
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).context(shown)? {
+            let entry = entry.context(shown)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => match self.stat(name)? {
+                    Some(stat) => FileType::from_raw_mode(stat.st_mode),
+                    None => continue,
+                },
+                kind => kind,
+            };
+            entries.push(Entry { name: name.to_owned(), kind });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// What is known of the entry `name`, not following a link; `None` if there is none.
+    pub fn stat(&self, name: &OsStr) -> Result<Option<Stat>> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error).context(|| format!("look at '{}'", visible_path(self.path.join(name)))),
+        }
+    }
+
+    /// Opens a regular file for reading. A link, a fifo, a device or a socket is an error; none of them can block.
+    pub fn file(&self, place: impl AsRef<Path>) -> Result<File> {
+        let path = self.path.join(place.as_ref());
+        let shown = || format!("read '{}'", visible_path(&path));
+        let fd = self.at(place, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).context(shown)?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).context(shown)?.st_mode);
+        if kind != FileType::RegularFile {
+            return Err(Error::new(format!("cannot read '{}': it is no regular file", visible_path(&path))));
+        }
+        Ok(File::from(fd))
+    }
+
+    /// Where a symbolic link points.
+    pub fn link(&self, name: &OsStr) -> Result<PathBuf> {
+        let target = rustix::fs::readlinkat(&self.fd, name, Vec::new())
+            .context(|| format!("read link '{}'", visible_path(self.path.join(name))))?;
+        Ok(PathBuf::from(OsStr::from_bytes(target.to_bytes())))
+    }
+
+    /// Puts a file at `name`, whole or not at all, in place of whatever was there. `fill` writes the content and sets times.
+    pub fn put_file(
+        &self,
+        name: &OsStr,
+        mode: u32,
+        fill: impl FnOnce(&mut File) -> std::io::Result<()>,
+    ) -> Result<()> {
+        let shown = || format!("write '{}'", visible_path(self.path.join(name)));
+        let temporary = temporary_name(name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let _ = rustix::fs::unlinkat(&self.fd, &temporary, AtFlags::empty());
+        let fd = rustix::fs::openat(&self.fd, &temporary, flags, Mode::from_raw_mode(0o600)).context(shown)?;
+        let mut file = File::from(fd);
+        let result = fill(&mut file)
+            .and_then(|()| Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))?))
+            .context(shown)
+            .and_then(|()| self.rename_over(&temporary, name));
+        if result.is_err() {
+            let _ = rustix::fs::unlinkat(&self.fd, &temporary, AtFlags::empty());
+        }
+        result
+    }
+
+    /// Puts a symbolic link at `name` in place of whatever was there.
+    pub fn put_link(&self, name: &OsStr, target: &Path) -> Result<()> {
+        let shown = || format!("link '{}'", visible_path(self.path.join(name)));
+        let temporary = temporary_name(name);
+        let _ = rustix::fs::unlinkat(&self.fd, &temporary, AtFlags::empty());
+        rustix::fs::symlinkat(target, &self.fd, &temporary).context(shown)?;
+        self.rename_over(&temporary, name)
+    }
+
+    fn rename_over(&self, from: &OsStr, to: &OsStr) -> Result<()> {
+        let rename = || rustix::fs::renameat(&self.fd, from, &self.fd, to);
+        match rename() {
+            Err(Errno::ISDIR) => {
+                self.remove_tree(to)?;
+                rename()
+            }
+            result => result,
+        }
+        .context(|| format!("replace '{}'", visible_path(self.path.join(to))))
+    }
+
+    /// Removes `name` and everything below it, following nothing. Missing is fine; directories made read-only are no
+    /// obstacle.
+    pub fn remove_tree(&self, name: &OsStr) -> Result<()> {
+        let shown = || format!("remove '{}'", visible_path(self.path.join(name)));
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(error) => return Err(error).context(shown),
+        }
+        if let Err(Errno::ACCESS) = self.at(name, OFlags::DIRECTORY | OFlags::RDONLY) {
+            self.make_writable(name)?;
+        }
+        let dir = self.sub(name)?;
+        let _ = rustix::fs::fchmod(&dir.fd, Mode::from_raw_mode(0o700));
+        for entry in dir.entries()? {
+            dir.remove_tree(&entry.name)?;
+        }
+        drop(dir);
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).context(shown)
+    }
+
+    /// chmod of a directory that cannot even be opened. Through `/proc/self/fd` of an `O_PATH` descriptor: no link is
+    /// followed.
+    fn make_writable(&self, name: &OsStr) -> Result<()> {
+        use std::os::fd::AsRawFd;
+        let shown = || format!("open '{}'", visible_path(self.path.join(name)));
+        let fd = self.at(name, OFlags::DIRECTORY | OFlags::PATH).context(shown)?;
+        let through = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        rustix::fs::chmod(through, Mode::from_raw_mode(0o700)).context(shown)
+    }
+
+    /// Removes the directory `name` if it is empty; tells whether it did.
+    pub fn remove_empty(&self, name: &OsStr) -> bool {
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).is_ok()
+    }
+
+    /// Calls `visit` for everything below, parents first, with the directory it is in and its path from here.
+    /// Does not cross into other file systems' mounts by link, since no link is followed.
+    pub fn walk(&self, visit: &mut dyn FnMut(&Dir, &Entry, &Path) -> Result<()>) -> Result<()> {
+        self.walk_from(Path::new(""), visit)
+    }
+
+    fn walk_from(&self, place: &Path, visit: &mut dyn FnMut(&Dir, &Entry, &Path) -> Result<()>) -> Result<()> {
+        for entry in self.entries()? {
+            let below = place.join(&entry.name);
+            visit(self, &entry, &below)?;
+            if entry.kind == FileType::Directory {
+                self.sub(&entry.name)?.walk_from(&below, visit)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A hidden name beside `name`, short enough for any file system.
+fn temporary_name(name: &OsStr) -> OsString {
+    let start: String = name.to_string_lossy().chars().take(40).collect();
+    OsString::from(format!(".{start}.sbox-{}", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("sbox-beneath-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(path.join("root")).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_planted_link_never_leads_a_write_outside() {
+        let base = scratch("link");
+        std::fs::create_dir(base.join("outside")).unwrap();
+        std::os::unix::fs::symlink(base.join("outside"), base.join("root/work")).unwrap();
+        let root = Dir::open(&base.join("root")).unwrap();
+        let work = root.sub_or_make(Path::new("work/deep")).unwrap();
+        work.put_file("f".as_ref(), 0o644, |_| Ok(())).unwrap();
+        assert!(std::fs::read_dir(base.join("outside")).unwrap().next().is_none());
+        assert!(base.join("root/work/deep/f").is_file());
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_place_cannot_lead_out() {
+        let base = scratch("dots");
+        let root = Dir::open(&base.join("root")).unwrap();
+        assert!(root.sub_or_make(Path::new("a/../../b")).is_err());
+        assert!(root.sub("..").is_err());
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_fifo_or_a_link_is_no_file() {
+        let base = scratch("fifo");
+        let fifo = base.join("root/fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", base.join("root/link")).unwrap();
+        let root = Dir::open(&base.join("root")).unwrap();
+        assert!(root.file("fifo").is_err());
+        assert!(root.file("link").is_err());
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn removing_a_tree_removes_links_and_not_their_targets() {
+        let base = scratch("remove");
+        std::fs::write(base.join("kept"), "x").unwrap();
+        std::fs::create_dir_all(base.join("root/a/b")).unwrap();
+        std::os::unix::fs::symlink(&base, base.join("root/a/b/up")).unwrap();
+        let mut mode = std::fs::metadata(base.join("root/a/b")).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o000);
+        std::fs::set_permissions(base.join("root/a/b"), mode).unwrap();
+        Dir::open(&base.join("root")).unwrap().remove_tree("a".as_ref()).unwrap();
+        assert!(base.join("kept").is_file() && !base.join("root/a").exists());
+        std::fs::remove_dir_all(base).unwrap();
+    }
+}

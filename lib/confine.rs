@@ -1,0 +1,90 @@
+//! The command line of `sbox-spawn` for a project: the one place that says what a project's sandbox is made of.
+
+use crate::config::Config;
+use crate::error::{Context, Error, Result};
+use crate::plumb;
+use crate::project::Project;
+use rustix::fd::{AsRawFd, OwnedFd};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How a project's sandbox is started.
+#[derive(Debug)]
+pub struct Confine<'a> {
+    /// The project.
+    pub project: &'a Project,
+    /// Its configuration.
+    pub config: &'a Config,
+    /// The directory that appears as `.sbox/env`: another one while a new environment is being built.
+    pub env: PathBuf,
+    /// The isolation level, if not the configuration's.
+    pub isolation: Option<String>,
+}
+
+/// A command that is ready to be started, and the environment it will read.
+#[derive(Debug)]
+pub struct Prepared {
+    /// `sbox-spawn` with all its arguments.
+    pub command: Command,
+    _environment: OwnedFd,
+}
+
+impl<'a> Confine<'a> {
+    /// The sandbox of a project as it was built.
+    pub fn new(project: &'a Project, config: &'a Config) -> Confine<'a> {
+        Confine { project, config, env: project.env(), isolation: None }
+    }
+
+    /// A command that runs `words` in `directory` of the sandbox.
+    pub fn command(&self, directory: &str, words: &[OsString]) -> Result<Prepared> {
+        let isolation = self.isolation.as_deref().unwrap_or(&self.config.isolation);
+        let environment = self.environment(isolation)?;
+        let mut command = plumb::program("sbox-spawn")?;
+        command.arg("--root").arg(self.project.rootfs());
+        command.arg("--hide").arg(self.project.state());
+        for mount in &self.config.mount {
+            command.arg(if mount.read_only { "--ro-bind" } else { "--bind" }).args([&mount.src, &mount.dst]);
+        }
+        command.arg("--own").args([self.project.rootfs(), self.project.rootfs()]);
+        command.arg("--own").args([&self.env, &self.project.env()]);
+        command.args(["--network", &self.config.network, "--isolation", isolation, "--chdir", directory]);
+        command.arg("--env-fd").arg(environment.as_raw_fd().to_string());
+        command.arg("--").args(words);
+        Ok(Prepared { command, _environment: environment })
+    }
+
+    /// The environment in a file without a name, which the started program inherits: it may hold secrets, and those
+    /// never travel in arguments.
+    fn environment(&self, isolation: &str) -> Result<OwnedFd> {
+        let mut envsh = plumb::program("sbox-envsh")?;
+        envsh.args(["--format", "null", "--isolation", isolation]).current_dir(self.project.root());
+        let bytes = plumb::output(&mut envsh)?;
+        memory_file(&bytes).context(|| "pass the environment on".into())
+    }
+}
+
+fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    use std::io::{Seek, Write};
+    let mut file = std::fs::File::from(rustix::fs::memfd_create("environment", rustix::fs::MemfdFlags::empty())?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// Refuses to go on with a project that was not built, or not here.
+pub fn require_built(project: &Project, config: &Config) -> Result<()> {
+    let lock = crate::lockfile::Lockfile::read(project).filter(|lock| lock.is_whole());
+    let (true, Some(lock)) = (project.env().is_dir() && project.rootfs().is_dir(), lock) else {
+        return Err(Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"));
+    };
+    if Path::new(&lock.prefix) != project.env() {
+        let message = format!("project '{}' was built at '{}' and has moved", project.name(), lock.prefix);
+        return Err(Error::new(message).hint("sbox build makes it work here"));
+    }
+    if lock.config_hash != config.hash && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        crate::words::warn("the configuration changed after the last build");
+        crate::words::hint("sbox build");
+    }
+    Ok(())
+}

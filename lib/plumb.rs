@@ -1,0 +1,76 @@
+//! Starting one of our programs from another. With `SBOX_TRACE=1` each command line is printed, quoted for pasting.
+
+use crate::error::{Context, Error, Result};
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The directory of our programs: `SBOX_EXEC_PATH`, else where this program lives.
+pub fn exec_path() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("SBOX_EXEC_PATH").map(PathBuf::from).filter(|path| path.is_absolute()) {
+        return Ok(path);
+    }
+    let own = std::env::current_exe().context(|| "find the directory of sbox's programs".into())?;
+    own.parent().map(PathBuf::from).ok_or_else(|| Error::new("cannot find the directory of sbox's programs"))
+}
+
+/// A command that starts our program `name`.
+pub fn program(name: &str) -> Result<Command> {
+    let path = exec_path()?.join(name);
+    if !path.is_file() {
+        return Err(Error::new(format!("'{}' is missing", path.display())).hint("install the whole toolkit again: its programs work together"));
+    }
+    Ok(Command::new(path))
+}
+
+/// Runs a plumbing command and gives what it wrote on stdout. Its stderr is ours. If it failed, it said why.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    trace(command);
+    let name = shown(command.get_program());
+    let output = command.stderr(Stdio::inherit()).output().context(|| format!("start '{name}'"))?;
+    match output.status.code() {
+        Some(0) => Ok(output.stdout),
+        Some(code) => Err(Error::reported(u8::try_from(code).unwrap_or(1))),
+        None => Err(Error::new(format!("'{name}' was killed"))),
+    }
+}
+
+/// Becomes the command. Returns only if that failed.
+pub fn exec(command: &mut Command) -> Error {
+    use std::os::unix::process::CommandExt;
+    trace(command);
+    let error = command.exec();
+    Error::new(format!("cannot start '{}': {}", shown(command.get_program()), crate::error::reason(&error)))
+}
+
+/// Prints the command line on stderr if `SBOX_TRACE` asks for it.
+pub fn trace(command: &Command) {
+    if std::env::var_os("SBOX_TRACE").is_some_and(|value| !value.is_empty() && value != "0") {
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let line: Vec<String> = words.map(|word| quote(&word.to_string_lossy())).collect();
+        crate::words::line(format_args!("trace: {}", line.join(" ")));
+    }
+}
+
+fn shown(program: &OsStr) -> String {
+    crate::words::visible_path(std::path::Path::new(program).file_name().unwrap_or(program))
+}
+
+/// A word as sh(1) reads it back: plain if nothing in it is special, in single quotes otherwise.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting_survives_quotes() {
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("--env-fd=3"), "--env-fd=3");
+    }
+}

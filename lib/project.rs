@@ -1,0 +1,132 @@
+//! Where things are: a project is a directory with `.sbox/config.yaml`.
+
+use crate::error::{Context, Error, Result};
+use crate::words::visible_path;
+use std::path::{Path, PathBuf};
+
+/// A project, by its absolute root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    root: PathBuf,
+}
+
+impl Project {
+    /// The project that the current directory is in: the nearest directory upward that has `.sbox/config.yaml`.
+    /// A bare `.sbox`, such as the one in a home directory that holds the cache, is no project.
+    pub fn find() -> Result<Project> {
+        let here = std::env::current_dir().context(|| "find the current directory".into())?;
+        let root = here.ancestors().find(|place| place.join(".sbox/config.yaml").is_file()).ok_or_else(|| {
+            let shown = visible_path(&here);
+            Error::new(format!("no project in '{shown}' or above it"))
+                .hint("sbox init . makes one here; sbox -C DIR ... looks for one elsewhere")
+        })?;
+        let project = Project::at(root)?;
+        if project.state().is_symlink() {
+            let message = format!("'{}' is a symbolic link", visible_path(project.state()));
+            return Err(Error::new(message).hint("sbox keeps its state in a directory of the project itself"));
+        }
+        Ok(project)
+    }
+
+    /// The project at `root`, which must be absolute. Some paths cannot work and are refused here, before anything is made.
+    pub fn at(root: &Path) -> Result<Project> {
+        let text = root.to_str().ok_or_else(|| impossible(root, "is not valid UTF-8"))?;
+        // PATH separates directories by colons, and `#!` lines and lists of paths end at a newline.
+        if let Some(wrong) = text.chars().find(|c| *c == ':' || c.is_control()) {
+            return Err(impossible(root, if wrong == ':' { "has a colon in it" } else { "has a control character in it" }));
+        }
+        Ok(Project { root: root.to_owned() })
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The name of the project: that of its directory.
+    pub fn name(&self) -> String {
+        self.root.file_name().map_or_else(|| "root".into(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// `.sbox`.
+    pub fn state(&self) -> PathBuf {
+        self.root.join(".sbox")
+    }
+
+    /// `.sbox/config.yaml`.
+    pub fn config(&self) -> PathBuf {
+        self.state().join("config.yaml")
+    }
+
+    /// `.sbox/env`: the runtime. The agent can write it.
+    pub fn env(&self) -> PathBuf {
+        self.state().join("env")
+    }
+
+    /// `.sbox/env.new`: a runtime that is being built while the old one still serves.
+    pub fn env_new(&self) -> PathBuf {
+        self.state().join("env.new")
+    }
+
+    /// `.sbox/rootfs`: the agent's world. The agent can write it.
+    pub fn rootfs(&self) -> PathBuf {
+        self.state().join("rootfs")
+    }
+
+    /// `.sbox/env.sh`.
+    pub fn env_sh(&self) -> PathBuf {
+        self.state().join("env.sh")
+    }
+
+    /// `.sbox/logs`.
+    pub fn logs(&self) -> PathBuf {
+        self.state().join("logs")
+    }
+
+    /// `.sbox/processes.json`.
+    pub fn processes(&self) -> PathBuf {
+        self.state().join("processes.json")
+    }
+
+    /// `.sbox/stage.json`: what was copied into rootfs, and from what.
+    pub fn stage_record(&self) -> PathBuf {
+        self.state().join("stage.json")
+    }
+
+    /// `.sbox/trash`: what was replaced and is not yet deleted.
+    pub fn trash(&self) -> PathBuf {
+        self.state().join("trash")
+    }
+
+    /// `.sbox/build.lock`, held while something is built or cleaned.
+    pub fn build_lock(&self) -> PathBuf {
+        self.state().join("build.lock")
+    }
+
+    /// `sbox.lock`.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("sbox.lock")
+    }
+}
+
+fn impossible(root: &Path, why: &str) -> Error {
+    Error::new(format!("cannot have a project at '{}': the path {why}", visible_path(root)))
+        .hint("move the project to a path without such characters; spaces and quotes are fine")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_paths_are_refused_at_once() {
+        use std::os::unix::ffi::OsStrExt;
+        for path in [&b"/a/x:y"[..], b"/a/x\ny", b"/a/\xff"] {
+            let path = Path::new(std::ffi::OsStr::from_bytes(path));
+            assert!(Project::at(path).is_err(), "{path:?}");
+        }
+        for path in ["/a/with space", "/a/it's \"quoted\" $HOME", "/größe"] {
+            assert!(Project::at(Path::new(path)).is_ok(), "{path}");
+        }
+    }
+}
