@@ -562,7 +562,7 @@ mod tests {
     #[test]
     fn broken_yaml_has_a_place() {
         let found = findings("runtime: python:3.11\nenv:\n  A: 'open\n");
-        assert!(found[0].contains("(line 3"), "{found:?}");
+        assert!(found[0].contains("(line 4, column 1)"), "{found:?}");
     }
 
     #[test]
@@ -598,7 +598,7 @@ mod tests {
     #[test]
     fn a_destination_cannot_leave_the_root_or_replace_the_system() {
         for dst in ["/../x", "/usr/lib/x", "/proc/x", "/", "/etc", "x"] {
-            let text = format!("runtime: node:22\ncopy:\n  - /etc/hosts:{dst}\n");
+            let text = format!("runtime: node:22\ncopy:\n  - /tmp:{dst}\n");
             assert_eq!(check(&text, Path::new("/nonexistent")).errors().count(), 1, "{dst}");
         }
     }

@@ -72,6 +72,17 @@ fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// A command that runs `words` of an environment with nothing but it: no project, no network, no variable of the user's.
+/// `dir` appears as `prefix`, which is where the environment believes to be.
+pub fn in_prefix(dir: &Path, prefix: &Path, words: &[OsString]) -> Result<Command> {
+    let mut command = plumb::program("sbox-spawn")?;
+    command.arg("--own").args([dir, prefix]).args(["--network", "none", "--setenv", "PATH"]);
+    let mut path = prefix.join("bin").into_os_string();
+    path.push(":/usr/local/bin:/usr/bin:/bin");
+    command.arg(path).arg("--").args(words);
+    Ok(command)
+}
+
 /// Refuses to go on with a project that was not built, or not here.
 pub fn require_built(project: &Project, config: &Config) -> Result<()> {
     let lock = crate::lockfile::Lockfile::read(project).filter(|lock| lock.is_whole());

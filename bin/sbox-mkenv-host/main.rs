@@ -1,0 +1,100 @@
+//! sbox-mkenv-host: provide a runtime from an interpreter that the host has.
+//!
+//! The interpreter is copied whole and made private: its libraries are found beside it and its files name the new
+//! prefix. What somebody installed into it on the host is left behind.
+#![forbid(unsafe_code)]
+
+mod elf;
+mod find;
+mod libraries;
+mod node;
+mod python;
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::{Language, Runtime};
+use sbox::error::{Context, Error, Kind, Result};
+use sbox::lockfile::Package;
+use sbox::{fsx, words};
+use serde_json::json;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-mkenv-host", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox-mkenv-host [--resolve] SPEC [PREFIX]
+Make the runtime SPEC (python:3.11, node:22) at PREFIX from an interpreter of this host; print JSON on what was made.
+Exit code 3: the host has none that fits; stderr lists what was found.
+
+      --resolve    only tell which interpreter would be taken
+  -h, --help       print this text
+  -V, --version    print the version
+
+Looked through: PATH, pyenv, asdf, mise, uv, conda, nvm, fnm, volta, Homebrew, and the system's directories.
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+/// An interpreter that was found and asked.
+pub struct Source {
+    /// Its real path.
+    pub executable: PathBuf,
+    /// Its full version.
+    pub version: String,
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut resolve, mut words) = (false, Vec::new());
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("resolve") => resolve = true,
+            Value(word) if words.len() < 2 => words.push(word),
+            other => return Err(cli::common(other)),
+        }
+    }
+    let spec = words.first().ok_or_else(|| Error::usage("missing SPEC"))?;
+    let runtime = Runtime::parse(&spec.to_string_lossy()).map_err(|error| Error::usage(error.to_string()))?;
+    let prefix = words.get(1).map(PathBuf::from);
+    if !resolve && prefix.as_ref().is_none_or(|prefix| !prefix.is_absolute() || prefix.symlink_metadata().is_ok()) {
+        return Err(Error::usage("PREFIX must be an absolute path that does not exist yet"));
+    }
+    match runtime.language {
+        Language::Python => {
+            let python = python::find(&runtime)?;
+            let source = Source { executable: python.executable.clone(), version: python.version.clone() };
+            finish(&source, prefix.filter(|_| !resolve), |prefix| python::make(&python, prefix))
+        }
+        Language::Node => {
+            let source = node::find(&runtime)?;
+            finish(&source, prefix.filter(|_| !resolve), |prefix| node::make(&source, prefix))
+        }
+    }
+}
+
+/// Makes the environment, unless only asked about it, and prints what it is.
+fn finish(source: &Source, prefix: Option<PathBuf>, make: impl FnOnce(&Path) -> Result<Vec<Package>>) -> Result<u8> {
+    let packages = match &prefix {
+        Some(prefix) => make(prefix).inspect_err(|_| drop(fsx::remove_tree(prefix)))?,
+        None => Vec::new(),
+    };
+    cli::out_line(json!({
+        "version": source.version, "source": source.executable, "fingerprint": fingerprint(source)?, "packages": packages,
+    }))?;
+    Ok(0)
+}
+
+/// Changes when the host's interpreter is replaced, or when this program makes something else of it.
+fn fingerprint(source: &Source) -> Result<String> {
+    let shown = || format!("look at '{}'", words::visible_path(&source.executable));
+    let metadata = std::fs::metadata(&source.executable).context(shown)?;
+    let facts = (&source.executable, &source.version, metadata.len(), metadata.mtime(), cli::VERSION);
+    Ok(fsx::sha256(format!("{facts:?}").as_bytes()))
+}
+
+/// Another provider may serve.
+pub fn cannot(why: impl Into<String>) -> Error {
+    Error::of(Kind::Unavailable, why)
+}

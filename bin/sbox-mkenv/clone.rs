@@ -1,0 +1,74 @@
+//! A private copy of cache entries at a prefix: copied, relocated, byte code brought up to date.
+
+use sbox::cache::Entry;
+use sbox::error::{Error, Result};
+use sbox::plumb;
+use sbox::{confine, fsx, words};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Copies `entries` into `dir`, made to work at `prefix`.
+pub fn clone(entries: &[&Entry], dir: &Path, prefix: &Path) -> Result<()> {
+    if dir.symlink_metadata().is_ok() {
+        return Err(Error::new(format!("'{}' exists already", words::visible_path(dir))));
+    }
+    let made = fill(entries, dir, prefix);
+    if made.is_err() {
+        // Half an environment is worse than none.
+        let _ = fsx::remove_tree(dir);
+    }
+    made
+}
+
+fn fill(entries: &[&Entry], dir: &Path, prefix: &Path) -> Result<()> {
+    fsx::make_dirs(dir)?;
+    for entry in entries {
+        fsx::copy_tree(&entry.path.join("env"), dir, &|_| true)?;
+        let changed = relocate(entry, dir, prefix)?;
+        refresh_byte_code(dir, prefix, &changed)?;
+    }
+    Ok(())
+}
+
+/// The files below `env` in which its own path is written: what a clone has to change, found once.
+pub fn sites(env: &Path) -> Result<Vec<PathBuf>> {
+    let mut command = plumb::program("sbox-relocate")?;
+    command.args(["--dry-run", "--null", "--from"]).arg(env).arg("--to").arg(env).arg(env);
+    Ok(paths(&plumb::output(&mut command)?))
+}
+
+fn relocate(entry: &Entry, dir: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
+    let list: Vec<u8> = entry.sites.iter().flat_map(|site| [site.as_os_str().as_bytes(), b"\0"].concat()).collect();
+    let file = fsx::beside(dir, "sites");
+    fsx::write_atomic(&file, &list, 0o600)?;
+    let mut command = plumb::program("sbox-relocate")?;
+    command.args(["--null", "--only"]).arg(&file);
+    command.arg("--from").arg(&entry.prefix).arg("--to").arg(prefix).arg(dir);
+    let changed = plumb::output(&mut command);
+    let _ = std::fs::remove_file(&file);
+    Ok(paths(&changed?))
+}
+
+fn paths(list: &[u8]) -> Vec<PathBuf> {
+    list.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
+}
+
+/// Byte code is valid for a source of the same time and size, and relocation changes sizes. The environment's own Python
+/// compiles those files again, confined: stale byte code would cost at every start, since agents never write any.
+fn refresh_byte_code(dir: &Path, prefix: &Path, changed: &[PathBuf]) -> Result<()> {
+    let sources: Vec<OsString> = changed
+        .iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "py") && path.starts_with("lib"))
+        .map(|path| prefix.join(path).into_os_string())
+        .collect();
+    let python = prefix.join("bin/python3");
+    if sources.is_empty() || !dir.join("bin/python3").exists() {
+        return Ok(());
+    }
+    const COMPILE: &str = "import py_compile, sys\nfor name in sys.argv[1:]: py_compile.compile(name, quiet=2)";
+    let mut command: Vec<OsString> = vec![python.into(), "-I".into(), "-S".into(), "-c".into(), COMPILE.into()];
+    command.extend(sources);
+    let mut command = confine::in_prefix(dir, prefix, &command)?;
+    plumb::output(&mut command).map(drop)
+}
