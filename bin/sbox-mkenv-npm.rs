@@ -155,14 +155,18 @@ fn fetch(runtime: &Runtime, platform: &str, work: &Path) -> Result<()> {
 fn lay_out(platform: &str, work: &Path, prefix: &Path) -> Result<()> {
     let modules = work.join("node_modules");
     let from = modules.join(platform);
+    let place = |from: &Path, to: &Path| -> Result<()> {
+        fsx::make_dirs(to.parent().unwrap_or(prefix))?;
+        std::fs::rename(from, to).context(|| format!("move '{}' to its place", words::visible_path(to)))
+    };
     for name in ["bin", "include"] {
         if from.join(name).is_dir() {
-            fsx::copy_tree(&from.join(name), &prefix.join(name), &|_| true)?;
+            place(&from.join(name), &prefix.join(name))?;
         }
     }
     for (name, programs) in [("npm", &["npm", "npx"][..]), ("pnpm", &["pnpm", "pnpx"])] {
         let target = prefix.join("lib/node_modules").join(name);
-        fsx::copy_tree(&modules.join(name), &target, &|_| true)?;
+        place(&modules.join(name), &target)?;
         for program in programs {
             let script = ["-cli.js", ".cjs", ".mjs"].map(|end| format!("{program}{end}"));
             let Some(script) = script.into_iter().find(|script| target.join("bin").join(script).is_file()) else { continue };

@@ -530,7 +530,7 @@ impl Checker<'_> {
 }
 
 /// Whether a value looks like a secret that is written out: by the name of the variable or by the issuer's prefix.
-fn is_secret(name: &str, value: &str) -> bool {
+pub fn is_secret(name: &str, value: &str) -> bool {
     const NAMES: [&str; 7] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTH"];
     const PREFIXES: [&str; 9] = ["sk-", "ghp_", "gho_", "github_pat_", "xoxb-", "xoxp-", "AKIA", "glpat-", "AIza"];
     let written_out = config::pieces(value).iter().all(|piece| matches!(piece, config::Piece::Text(_)));

@@ -1,0 +1,169 @@
+//! Manual pages and completions. They are compiled in, because `cargo install` places programs only.
+
+use sbox::cli;
+use sbox::error::{Context, Error, Result};
+use sbox::{fsx, words};
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+macro_rules! pages {
+    ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../man/", $name)))),*] };
+}
+
+const PAGES: [(&str, &str); 21] = pages!(
+    "sbox.1",
+    "sbox-build.1",
+    "sbox-clean.1",
+    "sbox-demo.1",
+    "sbox-envsh.1",
+    "sbox-exec.1",
+    "sbox-info.1",
+    "sbox-init.1",
+    "sbox-mkenv.1",
+    "sbox-mkenv-host.1",
+    "sbox-mkenv-npm.1",
+    "sbox-relocate.1",
+    "sbox-run.1",
+    "sbox-shell.1",
+    "sbox-spawn.1",
+    "sbox-stage.1",
+    "sbox-status.1",
+    "sbox-validate.1",
+    "sbox-version.1",
+    "sbox-config.5",
+    "sbox-plumbing.7",
+);
+
+const COMPLETIONS: [(&str, &str); 3] = [
+    ("bash", include_str!("../../completions/sbox.bash")),
+    ("zsh", include_str!("../../completions/_sbox")),
+    ("fish", include_str!("../../completions/sbox.fish")),
+];
+
+/// `sbox help`, `sbox help VERB`, `sbox help --install DIR`.
+pub fn help(arguments: &[OsString], usage: &str) -> Result<u8> {
+    match arguments {
+        [] => cli::out(usage.as_bytes())?,
+        [option, directory] if option == "--install" => return install(Path::new(directory)),
+        [topic] => show(&topic.to_string_lossy())?,
+        _ => return Err(Error::usage("one topic at a time").hint("sbox help VERB, or sbox help --install DIR")),
+    }
+    Ok(0)
+}
+
+/// `sbox completion SHELL`.
+pub fn completion(arguments: &[OsString]) -> Result<u8> {
+    let shell = arguments.first().map(|shell| shell.to_string_lossy().into_owned()).unwrap_or_default();
+    match COMPLETIONS.iter().find(|(name, _)| *name == shell) {
+        Some((_, text)) => cli::out(text.as_bytes()).map(|()| 0),
+        None => Err(Error::usage(format!("no completions for '{}'", words::visible(&shell))).hint("sbox completion bash, zsh or fish")),
+    }
+}
+
+/// Writes every page to `DIR/man1` and so on, where man(1) finds them through MANPATH.
+fn install(directory: &Path) -> Result<u8> {
+    for (name, text) in PAGES {
+        let section = directory.join(format!("man{}", name.rsplit('.').next().unwrap_or("1")));
+        fsx::make_dirs(&section)?;
+        fsx::write_atomic(&section.join(name), text.as_bytes(), 0o644)?;
+    }
+    words::ok(format_args!("{} pages in '{}'", PAGES.len(), words::visible_path(directory)));
+    words::hint(format_args!("export MANPATH={}:", words::visible_path(directory)));
+    Ok(0)
+}
+
+fn show(topic: &str) -> Result<()> {
+    let wanted = [topic.to_owned(), format!("sbox-{topic}")];
+    let page = PAGES.iter().find(|(name, _)| name.rsplit_once('.').is_some_and(|(stem, _)| wanted.iter().any(|want| want == stem)));
+    let Some((_, text)) = page else {
+        let topics = PAGES.iter().filter_map(|(name, _)| name.rsplit_once('.')).map(|(stem, _)| stem.trim_start_matches("sbox-"));
+        let error = Error::new(format!("no manual page on '{}'", words::visible(topic)));
+        return Err(match words::did_you_mean(topic, topics) {
+            Some(meant) => error.hint(format!("did you mean 'sbox help {meant}'?")),
+            None => error.hint("sbox --list-cmds shows all verbs; an extension has its own help: sbox VERB --help"),
+        });
+    };
+    if std::io::stdout().is_terminal() && format(text) {
+        return Ok(());
+    }
+    cli::out(plain(text).as_bytes())
+}
+
+/// Through man(1) or mandoc(1), with their pager. `false` if neither is there.
+fn format(text: &str) -> bool {
+    let formatters: [(&str, &[&str]); 2] = [("man", &["-l", "-"]), ("mandoc", &["-a"])];
+    formatters.into_iter().any(|(program, arguments)| {
+        let file = temporary(text);
+        let input = file.and_then(|path| {
+            let file = std::fs::File::open(&path).ok();
+            let _ = std::fs::remove_file(path);
+            file
+        });
+        let Some(input) = input else { return false };
+        Command::new(program).args(arguments).stdin(Stdio::from(input)).status().is_ok_and(|status| status.success())
+    })
+}
+
+fn temporary(text: &str) -> Option<PathBuf> {
+    let path = std::env::temp_dir().join(format!("sbox-page-{}", std::process::id()));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path).ok()?;
+    file.write_all(text.as_bytes()).context(|| "write a page".into()).ok()?;
+    Some(path)
+}
+
+/// A page without its macros, for hosts that have no formatter and for pipes.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let Some(request) = line.strip_prefix('.') else {
+            out += &format!("    {}\n", unescape(line));
+            continue;
+        };
+        let (name, rest) = request.split_once(' ').unwrap_or((request, ""));
+        let rest = unescape(rest);
+        match name {
+            "Sh" => out += &format!("\n{rest}\n"),
+            "Ss" => out += &format!("\n  {rest}\n"),
+            "It" => out += &format!("\n  {}\n", flags(&rest)),
+            "Nm" | "Nd" | "Fl" | "Ar" | "Pa" | "Ev" | "Xr" | "Op" | "Dl" | "Ql" | "Cm" | "Li" | "Sy" | "Em" | "Dq" | "Sq" => {
+                out += &format!("    {}\n", flags(&format!("{} {rest}", if name == "Fl" { "Fl" } else { "" })));
+            }
+            "Pp" => out.push('\n'),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Macros in the middle of a line: `Fl n Ns , Fl -dry-run` reads `-n, --dry-run`.
+fn flags(text: &str) -> String {
+    const MACROS: [&str; 13] = ["Ar", "Pa", "Ev", "Op", "Cm", "Li", "Nm", "Sy", "Em", "Xr", "Ql", "Dq", "Sq"];
+    let (mut out, mut flag, mut tight) = (String::new(), false, true);
+    for word in text.split_whitespace() {
+        match word {
+            "Fl" => flag = true,
+            "Ns" => tight = true,
+            "No" => {}
+            word if MACROS.contains(&word) => flag = false,
+            word => {
+                let closes = word.len() == 1 && ",.;:)".contains(word);
+                if !tight && !closes {
+                    out.push(' ');
+                }
+                if flag && !closes {
+                    out.push('-');
+                    flag = false;
+                }
+                out.push_str(word);
+                tight = false;
+            }
+        }
+    }
+    out
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("\\-", "-").replace("\\&", "").replace("\\e", "\\").replace("\\(aq", "'").replace('"', "")
+}

@@ -1,0 +1,208 @@
+//! The install layer: commands run in order, inside the sandbox, each again only when what it depends on changed.
+//!
+//! A command that only installs dependencies depends on the files that list them; any other may read every source. From
+//! the first command that has to run, all that follow run too.
+
+use crate::Build;
+use sbox::beneath::Dir;
+use sbox::config::Config;
+use sbox::confine::Confine;
+use sbox::error::{Context, Error, Result};
+use sbox::lockfile::{InstallRecord, Lockfile};
+use sbox::project::Project;
+use sbox::{fsx, plumb, words};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::Stdio;
+
+/// What was staged, as sbox-stage recorded it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Sources {
+    pub fingerprint: String,
+    items: BTreeMap<String, String>,
+}
+
+impl Sources {
+    pub fn read(project: &Project) -> Sources {
+        let text = std::fs::read(project.stage_record()).ok();
+        text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    /// A hash over the files that list dependencies, and over those that the command names.
+    fn dependencies(&self, command: &str) -> String {
+        let named = |place: &str| command.split(|c: char| c.is_whitespace() || "='\"".contains(c)).any(|word| {
+            let word = word.trim_start_matches("./").trim_start_matches('/');
+            !word.is_empty() && (place == word || place.ends_with(&format!("/{word}")))
+        });
+        let lines = self.items.iter().filter(|(place, _)| lists_dependencies(place) || named(place));
+        lines.map(|(place, stamp)| format!("{place}\0{stamp}\0")).collect()
+    }
+}
+
+/// Files by which package managers decide what to install.
+fn lists_dependencies(place: &str) -> bool {
+    const NAMES: [&str; 16] = [
+        "package.json", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "pnpm-workspace.yaml", "yarn.lock",
+        ".npmrc", ".yarnrc.yml", "pyproject.toml", "setup.py", "setup.cfg", "Pipfile", "Pipfile.lock", "poetry.lock",
+        "uv.lock", "pip.conf",
+    ];
+    let name = place.rsplit('/').next().unwrap_or(place);
+    NAMES.contains(&name) || (name.ends_with(".txt") && (name.contains("requirements") || name.contains("constraints")))
+}
+
+/// Whether a command installs dependencies and reads nothing else of the sources.
+fn only_installs(command: &str) -> bool {
+    command.split("&&").all(|part| {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        match words[..] {
+            ["cd", _] => true,
+            ["pip" | "pip3", "install", ref rest @ ..] | ["python" | "python3", "-m", "pip", "install", ref rest @ ..] => {
+                // A path installs the sources themselves.
+                !rest.iter().any(|word| matches!(*word, "-e" | "--editable" | ".") || word.starts_with("./") || word.starts_with('/') && !word.ends_with(".txt"))
+            }
+            ["npm", "config" | "install" | "i" | "ci", ..] | ["pnpm", "install" | "i" | "config" | "fetch", ..] => true,
+            ["yarn"] | ["yarn", "install" | "config", ..] | ["corepack", ..] => true,
+            _ => false,
+        }
+    })
+}
+
+/// The key of every command: a change in what it depends on, or in a command before it, changes it.
+fn keys(config: &Config, lock: &Lockfile, sources: &Sources) -> Vec<String> {
+    let runtime: String = lock.runtimes.iter().map(|record| format!("{} {} {}\n", record.spec, record.provider, record.version)).collect();
+    let mut chain = fsx::sha256(format!("{runtime}{:?}{}", config.env, config.workdir).as_bytes());
+    config
+        .install
+        .iter()
+        .map(|command| {
+            let inputs = if only_installs(command) { sources.dependencies(command) } else { sources.fingerprint.clone() };
+            chain = fsx::sha256(format!("{chain}\0{command}\0{inputs}").as_bytes());
+            chain.clone()
+        })
+        .collect()
+}
+
+/// The first command that has to run; `None` if all are done.
+pub fn pending(project: &Project, config: &Config, lock: &Lockfile) -> Result<Option<usize>> {
+    let keys = keys(config, lock, &Sources::read(project));
+    let first = keys.iter().enumerate().find(|(at, key)| lock.install.get(*at).is_none_or(|done| done.key != **key));
+    let fewer = lock.install.len() > keys.len();
+    Ok(first.map(|(at, _)| at).or_else(|| fewer.then_some(keys.len())))
+}
+
+/// Runs what has to run.
+pub fn commands(build: &mut Build<'_>) -> Result<bool> {
+    let Some(first) = pending(build.project, build.config, &build.lock)? else { return Ok(false) };
+    let keys = keys(build.config, &build.lock, &Sources::read(build.project));
+    build.lock.install.truncate(first);
+    let in_place = build.env == build.project.env();
+    for (at, command) in build.config.install.iter().enumerate().skip(first) {
+        if in_place {
+            // Killed from here on, the next build begins with this command.
+            build.lock.write(build.project)?;
+        }
+        words::step(format_args!("Install {}/{}: {}", at + 1, build.config.install.len(), words::visible(command)));
+        run(build, command)?;
+        build.lock.install.push(InstallRecord { command: command.clone(), key: keys[at].clone() });
+    }
+    Ok(true)
+}
+
+fn run(build: &Build<'_>, command: &str) -> Result<()> {
+    let mut confine = Confine::new(build.project, build.config);
+    confine.env.clone_from(&build.env);
+    let words: [OsString; 3] = ["/bin/sh".into(), "-c".into(), command.into()];
+    let mut prepared = confine.command(directory(build, command), &words)?;
+    let (output, input) = std::io::pipe().context(|| "make a pipe".into())?;
+    let second = input.try_clone().context(|| "make a pipe".into())?;
+    plumb::trace(&prepared.command);
+    let mut child = prepared.command.stdin(Stdio::null()).stdout(input).stderr(second).spawn().context(|| "start 'sbox-spawn'".into())?;
+    drop(prepared);
+    let progress = (!build.options.verbose).then(|| sbox::progress::Progress::start("installing"));
+    let said = listen(build, output)?;
+    let status = child.wait().context(|| "wait for the command".into())?;
+    drop(progress);
+    if status.success() {
+        return Ok(());
+    }
+    if !build.options.verbose {
+        said.iter().for_each(|line| words::line(format_args!("  {line}")));
+    }
+    let code = status.code().map_or_else(|| "a signal".into(), |code| code.to_string());
+    Err(Error::new(format!("install command failed (exit code {code}): {}", words::visible(command)))
+        .hint("mend it and build again: it goes on with this command; all of its output is in .sbox/logs/build.log"))
+}
+
+/// Where a command runs: in the workdir, unless a path that it names is only there when seen from `/`. Both are habits:
+/// `pip install -r requirements.txt` and `pip install -r app/requirements.txt`.
+fn directory<'a>(build: &'a Build<'_>, command: &str) -> &'a str {
+    let Ok(root) = Dir::open(&build.project.rootfs()) else { return &build.config.workdir };
+    let there = |place: &Path| {
+        let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = root.sub(parent);
+        dir.ok().and_then(|dir| dir.stat(place.file_name()?).ok().flatten()).is_some()
+    };
+    let workdir = Path::new(build.config.workdir.trim_start_matches('/'));
+    let paths = command.split(|c: char| c.is_whitespace() || "='\"".contains(c)).filter(|word| word.contains('/') && !word.starts_with(['/', '-', '.', '~']));
+    let only_from_root = paths.into_iter().any(|word| !there(&workdir.join(word)) && there(Path::new(word)));
+    if only_from_root { "/" } else { &build.config.workdir }
+}
+
+/// The last lines of a command's output; the whole goes to `.sbox/logs/build.log`. It is an agent's text: nothing in it
+/// reaches the terminal raw, and an endless line takes no endless memory.
+fn listen(build: &Build<'_>, output: std::io::PipeReader) -> Result<Vec<String>> {
+    const KEPT: usize = 40;
+    const LONGEST: u64 = 64 * 1024;
+    fsx::make_dirs(&build.project.logs())?;
+    let path = build.project.logs().join("build.log");
+    let shown = || format!("write '{}'", words::visible_path(&path));
+    let mut log = std::fs::OpenOptions::new().create(true).append(true).open(&path).context(shown)?;
+    let mut reader = BufReader::new(output);
+    let mut kept = std::collections::VecDeque::new();
+    loop {
+        let mut line = Vec::new();
+        let read = reader.by_ref().take(LONGEST).read_until(b'\n', &mut line).context(|| "read the command's output".into())?;
+        if read == 0 {
+            return Ok(kept.into());
+        }
+        log.write_all(&line).context(shown)?;
+        let text = words::visible(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+        if build.options.verbose {
+            words::line(format_args!("  {text}"));
+        }
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_only_install_are_told_from_those_that_read_sources() {
+        for command in ["pip install -r requirements.txt", "npm install", "cd /app && pnpm install --registry https://x", "python -m pip install requests", "npm ci"] {
+            assert!(only_installs(command), "{command}");
+        }
+        for command in ["npm run build", "pip install .", "pip install -e .", "cd /app && pnpm build", "make", "python setup.py develop"] {
+            assert!(!only_installs(command), "{command}");
+        }
+    }
+
+    #[test]
+    fn a_dependency_list_changes_the_key_and_a_source_does_not() {
+        let sources = |stamp: &str, other: &str| Sources {
+            fingerprint: format!("{stamp}{other}"),
+            items: [("app/requirements.txt".to_owned(), stamp.to_owned()), ("app/main.py".to_owned(), other.to_owned())].into(),
+        };
+        let key = |sources: &Sources| sources.dependencies("pip install -r requirements.txt");
+        assert_eq!(key(&sources("1", "a")), key(&sources("1", "b")));
+        assert_ne!(key(&sources("1", "a")), key(&sources("2", "a")));
+    }
+}

@@ -1,0 +1,154 @@
+//! The layers that plumbing makes: runtime, files, activation script.
+
+use crate::{Build, install};
+use sbox::config::Config;
+use sbox::error::{Context, Error, Kind, Result};
+use sbox::lockfile::{self, Lockfile, RuntimeRecord};
+use sbox::progress::Progress;
+use sbox::project::Project;
+use sbox::{fsx, plumb, words};
+use serde::Deserialize;
+use serde_json::json;
+use std::io::Write;
+use std::process::Stdio;
+
+/// Whether the environment serves what the configuration asks for.
+pub fn runtime_is_current(project: &Project, config: &Config, lock: &Lockfile) -> bool {
+    let served = |record: &RuntimeRecord, runtime: &sbox::config::Runtime| {
+        record.spec == runtime.to_string() && (config.provider == "auto" || record.provider == config.provider)
+    };
+    let same = lock.runtimes.len() == config.runtimes.len()
+        && lock.runtimes.iter().zip(&config.runtimes).all(|(record, runtime)| served(record, runtime));
+    let is_directory = std::fs::symlink_metadata(project.env()).is_ok_and(|metadata| metadata.is_dir());
+    // The agent can empty its own environment; then its interpreter is gone and the layer has to be made again.
+    let programs = config.runtimes.iter().all(|runtime| {
+        let name = if runtime.language == sbox::config::Language::Python { "bin/python3" } else { "bin/node" };
+        project.env().join(name).symlink_metadata().is_ok()
+    });
+    same && is_directory && programs
+}
+
+/// Tells whether a build would do something: exit code 1 if so.
+pub fn check(project: &Project, config: &Config) -> Result<u8> {
+    let lock = Lockfile::read(project).filter(Lockfile::is_whole);
+    let Some(lock) = lock else { return Ok(1) };
+    let current = lock.config_hash == config.hash
+        && std::path::Path::new(&lock.prefix) == project.env()
+        && runtime_is_current(project, config, &lock)
+        && project.rootfs().is_dir()
+        && stage(project, config, &["--dry-run"])?.is_empty()
+        && install::pending(project, config, &lock)?.is_none();
+    Ok(u8::from(!current))
+}
+
+/// The runtime layer. An environment that is there is replaced only when the new one is whole.
+pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
+    let (project, config) = (build.project, build.config);
+    if !build.options.force && runtime_is_current(project, config, &build.lock) {
+        return Ok(false);
+    }
+    let names: Vec<String> = config.runtimes.iter().map(ToString::to_string).collect();
+    words::step(format_args!("Runtime {}", names.join(", ")));
+    let replaces = project.env().symlink_metadata().is_ok();
+    if replaces && build.lock.is_whole() {
+        build.env = project.env_new();
+    } else {
+        fsx::set_aside(&project.env(), &project.trash())?;
+    }
+    let mut command = plumb::program("sbox-mkenv")?;
+    command.args(["--provider", &config.provider, "--into"]).arg(&build.env).args(&names).arg(project.env());
+    let progress = Progress::start("making the runtime");
+    let made = plumb::output(&mut command);
+    drop(progress);
+    let made: Made = serde_json::from_slice(&made?).map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))?;
+    for record in &made.runtimes {
+        let from = if record.cached { "from the cache" } else { "made now" };
+        words::info(format_args!("{} {} by provider '{}', {from}: {}", words::visible(&record.record.spec), words::visible(&record.record.version), words::visible(&record.record.provider), words::visible(&record.record.source)));
+    }
+    build.lock.runtimes = made.runtimes.into_iter().map(|made| made.record).collect();
+    build.lock.runtime = names.join(",");
+    build.lock.prefix = project.env().to_string_lossy().into_owned();
+    build.lock.version = lockfile::VERSION.into();
+    // Whatever was installed went into the old environment.
+    build.lock.install.clear();
+    if build.env == project.env() {
+        build.lock.built_at.clear();
+        build.lock.write(project)?;
+    }
+    Ok(true)
+}
+
+#[derive(Deserialize)]
+struct Made {
+    runtimes: Vec<MadeRuntime>,
+}
+
+#[derive(Deserialize)]
+struct MadeRuntime {
+    cached: bool,
+    #[serde(flatten)]
+    record: RuntimeRecord,
+}
+
+/// The layer of files: `copy`, places for `mount`, and the directories that every sandbox has.
+pub fn files(build: &mut Build<'_>) -> Result<bool> {
+    let (project, config) = (build.project, build.config);
+    if !project.rootfs().is_dir() {
+        // What the install commands made there is gone with it.
+        build.lock.install.clear();
+    }
+    let progress = (!config.copy.is_empty()).then(|| Progress::start("copying files"));
+    let changes = stage(project, config, if build.options.force { &["--force"] } else { &[] })?;
+    drop(progress);
+    build.lock.sources = install::Sources::read(project).fingerprint;
+    if changes.is_empty() {
+        return Ok(false);
+    }
+    words::step(format_args!("Files: {} changed", changes.len()));
+    if build.options.verbose {
+        changes.iter().for_each(|change| words::line(format_args!("  {change}")));
+    }
+    Ok(true)
+}
+
+/// Runs sbox-stage over the configuration's entries; gives the lines that it printed.
+fn stage(project: &Project, config: &Config, options: &[&str]) -> Result<Vec<String>> {
+    let mut command = plumb::program("sbox-stage")?;
+    command.args(options).arg("--into").arg(project.rootfs()).arg("--record").arg(project.stage_record());
+    plumb::trace(&command);
+    let shown = || String::from("start 'sbox-stage'");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
+    let mut entries: Vec<serde_json::Value> = ["/app", "/home", "/tmp", &config.workdir].map(|dst| json!({"kind": "dir", "dst": dst})).into();
+    entries.extend(config.copy.iter().map(|entry| json!({"kind": "copy", "src": entry.src, "dst": entry.dst})));
+    entries.extend(config.mount.iter().map(|entry| json!({"kind": "mount", "src": entry.src, "dst": entry.dst})));
+    let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
+    if let Some(mut stdin) = child.stdin.take() {
+        // If it ended early, its exit code says why.
+        let _ = stdin.write_all(lines.as_bytes());
+    }
+    let output = child.wait_with_output().context(shown)?;
+    if !output.status.success() {
+        return Err(Error::of(Kind::Reported(1), ""));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// `.sbox/env.sh`, for people who source it.
+pub fn activation(build: &mut Build<'_>) -> Result<()> {
+    let mut command = plumb::program("sbox-envsh")?;
+    command.args(["--format", "sh"]).current_dir(build.project.root());
+    let script = plumb::output(&mut command)?;
+    if std::fs::read(build.project.env_sh()).is_ok_and(|old| old == script) {
+        return Ok(());
+    }
+    fsx::write_atomic(&build.project.env_sh(), &script, 0o644)
+}
+
+/// A new environment takes the place of the old one.
+pub fn put_in_place(build: &Build<'_>) -> Result<()> {
+    if build.env == build.project.env() {
+        return Ok(());
+    }
+    fsx::set_aside(&build.project.env(), &build.project.trash())?;
+    std::fs::rename(&build.env, build.project.env()).context(|| "put the new environment in place".into())
+}

@@ -1,0 +1,123 @@
+//! sbox-build: make the sandbox, layer by layer; skip what did not change.
+//!
+//! Layers: runtime, files, install commands, env.sh. The lock gets a layer's record when the layer is done, so that a
+//! build that was killed is taken up where it stopped. While an environment is replaced, the old one stays in place until
+//! the new one is whole.
+#![forbid(unsafe_code)]
+
+mod install;
+mod layers;
+mod relocate;
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::{self, Config};
+use sbox::error::{Error, Result};
+use sbox::lockfile::{self, Lockfile};
+use sbox::project::Project;
+use sbox::{check, fsx, words};
+use std::process::ExitCode;
+use std::time::Instant;
+
+const TOOL: Tool = Tool { name: "sbox-build", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox build [-f] [-v] [-n]
+Make the project's sandbox: runtime, files, install commands.
+
+  -f, --force      make everything anew: environment, files, install commands
+  -v, --verbose    show what the install commands print and what is copied
+  -n, --check      only tell whether there is something to do: exit code 1 if so
+  -h, --help       print this text
+  -V, --version    print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+/// What was asked for on the command line.
+pub struct Options {
+    force: bool,
+    verbose: bool,
+    check: bool,
+}
+
+/// Everything the layers work on.
+pub struct Build<'a> {
+    project: &'a Project,
+    config: &'a Config,
+    options: Options,
+    /// What was built before; layers overwrite their part of it.
+    lock: Lockfile,
+    /// The environment that is worked on: the project's, or the one that will take its place.
+    env: std::path::PathBuf,
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let mut options = Options::default();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('f') | Long("force") => options.force = true,
+            Short('v') | Long("verbose") => options.verbose = true,
+            Short('n') | Long("check") => options.check = true,
+            other => return Err(cli::common(other)),
+        }
+    }
+    let project = Project::find()?;
+    let config = validated(&project)?;
+    if options.check {
+        return layers::check(&project, &config);
+    }
+    let _lock = fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for another build of this project"))?;
+    let begun = Instant::now();
+    let changed = build(&project, &config, options)?;
+    fsx::empty_trash(&project.trash());
+    let seconds = begun.elapsed().as_secs_f64();
+    match changed {
+        true => words::ok(format_args!("Built '{}' in {seconds:.1}s", words::visible(&project.name()))),
+        false => words::ok(format_args!("'{}' is up to date", words::visible(&project.name()))),
+    }
+    if config.cmd.is_some() {
+        words::hint("sbox run");
+    }
+    Ok(0)
+}
+
+/// The configuration, if nothing is wrong with it; what is, is printed as `sbox validate` does.
+fn validated(project: &Project) -> Result<Config> {
+    let report = check::check(&config::read(project)?, project.root());
+    let errors = report.errors().count();
+    report.print(false);
+    match report.config {
+        Some(config) if errors == 0 => Ok(config),
+        _ => Err(Error::new("the configuration has errors; nothing was built").hint("mend .sbox/config.yaml, then: sbox build")),
+    }
+}
+
+/// Brings every layer up to date. Tells whether anything had to be done.
+fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
+    let lock = Lockfile::read(project).filter(|lock| lock.version == lockfile::VERSION).unwrap_or_default();
+    let mut build = Build { project, config, options, lock, env: project.env() };
+    let old = build.lock.clone();
+    fsx::set_aside(&project.env_new(), &project.trash())?;
+    if options.force {
+        // Files that the agent or the install commands made go too: this is the way back to a known state.
+        fsx::set_aside(&project.rootfs(), &project.trash())?;
+        fsx::set_aside(&project.stage_record(), &project.trash())?;
+    }
+    let mut changed = options.force;
+    changed |= relocate::moved(&mut build)?;
+    changed |= layers::runtime(&mut build)?;
+    changed |= layers::files(&mut build)?;
+    changed |= install::commands(&mut build)?;
+    layers::activation(&mut build)?;
+    build.lock.config_hash.clone_from(&config.hash);
+    changed |= build.lock != old;
+    if changed {
+        build.lock.built_at = fsx::rfc3339(fsx::now());
+        layers::put_in_place(&build)?;
+        build.lock.write(project)?;
+    }
+    Ok(changed)
+}

@@ -1,0 +1,78 @@
+//! sbox-clean: remove what was built.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::error::{Error, Result};
+use sbox::project::Project;
+use sbox::{fsx, words};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-clean", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox clean [-a | --logs]
+Remove the project's environment, rootfs and build state. Sources, configuration and logs stay.
+
+  -a, --all        remove the configuration, logs and everything else of sbox in the project too
+      --logs       remove log files only
+  -h, --help       print this text
+  -V, --version    print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut all, mut logs) = (false, false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('a') | Long("all") => all = true,
+            Long("logs") => logs = true,
+            other => return Err(cli::common(other)),
+        }
+    }
+    if all && logs {
+        return Err(Error::usage("'--all' and '--logs' contradict each other"));
+    }
+    let project = Project::find()?;
+    let lock = fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for a build to end"))?;
+    for path in what(&project, all, logs) {
+        fsx::set_aside(&path, &project.trash())?;
+    }
+    fsx::empty_trash(&project.trash());
+    if all {
+        // Whoever has put something else there keeps it: in a home directory, the cache lives in .sbox too.
+        let _ = std::fs::remove_file(project.build_lock());
+        let _ = std::fs::remove_dir(project.state());
+    }
+    drop(lock);
+    if logs {
+        fsx::make_dirs(&project.logs())?;
+    }
+    words::ok(if logs { "Log files removed" } else if all { "Everything of sbox removed" } else { "Build artifacts removed" });
+    words::hint(if all { "sbox init . makes the project anew" } else { "sbox build" });
+    Ok(0)
+}
+
+fn what(project: &Project, all: bool, logs: bool) -> Vec<PathBuf> {
+    if logs {
+        return vec![project.logs()];
+    }
+    let mut paths = vec![
+        project.env(),
+        project.env_new(),
+        project.rootfs(),
+        project.env_sh(),
+        project.stage_record(),
+        project.lock(),
+    ];
+    if all {
+        let own = ["mamba", "bin"].map(|name| project.state().join(name));
+        paths.extend([project.config(), project.logs(), project.processes()]);
+        paths.extend(own);
+    }
+    paths.retain(|path| path.symlink_metadata().is_ok());
+    paths
+}

@@ -1,0 +1,48 @@
+//! sbox-exec: execute a program of the sandbox with its arguments, as they are.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::Config;
+use sbox::confine::{self, Confine};
+use sbox::error::{Error, Result};
+use sbox::plumb;
+use sbox::project::Project;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-exec", usage: USAGE, runs_a_command: true };
+const USAGE: &str = "\
+usage: sbox exec [--isolation LEVEL] COMMAND [ARGUMENT...]
+Execute COMMAND in the project's sandbox. What stands after COMMAND is its own.
+
+      --isolation LEVEL    auto or namespace [the configuration's]
+  -h, --help               print this text
+  -V, --version            print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut isolation, mut words) = (None, Vec::new());
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("isolation") => isolation = Some(args.value()?.string()?),
+            Value(word) => {
+                words.push(word);
+                words.extend(args.raw_args()?);
+            }
+            other => return Err(cli::common(other)),
+        }
+    }
+    if words.is_empty() {
+        return Err(Error::usage("missing command").hint("sbox exec python -V"));
+    }
+    let project = Project::find()?;
+    let config = Config::load(&project)?;
+    confine::require_built(&project, &config)?;
+    let mut confine = Confine::new(&project, &config);
+    confine.isolation = isolation;
+    Err(plumb::exec(&mut confine.command(&config.workdir, &words)?.command))
+}

@@ -1,0 +1,123 @@
+//! sbox-info: paths, runtime, environment, mounts.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::{Config, Entry};
+use sbox::error::Result;
+use sbox::lockfile::Lockfile;
+use sbox::project::Project;
+use sbox::{cache, check, fsx, plumb, words};
+use serde_json::json;
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+
+const TOOL: Tool = Tool { name: "sbox-info", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox info [-j]
+Show where things are, what serves the runtime, what is visible inside, and which variables are set.
+
+  -j, --json       print it as JSON
+  -h, --help       print this text
+  -V, --version    print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let mut as_json = false;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('j') | Long("json") => as_json = true,
+            other => return Err(cli::common(other)),
+        }
+    }
+    let project = Project::find()?;
+    let config = Config::load(&project)?;
+    let facts = facts(&project, &config)?;
+    if as_json { cli::out_json(&facts)? } else { cli::out(text(&facts).as_bytes())? }
+    Ok(0)
+}
+
+fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
+    let lock = Lockfile::read(project).filter(Lockfile::is_whole);
+    let size = |path: &Path| {
+        let (files, bytes) = fsx::measure(path);
+        json!({"path": path, "exists": path.is_dir(), "files": files, "bytes": bytes})
+    };
+    let isolation = plumb::program("sbox-spawn")?.arg("--probe").stderr(Stdio::null()).output().ok();
+    let isolation: serde_json::Value = isolation.and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default();
+    Ok(json!({
+        "project": {"name": project.name(), "root": project.root(), "config": project.config(), "lock": project.lock()},
+        "runtime": {
+            "asked": config.runtimes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "provider": config.provider,
+            "built": lock.map(|lock| lock.runtimes).unwrap_or_default(),
+        },
+        "isolation": {"level": isolation["level"], "configured": config.isolation, "network": config.network},
+        "disk": {"env": size(&project.env()), "rootfs": size(&project.rootfs())},
+        "cache": cache::root().ok(),
+        "copy": config.copy.iter().map(entry).collect::<Vec<_>>(),
+        "mount": config.mount.iter().map(entry).collect::<Vec<_>>(),
+        "install": config.install,
+        "env": config.env.iter().map(|(name, value)| (name.clone(), masked(name, value).into())).collect::<serde_json::Map<_, _>>(),
+    }))
+}
+
+fn entry(entry: &Entry) -> serde_json::Value {
+    json!({"src": entry.src, "dst": entry.dst, "ro": entry.read_only})
+}
+
+/// A value as it stands in the configuration, references unexpanded; what looks like a secret is not shown.
+fn masked(name: &str, value: &str) -> String {
+    if check::is_secret(name, value) { "********".into() } else { value.to_owned() }
+}
+
+/// The same facts for a person, in a fixed order.
+fn text(facts: &serde_json::Value) -> String {
+    let mut out = String::new();
+    let show = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => words::visible(text),
+        serde_json::Value::Null => "-".into(),
+        other => other.to_string(),
+    };
+    let mut section = |title: &str, rows: Vec<(String, String)>| {
+        if !rows.is_empty() {
+            let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+            out += &format!("{title}\n");
+            for (name, value) in rows {
+                out += &format!("  {name:<width$}  {value}\n");
+            }
+            out.push('\n');
+        }
+    };
+    let rows = |key: &str| -> Vec<(String, String)> {
+        let object = facts[key].as_object().cloned().unwrap_or_default();
+        object.iter().map(|(name, value)| (words::visible(name), show(value))).collect()
+    };
+    section("Project", rows("project"));
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let mut runtime = vec![("asked".to_owned(), list(&facts["runtime"]["asked"]).iter().map(show).collect::<Vec<_>>().join(", "))];
+    for built in list(&facts["runtime"]["built"]) {
+        runtime.push(("built".into(), format!("{} {} from {}", show(&built["provider"]), show(&built["version"]), show(&built["source"]))));
+    }
+    section("Runtime", runtime);
+    section("Isolation", rows("isolation"));
+    let disk = |name: &str| {
+        let part = &facts["disk"][name];
+        let size = words::size(part["bytes"].as_u64().unwrap_or(0));
+        (name.to_owned(), if part["exists"] == true { format!("{size} in {} files  {}", part["files"], show(&part["path"])) } else { "not built".into() })
+    };
+    section("Disk", vec![disk("env"), disk("rootfs"), ("cache".into(), show(&facts["cache"]))]);
+    let entries = |key: &str| -> Vec<(String, String)> {
+        list(&facts[key]).iter().map(|entry| (show(&entry["dst"]), format!("{}{}", show(&entry["src"]), if entry["ro"] == true { " (read-only)" } else { "" }))).collect()
+    };
+    section("Copied", entries("copy"));
+    section("Mounted", entries("mount"));
+    section("Install", list(&facts["install"]).iter().enumerate().map(|(number, line)| ((number + 1).to_string(), show(line))).collect());
+    section("Environment", rows("env"));
+    out.truncate(out.trim_end().len());
+    out + "\n"
+}

@@ -1,0 +1,203 @@
+//! sbox-init: make a project.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::{Language, Runtime};
+use sbox::error::{Context, Error, Result};
+use sbox::project::Project;
+use sbox::{fsx, plumb, words};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+const TOOL: Tool = Tool { name: "sbox-init", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox init [-r SPEC] [-f] NAME
+Make a project in the directory NAME; '.' makes one of the current directory. Files that exist are kept.
+
+  -r, --runtime SPEC   python:VERSION or node:VERSION [what the directory looks like, else a Python of this host]
+  -f, --force          write the configuration anew if there is one
+  -h, --help           print this text
+  -V, --version        print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut spec, mut force, mut name) = (None, false, None);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('r') | Long("runtime") => spec = Some(args.value()?.string()?),
+            Short('f') | Long("force") => force = true,
+            Value(value) if name.is_none() => name = Some(PathBuf::from(value)),
+            other => return Err(cli::common(other)),
+        }
+    }
+    let name = name.ok_or_else(|| Error::usage("missing NAME").hint("sbox init myapp, or sbox init . for this directory"))?;
+    let root = std::path::absolute(&name).context(|| format!("find '{}'", words::visible_path(&name)))?;
+    let root: PathBuf = root.components().collect();
+    let project = Project::at(&root)?;
+    let existing = Existing::look(&root);
+    let runtime = match spec {
+        Some(spec) => Runtime::parse(&spec).map_err(|error| Error::usage(error.to_string()).hint(error.hint_text().unwrap_or_default()))?,
+        None => existing.runtime()?,
+    };
+    if project.config().symlink_metadata().is_ok() && !force {
+        return Err(Error::new(format!("'{}' is a project already", words::visible_path(&root)))
+            .hint("sbox init --force writes its configuration anew and keeps all other files"));
+    }
+    make(&project, &runtime, &existing)?;
+    words::ok(format_args!("Project '{}' with {runtime}", words::visible(&project.name())));
+    match name == Path::new(".") {
+        true => words::hint("sbox build && sbox run"),
+        false => words::hint(format_args!("cd {} && sbox build && sbox run", plumb::quote(&name.to_string_lossy()))),
+    }
+    Ok(0)
+}
+
+/// What the directory has already.
+struct Existing {
+    package_json: bool,
+    requirements: bool,
+    main: Option<&'static str>,
+    anything: bool,
+}
+
+impl Existing {
+    fn look(root: &Path) -> Existing {
+        let has = |name: &str| root.join(name).is_file();
+        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+        Existing {
+            package_json: has("package.json"),
+            requirements: has("requirements.txt"),
+            main: ["main.py", "app.py", "index.js", "server.js", "main.js"].into_iter().find(|name| has(name)),
+            anything: entries.map(|entry| entry.file_name()).any(|name| !name.to_string_lossy().starts_with('.') && name != "sbox.lock"),
+        }
+    }
+
+    fn has_sources(&self) -> bool {
+        self.package_json || self.requirements || self.main.is_some()
+    }
+
+    /// What the sources are written in; else the newest Python that this host can give.
+    fn runtime(&self) -> Result<Runtime> {
+        if self.package_json || self.main.is_some_and(|name| name.ends_with(".js")) {
+            return Runtime::parse("node:22");
+        }
+        for version in ["3.12", "3.13", "3.11", "3.10", "3.9", "3.8"] {
+            let mut command = plumb::program("sbox-mkenv-host")?;
+            command.args(["--resolve", &format!("python:{version}")]).stdout(Stdio::null()).stderr(Stdio::null());
+            if command.status().is_ok_and(|status| status.success()) {
+                return Runtime::parse(&format!("python:{version}"));
+            }
+        }
+        Runtime::parse("python:3.11")
+    }
+}
+
+fn make(project: &Project, runtime: &Runtime, existing: &Existing) -> Result<()> {
+    fsx::make_dirs(&project.logs())?;
+    if !existing.has_sources() {
+        for (name, content) in template(project, runtime)? {
+            let path = project.root().join(name);
+            if path.symlink_metadata().is_ok() {
+                words::info(format_args!("kept '{}'", words::visible(name)));
+                continue;
+            }
+            fsx::make_dirs(path.parent().unwrap_or(project.root()))?;
+            fsx::write_atomic(&path, content.as_bytes(), 0o644)?;
+        }
+    } else if existing.anything {
+        words::info("the sources that are here are used as they are");
+    }
+    ignore(project)?;
+    // Last: a directory is a project from the moment that this file is there.
+    fsx::write_atomic(&project.config(), configuration(runtime, existing).as_bytes(), 0o644)
+}
+
+fn template(project: &Project, runtime: &Runtime) -> Result<Vec<(&'static str, String)>> {
+    Ok(match runtime.language {
+        Language::Python => vec![("app/main.py", PYTHON.into()), ("app/requirements.txt", "# One package a line, for example: requests==2.32.3\n".into())],
+        Language::Node => {
+            let name: String = project.name().to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+            let package = serde_json::json!({"name": name.trim_start_matches(['.', '_', '-']), "version": "1.0.0", "private": true, "main": "index.js"});
+            let package = serde_json::to_string_pretty(&package).map_err(|error| Error::new(error.to_string()))?;
+            vec![("app/index.js", NODE.into()), ("app/package.json", package + "\n")]
+        }
+    })
+}
+
+const PYTHON: &str = r#"import os
+import sys
+
+print("Hello from Python", sys.version.split()[0])
+print("  runtime:", sys.prefix)
+print("  home:   ", os.path.expanduser("~"), "->", os.listdir(os.path.expanduser("~")))
+print("  root:   ", sorted(os.listdir("/")))
+"#;
+
+const NODE: &str = r#"const fs = require("fs");
+const os = require("os");
+
+console.log("Hello from Node.js", process.version);
+console.log("  runtime:", process.execPath);
+console.log("  home:   ", os.homedir(), "->", fs.readdirSync(os.homedir()));
+console.log("  root:   ", fs.readdirSync("/"));
+"#;
+
+fn configuration(runtime: &Runtime, existing: &Existing) -> String {
+    let python = runtime.language == Language::Python;
+    let (copy, install, cmd) = if existing.has_sources() {
+        let install = match (python, existing.requirements, existing.package_json) {
+            (true, true, _) => Some("pip install -r requirements.txt"),
+            (false, _, true) => Some("npm install"),
+            _ => None,
+        };
+        let cmd = match existing.main {
+            Some(name) if name.ends_with(".py") == python => format!("{} {name}", if python { "python" } else { "node" }),
+            _ if existing.package_json && !python => "npm start".into(),
+            _ if python => "python main.py".into(),
+            _ => "node index.js".into(),
+        };
+        (".:/app", install, cmd)
+    } else if python {
+        ("./app:/app", Some("pip install -r requirements.txt"), "python main.py".into())
+    } else {
+        ("./app:/app", Some("npm install"), "node index.js".into())
+    };
+    let install = install.map_or_else(String::new, |line| format!("\n# Run once, inside the sandbox, when it is built.\ninstall:\n  - {line}\n"));
+    format!(
+        "# The sandbox of this project: sbox help config\n\
+         runtime: {runtime}\n\n\
+         # What the agent gets to see. Nothing else of this machine exists to it.\n\
+         copy:\n  - {copy}\n\
+         workdir: /app\n\
+         {install}\n\
+         # What 'sbox run' runs.\n\
+         cmd: {cmd}\n\n\
+         # Variables of the program. ${{NAME}} takes one from this machine.\n\
+         # env:\n\
+         #   OPENAI_API_KEY: \"${{OPENAI_API_KEY}}\"\n\n\
+         # Directories of this machine, without a copy: read-write, or read-only with :ro.\n\
+         # mount:\n\
+         #   - ~/datasets:/data:ro\n"
+    )
+}
+
+/// What of sbox does not belong into version control: everything but the configuration.
+fn ignore(project: &Project) -> Result<()> {
+    const LINES: [&str; 2] = ["/.sbox/*", "!/.sbox/config.yaml"];
+    let path = project.root().join(".gitignore");
+    if path.is_symlink() {
+        return Ok(());
+    }
+    let old = std::fs::read_to_string(&path).unwrap_or_default();
+    let missing: Vec<&str> = LINES.into_iter().filter(|line| !old.lines().any(|have| have.trim() == *line)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let gap = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
+    fsx::write_atomic(&path, format!("{old}{gap}{}\n", missing.join("\n")).as_bytes(), 0o644)
+}

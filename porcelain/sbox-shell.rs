@@ -1,0 +1,57 @@
+//! sbox-shell: an interactive shell in the sandbox.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::Config;
+use sbox::confine::{self, Confine};
+use sbox::error::Result;
+use sbox::plumb;
+use sbox::project::Project;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-shell", usage: USAGE, runs_a_command: true };
+const USAGE: &str = "\
+usage: sbox shell [--isolation LEVEL]
+Start a shell in the project's sandbox: $SHELL if the sandbox has it, else bash or sh.
+
+      --isolation LEVEL    auto or namespace [the configuration's]
+  -h, --help               print this text
+  -V, --version            print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let mut isolation = None;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("isolation") => isolation = Some(args.value()?.string()?),
+            other => return Err(cli::common(other)),
+        }
+    }
+    let project = Project::find()?;
+    let config = Config::load(&project)?;
+    confine::require_built(&project, &config)?;
+    let mut confine = Confine::new(&project, &config);
+    confine.isolation = isolation;
+    let shell = shell();
+    // A prompt that says where one is; the shell's own files in the sandbox's home may change it.
+    let prompt = format!("PS1=(sbox {}) \\w \\$ ", sbox::words::visible(&project.name()));
+    let words = ["/usr/bin/env".into(), prompt.into(), format!("SHELL={}", shell.to_string_lossy()).into(), shell];
+    Err(plumb::exec(&mut confine.command(&config.workdir, &words)?.command))
+}
+
+/// The user's shell, if it is one of the system's: those are visible inside.
+fn shell() -> OsString {
+    let own = std::env::var_os("SHELL").filter(|shell| {
+        let path = Path::new(shell);
+        (path.starts_with("/usr") || path.starts_with("/bin")) && path.is_file()
+    });
+    let other = || if Path::new("/bin/bash").is_file() { "/bin/bash" } else { "/bin/sh" };
+    own.unwrap_or_else(|| other().into())
+}

@@ -1,0 +1,222 @@
+//! sbox-status: the project at a glance.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::{self, Config};
+use sbox::error::{Error, Result};
+use sbox::lockfile::Lockfile;
+use sbox::project::Project;
+use sbox::{check, fsx, plumb, words};
+use serde_json::json;
+use std::io::IsTerminal;
+use std::process::{ExitCode, Stdio};
+
+const TOOL: Tool = Tool { name: "sbox-status", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox status [-j]
+Show the project's configuration, build, isolation and logs.
+
+  -j, --json       print it as JSON
+  -h, --help       print this text
+  -V, --version    print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+/// What there is to show.
+struct Status {
+    project: Project,
+    config: Config,
+    lock: Option<Lockfile>,
+    built: bool,
+    state: State,
+    isolation: serde_json::Value,
+    logs: Vec<(String, u64)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    NotBuilt,
+    UpToDate,
+    ConfigChanged,
+    SourcesChanged,
+    Moved,
+}
+
+impl State {
+    fn words(self) -> &'static str {
+        match self {
+            State::NotBuilt => "Not built",
+            State::UpToDate => "Up to date",
+            State::ConfigChanged => "Config changed, rebuild recommended",
+            State::SourcesChanged => "Sources changed, rebuild recommended",
+            State::Moved => "Moved since the build, rebuild needed",
+        }
+    }
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let mut as_json = false;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('j') | Long("json") => as_json = true,
+            other => return Err(cli::common(other)),
+        }
+    }
+    let status = look()?;
+    if as_json { cli::out_json(&to_json(&status))? } else { cli::out(drawing(&status).as_bytes())? }
+    Ok(0)
+}
+
+fn look() -> Result<Status> {
+    let project = Project::find()?;
+    let text = config::read(&project)?;
+    let report = check::check(&text, project.root());
+    let errors = report.errors().count();
+    let config = report.config.ok_or_else(|| Error::new("the configuration cannot be read").hint("sbox validate"))?;
+    if errors > 0 {
+        words::warn(format_args!("the configuration has errors ({errors})"));
+        words::hint("sbox validate lists them all");
+    }
+    let lock = Lockfile::read(&project);
+    let built = project.env().is_dir() && project.rootfs().is_dir() && lock.as_ref().is_some_and(Lockfile::is_whole);
+    let state = match &lock {
+        _ if !built => State::NotBuilt,
+        Some(lock) if std::path::Path::new(&lock.prefix) != project.env() => State::Moved,
+        Some(lock) if lock.config_hash != config.hash => State::ConfigChanged,
+        _ if errors == 0 && sources_changed(&project)? => State::SourcesChanged,
+        _ => State::UpToDate,
+    };
+    let isolation = probe(&config);
+    let logs = logs(&project);
+    Ok(Status { project, config, lock, built, state, isolation, logs })
+}
+
+/// Asks `sbox-build` itself, so that its answer and this one are the same.
+fn sources_changed(project: &Project) -> Result<bool> {
+    let mut command = plumb::program("sbox-build")?;
+    command.arg("--check").current_dir(project.root()).stdout(Stdio::null()).stderr(Stdio::null());
+    plumb::trace(&command);
+    Ok(command.status().is_ok_and(|status| !status.success()))
+}
+
+/// What this host gives, from the program that would use it.
+fn probe(config: &Config) -> serde_json::Value {
+    let output = plumb::program("sbox-spawn").ok().and_then(|mut command| {
+        command.args(["--isolation", &config.isolation, "--probe"]).stderr(Stdio::null()).output().ok()
+    });
+    let said = output.and_then(|output| serde_json::from_slice(&output.stdout).ok());
+    said.unwrap_or_else(|| json!({"level": "none"}))
+}
+
+/// Log files of the project, by name, with their sizes. A link or a directory is none.
+fn logs(project: &Project) -> Vec<(String, u64)> {
+    let entries = std::fs::read_dir(project.logs()).into_iter().flatten().flatten();
+    let mut logs: Vec<(String, u64)> = entries
+        .filter_map(|entry| {
+            let metadata = std::fs::symlink_metadata(entry.path()).ok().filter(std::fs::Metadata::is_file)?;
+            Some((entry.file_name().to_string_lossy().strip_suffix(".log")?.to_owned(), metadata.len()))
+        })
+        .collect();
+    logs.sort();
+    logs
+}
+
+fn runtimes(config: &Config) -> String {
+    config.runtimes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn to_json(status: &Status) -> serde_json::Value {
+    let mut out = json!({
+        "project": status.project.name(),
+        "root": status.project.root(),
+        "runtime": runtimes(&status.config),
+        "workdir": status.config.workdir,
+        "command": status.config.cmd.as_ref().map(ToString::to_string).unwrap_or_default(),
+        "built": status.built,
+        "upToDate": status.state == State::UpToDate,
+        "state": status.state.words(),
+        "isolation": status.isolation,
+        "processes": {"running": 0, "total": 0},
+        "logs": status.logs.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+    });
+    if let (true, Some(lock)) = (status.built, &status.lock) {
+        out["buildInfo"] = json!({
+            "configHash": lock.config_hash, "builtAt": lock.built_at, "runtime": lock.runtime, "runtimes": lock.runtimes,
+        });
+    }
+    out
+}
+
+/// The drawing of the manual.
+fn drawing(status: &Status) -> String {
+    let colour = words::colour(std::io::stdout().is_terminal());
+    let mut out = format!("{} sbox project: {}\n", words::paint(colour, "36", "[STEP]"), words::visible(&status.project.name()));
+    let mut section = |title: &str, rows: Vec<(&str, String)>| {
+        out += &format!("\n┌─ {title}\n");
+        for (name, value) in rows {
+            out += &if name == "•" { format!("│ • {value}\n") } else { format!("│ {:<11}{value}\n", format!("{name}:")) };
+        }
+    };
+    let config = &status.config;
+    let command = config.cmd.as_ref().map_or_else(|| "none".into(), |cmd| words::visible(&cmd.to_string()));
+    let mut rows = vec![("Runtime", runtimes(config)), ("Workdir", words::visible(&config.workdir)), ("Command", command)];
+    rows.push(("Env vars", format!("{} defined", config.env.len())));
+    if !config.mount.is_empty() {
+        rows.push(("Mounts", config.mount.len().to_string()));
+    }
+    section("Configuration", rows);
+    section("Build Status", build_rows(status, colour));
+    section("Isolation", isolation_rows(status, colour));
+    section("Logs", log_rows(status));
+    out
+}
+
+fn build_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {
+    let Some(lock) = status.lock.as_ref().filter(|_| status.built) else {
+        return vec![("Status", words::paint(colour, "33", "✗ Not built") + " (sbox build)")];
+    };
+    let state_colour = if status.state == State::UpToDate { "32" } else { "33" };
+    let mut rows = vec![
+        ("Status", words::paint(colour, "32", "✓ Built")),
+        ("State", words::paint(colour, state_colour, status.state.words())),
+        ("Hash", lock.config_hash.chars().take(8).collect()),
+        ("Built", built_at(lock)),
+    ];
+    for runtime in &lock.runtimes {
+        rows.push(("Provider", format!("{} ({} {})", words::visible(&runtime.provider), words::visible(&runtime.spec), words::visible(&runtime.version))));
+    }
+    rows
+}
+
+/// `2026-01-30 12:00:00 UTC (5m ago)`.
+fn built_at(lock: &Lockfile) -> String {
+    let shown = words::visible(&lock.built_at.replace('T', " ").replace('Z', " UTC"));
+    // The clock may have gone back since; then there is no age to tell.
+    match fsx::seconds_of(&lock.built_at).and_then(|then| fsx::now().checked_sub(then)) {
+        Some(age) => format!("{shown} ({} ago)", words::span(age)),
+        None => shown,
+    }
+}
+
+fn isolation_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {
+    let level = status.isolation["level"].as_str().unwrap_or("none");
+    let mut rows = vec![match level {
+        "none" => ("Level", words::paint(colour, "31", "none: nothing can be run")),
+        level => ("Level", format!("{level} (enforced by the kernel)")),
+    }];
+    if let Some(reason) = status.isolation["reason"].as_str() {
+        rows.push(("Reason", reason.to_owned()));
+    }
+    rows.push(("Network", status.config.network.clone()));
+    rows
+}
+
+fn log_rows(status: &Status) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("Available", format!("{} log file(s)", status.logs.len()))];
+    rows.extend(status.logs.iter().map(|(name, size)| ("•", format!("{} ({})", words::visible(name), words::size(*size)))));
+    rows
+}
