@@ -79,10 +79,6 @@ const CERTIFICATES: [&str; 7] = [
     "GIT_SSL_CAINFO",
 ];
 
-/// The system's certificate bundle: Debian and Alpine, Fedora, openSUSE.
-const BUNDLES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
-
 /// Everything, in the order in which a later one wins.
 fn environment(project: &Project, config: &Config, level: &str) -> Variables {
     let mut all: Variables = std::env::vars_os()
@@ -108,7 +104,7 @@ fn network_variables() -> Variables {
     let mut all: Variables = PROXIES.iter().filter_map(host).collect();
     all.extend(CERTIFICATES.iter().filter_map(host).filter(|(_, path)| is_visible(Path::new(path))));
     // pip and Node bring a bundle of their own and do not look at the system's, where a company's own authority is.
-    if let Some(bundle) = BUNDLES.iter().find(|path| Path::new(path).is_file()) {
+    if let Some(bundle) = sbox::confine::system_certificates() {
         for name in ["PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {
             if !all.iter().any(|(other, _)| other == name) {
                 all.push((name.to_owned(), bundle.into()));

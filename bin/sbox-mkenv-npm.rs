@@ -134,6 +134,11 @@ fn fetch(runtime: &Runtime, platform: &str, work: &Path) -> Result<()> {
     command.args(["--loglevel", "error", "--no-progress", "--no-update-notifier", "--prefix"]).arg(work);
     command.arg("--cache").arg(cache::root()?.join("pkgs/npm")).arg(format!("{platform}@{}", runtime.version));
     command.args(companions(major).map(|(name, version)| format!("{name}@{version}")));
+    // Its own default waits minutes between three attempts, also when a certificate is refused.
+    command.args(["--fetch-retry-mintimeout", "1000", "--fetch-retry-maxtimeout", "5000"]);
+    if let (None, Some(bundle)) = (std::env::var_os("NODE_EXTRA_CA_CERTS"), confine::system_certificates()) {
+        command.env("NODE_EXTRA_CA_CERTS", bundle);
+    }
     plumb::trace(&command);
     // npm would take a project around it for its own.
     let output = command.current_dir(work).stdin(Stdio::null()).output().context(|| "start 'npm'".into())?;

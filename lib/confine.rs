@@ -72,6 +72,14 @@ fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// The system's bundle of certificate authorities: Debian and Alpine, Fedora, openSUSE. Programs that bring a bundle of
+/// their own (pip, Node.js) have to be told of it, or a company's own authority is unknown to them.
+pub fn system_certificates() -> Option<&'static str> {
+    const BUNDLES: [&str; 3] =
+        ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+    BUNDLES.into_iter().find(|path| Path::new(path).is_file())
+}
+
 /// A command that runs `words` of an environment with nothing but it: no project, no network, no variable of the user's.
 /// `dir` appears as `prefix`, which is where the environment believes to be.
 pub fn in_prefix(dir: &Path, prefix: &Path, words: &[OsString]) -> Result<Command> {

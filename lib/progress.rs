@@ -10,10 +10,17 @@ use std::time::Duration;
 pub struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// Announces a step.
+    /// Announces a step that takes its time.
     pub fn start(message: &str) -> Progress {
         if !std::io::stderr().is_terminal() {
             words::info(message);
+        }
+        Progress::spin(message)
+    }
+
+    /// Shows life on a terminal, and nothing elsewhere: for a step that is mostly over at once.
+    pub fn spin(message: &str) -> Progress {
+        if !std::io::stderr().is_terminal() {
             return Progress(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());

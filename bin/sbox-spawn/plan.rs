@@ -62,6 +62,9 @@ pub fn build(args: &Args, home: &Path) -> Result<Vec<Op>> {
     let hidden = args.hide.iter().map(|path| real(path)).collect::<Result<Vec<_>>>()?;
     let mut ops = with_covers(ops, &hidden)?;
     for (dir, dst) in &args.own {
+        if let Some(root) = &args.root {
+            make_way(root, dst)?;
+        }
         let name = dir.file_name().map(PathBuf::from).unwrap_or_default();
         let root = dir.parent().unwrap_or(Path::new("/")).to_owned();
         ops.push(Op::Entry { root, name, dst: dst.clone() });
@@ -69,6 +72,18 @@ pub fn build(args: &Args, home: &Path) -> Result<Vec<Op>> {
     Ok(ops)
 }
 
+/// A place below `/home` or another entry of the root is one in a directory that the agent can write: it is made there,
+/// and what an earlier run may have planted in its way is removed.
+fn make_way(root: &Path, dst: &Path) -> Result<()> {
+    let place = dst.strip_prefix("/").unwrap_or(dst);
+    let first = place.components().next().map(|part| root.join(part));
+    if first.is_some_and(|entry| std::fs::symlink_metadata(entry).is_ok_and(|metadata| metadata.is_dir())) {
+        sbox::beneath::Dir::open(root)?.sub_or_make(place)?;
+    }
+    Ok(())
+}
+
+/// The name of the host inside.
 pub fn hostname(args: &Args) -> &std::ffi::OsStr {
     args.hostname.as_deref().unwrap_or("sbox".as_ref())
 }

@@ -100,6 +100,8 @@ pub fn commands(build: &mut Build<'_>) -> Result<bool> {
     let keys = keys(build.config, &build.lock, &Sources::read(build.project));
     build.lock.install.truncate(first);
     let in_place = build.env == build.project.env();
+    // One build, one log.
+    let _ = std::fs::remove_file(build.project.logs().join("build.log"));
     for (at, command) in build.config.install.iter().enumerate().skip(first) {
         if in_place {
             // Killed from here on, the next build begins with this command.
@@ -122,7 +124,7 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     plumb::trace(&prepared.command);
     let mut child = prepared.command.stdin(Stdio::null()).stdout(input).stderr(second).spawn().context(|| "start 'sbox-spawn'".into())?;
     drop(prepared);
-    let progress = (!build.options.verbose).then(|| sbox::progress::Progress::start("installing"));
+    let progress = (!build.options.verbose).then(|| sbox::progress::Progress::spin("installing"));
     let said = listen(build, output)?;
     let status = child.wait().context(|| "wait for the command".into())?;
     drop(progress);

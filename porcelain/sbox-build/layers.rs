@@ -97,7 +97,7 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
         // What the install commands made there is gone with it.
         build.lock.install.clear();
     }
-    let progress = (!config.copy.is_empty()).then(|| Progress::start("copying files"));
+    let progress = (!config.copy.is_empty()).then(|| Progress::spin("copying files"));
     let changes = stage(project, config, if build.options.force { &["--force"] } else { &[] })?;
     drop(progress);
     build.lock.sources = install::Sources::read(project).fingerprint;
