@@ -1,0 +1,86 @@
+# bash completion for sbox. Load it with: eval "$(sbox completion bash)"
+
+_sbox_options() {
+    case $1 in
+        build) echo "-f --force -v --verbose -n --check -h --help -V --version" ;;
+        clean) echo "-a --all --logs -h --help -V --version" ;;
+        demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
+        exec) echo "--isolation -h --help -V --version" ;;
+        info) echo "-j --json -h --help -V --version" ;;
+        init) echo "-r --runtime -f --force -h --help -V --version" ;;
+        run) echo "--isolation -h --help -V --version" ;;
+        shell) echo "--isolation -h --help -V --version" ;;
+        status) echo "-j --json -h --help -V --version" ;;
+        validate) echo "-q --quiet -j --json -h --help -V --version" ;;
+        version) echo "-h --help -V --version" ;;
+        envsh) echo "--format --isolation -h --help -V --version" ;;
+        mkenv) echo "--provider --into -h --help -V --version" ;;
+        mkenv-host) echo "--resolve -h --help -V --version" ;;
+        mkenv-npm) echo "--resolve -h --help -V --version" ;;
+        relocate) echo "-n --dry-run -0 --null --from --to --only -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --tmpfs --hide --own --chdir --env --env-fd --hostname --network --isolation --status-fd -n --dry-run --probe -h --help -V --version" ;;
+        stage) echo "-n --dry-run -f --force --into --record -h --help -V --version" ;;
+    esac
+}
+
+_sbox_values() {
+    case $1 in
+        --runtime | -r) echo "python:3.11 python:3.12 python:3.13 node:20 node:22 node:24" ;;
+        --isolation) echo "auto namespace" ;;
+        --network) echo "host none" ;;
+        --format) echo "sh json null" ;;
+        --provider) echo "auto host npm" ;;
+    esac
+}
+
+_sbox() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb="" at=1 values
+    COMPREPLY=()
+    if [[ ${COMP_WORDS[0]##*/} == sbox-* ]]; then
+        verb=${COMP_WORDS[0]##*/sbox-}
+        verb=${verb#sbox-}
+    else
+        while ((at < COMP_CWORD)); do
+            case ${COMP_WORDS[at]} in
+                -C) ((at += 2)) ;;
+                -*) ((at++)) ;;
+                *)
+                    verb=${COMP_WORDS[at]}
+                    break
+                    ;;
+            esac
+        done
+    fi
+    if [[ -z $verb ]]; then
+        case $before in
+            -C) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
+            *) mapfile -t COMPREPLY < <(compgen -W "$(sbox --list-cmds 2>/dev/null) -C --exec-path --list-cmds --help --version" -- "$word") ;;
+        esac
+        return
+    fi
+    case $verb in
+        help)
+            mapfile -t COMPREPLY < <(compgen -W "$(sbox --list-cmds 2>/dev/null) config plumbing --install" -- "$word")
+            return
+            ;;
+        completion)
+            mapfile -t COMPREPLY < <(compgen -W "bash zsh fish" -- "$word")
+            return
+            ;;
+    esac
+    values=$(_sbox_values "$before")
+    if [[ -n $values ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
+    elif [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_sbox_options "$verb")" -- "$word")
+    else
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+    fi
+    # A value such as python:3.11 is one word to us and three to readline.
+    if declare -F __ltrim_colon_completions >/dev/null; then
+        __ltrim_colon_completions "$word"
+    fi
+}
+
+complete -F _sbox sbox
+complete -F _sbox sbox-build sbox-clean sbox-demo sbox-exec sbox-info sbox-init sbox-run sbox-shell sbox-status sbox-validate sbox-version sbox-envsh sbox-mkenv sbox-mkenv-host sbox-mkenv-npm sbox-relocate sbox-spawn sbox-stage
