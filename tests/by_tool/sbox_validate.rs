@@ -1,0 +1,121 @@
+use crate::common::{Scratch, stderr, stdout};
+use predicates::str::contains;
+
+#[test]
+fn all_findings_are_printed_in_the_documented_format() {
+    let scratch = Scratch::new("validate");
+    scratch.project("p", "runtime: ruby:3.0\nworkdir: relative/path\ninstall:\n  - sudo make\n");
+    let output = scratch.sbox("p").arg("validate").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "\
+[STEP] Validating configuration: .sbox/config.yaml
+
+[ERROR] Configuration errors (2):
+
+  1. [workdir] Workdir must be an absolute path: 'relative/path' (line 2, column 10)
+     → Use an absolute path like '/app' or '/home/user/app'
+
+  2. [runtime] Invalid runtime format: 'ruby:3.0' (line 1, column 10)
+     → Use format 'language:version', e.g., 'python:3.11' or 'node:22'
+
+[WARN] Configuration warnings (1):
+
+  1. [install[0]] Using sudo in install command (line 4, column 5)
+     → sbox runs in user space - sudo is not needed
+
+";
+    assert_eq!(stderr(&output), expected);
+}
+
+#[test]
+fn quiet_prints_errors_only() {
+    let scratch = Scratch::new("validate-quiet");
+    scratch.project("p", "runtime: node:22\ninstall:\n  - sudo make\n");
+    scratch.sbox("p").args(["validate", "--quiet"]).assert().success().stderr("").stdout("");
+}
+
+#[test]
+fn json_has_the_places() {
+    let scratch = Scratch::new("validate-json");
+    scratch.project("p", "runtime: node:22\ninstal: x\n");
+    let output = scratch.sbox("p").args(["validate", "-j"]).output().unwrap();
+    let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(json["valid"], false);
+    assert_eq!(json["findings"][0]["line"], 2);
+    assert_eq!(json["findings"][0]["hint"], "Did you mean 'install'?");
+}
+
+#[test]
+fn the_documented_configurations_are_valid() {
+    let scratch = Scratch::new("validate-forms");
+    for directory in ["my-project", "datasets", "p/app", "p/config", "p/local/dir", "p/output", "home/.cache/huggingface", "myapp"] {
+        std::fs::create_dir_all(scratch.path(directory)).unwrap();
+    }
+    let at = scratch.root.display();
+    let forms = [
+        format!("runtime: node:22\ncopy:\n  - src: ../my-project\n    dst: /app/workspace\nworkdir: /app/workspace\ncmd: node agent.js\nenv:\n  OPENAI_API_KEY: \"${{OPENAI_API_KEY}}\"\n  NODE_ENV: \"production\"\nmount:\n  - \"{at}/datasets:/data:ro\"\nbuild:\n  - npm install\n  - npm run build\n"),
+        "runtime: node:22\nworkdir: /app\ncopy:\n  - .:/app\ninstall:\n  - cd /app && pnpm install --registry https://registry.example\n  - cd /app && pnpm build\ncmd: node openclaw.mjs --help\nenv:\n  NODE_ENV: production\n  OPENCLAW_PROFILE: sbox\n".into(),
+        format!("runtime: python:3.11\nworkdir: /app\ncopy:\n  - ./app:/app\n  - ./config:/config\nmount:\n  - {at}/datasets:/data\n  - {at}/datasets:/models:ro\n  - ./local/dir:/container/path\n  - ~/.cache/huggingface:/hf\n  - {at}/myapp:/etc/myapp:ro\n  - ./output:/app/output\ninstall:\n  - pip install -r app/requirements.txt\ncmd: python main.py\nenv:\n  PYTHONPATH: /app\n  DEBUG: \"true\"\n"),
+        "runtime: [python:3.12, node:22]\ncmd: [python, -c, 'print(1)']\ncopy:\n  - app\n  - {src: ./config, dst: /config, ro: false}\n".into(),
+    ];
+    for form in forms {
+        scratch.project("p", &form);
+        let output = scratch.sbox("p").arg("validate").output().unwrap();
+        assert!(output.status.success(), "{form}\n{}", stderr(&output));
+    }
+}
+
+#[test]
+fn bad_input_is_an_error_with_a_place_or_a_hint() {
+    let scratch = Scratch::new("validate-bad");
+    let cases = [
+        ("runtime: node:22\nenv:\n\t- x\n", "[yaml]"),
+        ("- a\n- b\n", "no mapping"),
+        ("", "Runtime is missing"),
+        ("runtime: node:22\nruntime: node:20\n", "duplicate"),
+        ("runtime: node:22\ncopy: ./app:/app\n", "[copy] Must be a list"),
+        ("runtime: node:22\ncopy:\n  - ./nothing:/app\n", "Source does not exist"),
+        ("runtime: node:22\ncopy:\n  - .:/../x\n", "leads out"),
+        ("runtime: node:22\ncopy:\n  - .:x\n", "absolute path"),
+        ("runtime: node:22\ncopy:\n  - .:/usr/x\n", "the system's '/usr'"),
+        ("runtime: node:22\nmount:\n  - .sbox:/x\n", "sbox's own"),
+        ("runtime: node:22\nmount:\n  - .:/x:rx\n", "Invalid specification"),
+        ("runtime: node:22\nmount:\n  - {src: ., dts: /x}\n", "Did you mean 'dst'?"),
+        ("runtime: node:22\ncopy:\n  - .:/data/app\nmount:\n  - .:/data\n", "covered by the mount"),
+        ("runtime: node:22\nenv:\n  1BAD: x\n", "Invalid variable name"),
+        ("runtime: node:22\nenv:\n  A: [1]\n", "one value"),
+        ("runtime: node:22\nisolation: strong\n", "Unknown isolation"),
+        ("runtime: node:22\nnetwork:\n  allow: [x]\n", "not in this version"),
+        ("runtime: node:22\nlimits:\n  memory: 1G\n", "not in this version"),
+        ("runtime: [node:22, node:20]\n", "second node runtime"),
+    ];
+    for (config, expected) in cases {
+        scratch.project("p", config);
+        scratch.sbox("p").arg("validate").assert().code(1).stderr(contains(expected));
+    }
+}
+
+#[test]
+fn warnings_do_not_stop() {
+    let scratch = Scratch::new("validate-warn");
+    scratch.project("p", "runtime: node:16\ninstall: [pip install x, apt-get install y]\nenv:\n  HOME: /x\n  API_KEY: sk-123\n");
+    let output = scratch.sbox("p").arg("validate").output().unwrap();
+    assert!(output.status.success());
+    for expected in ["not among those tried", "'pip' with a Node.js runtime", "cannot change the system", "managed by sbox", "Plain-text secret"] {
+        assert!(stderr(&output).contains(expected), "{expected}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn names_from_the_file_never_reach_the_terminal_raw() {
+    let scratch = Scratch::new("validate-escape");
+    scratch.project("p", "runtime: \"ruby\\e[31m\"\n\"ke\\ey\": 1\n");
+    let output = scratch.sbox("p").arg("validate").output().unwrap();
+    assert!(!stderr(&output).contains('\x1b'), "{}", stderr(&output));
+}
+
+#[test]
+fn no_project_is_said_with_what_to_do() {
+    let scratch = Scratch::new("validate-none");
+    scratch.sbox("").arg("validate").assert().code(1).stderr(contains("no project in")).stderr(contains("sbox init ."));
+}

@@ -1,0 +1,155 @@
+//! A place of its own for each test, and our programs with a cleared environment.
+
+use assert_cmd::Command;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Where our programs are: beside the one that cargo built for this suite, or where the runner put them.
+pub fn bin() -> PathBuf {
+    std::env::var_os("SBOX_TEST_BIN").map(PathBuf::from).unwrap_or_else(|| {
+        Path::new(env!("CARGO_BIN_EXE_sbox")).parent().unwrap().to_owned()
+    })
+}
+
+/// The root of the package.
+pub fn package() -> PathBuf {
+    std::env::var_os("SBOX_TEST_PACKAGE").map(PathBuf::from).unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
+}
+
+fn base() -> PathBuf {
+    std::env::var_os("SBOX_TEST_DIR").map(PathBuf::from).unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into())
+}
+
+/// A directory of one test, with a home in it. Removed at the end.
+pub struct Scratch {
+    pub root: PathBuf,
+}
+
+impl Scratch {
+    pub fn new(name: &str) -> Scratch {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let root = base().join(format!("{name}-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(root.join("home")).unwrap();
+        Scratch { root: root.canonicalize().unwrap() }
+    }
+
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.root.join(below)
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    pub fn write(&self, below: &str, text: &str) -> PathBuf {
+        let path = self.path(below);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn read(&self, below: &str) -> String {
+        std::fs::read_to_string(self.path(below)).unwrap()
+    }
+
+    /// One of our programs, started in this directory, with nothing of the caller's environment but what finds
+    /// interpreters. The cache is this test's own.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(bin().join(name));
+        command.env_clear().current_dir(&self.root).env("HOME", self.home()).env("PATH", path());
+        for name in ["PYENV_ROOT", "NODE_EXTRA_CA_CERTS", "PIP_CERT"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+    }
+
+    /// `sbox` in the project at `below`, with the cache that the suite shares: entries are immutable, so that tests
+    /// cannot disturb each other through it.
+    pub fn sbox(&self, below: &str) -> Command {
+        let mut command = self.program("sbox");
+        command.current_dir(self.path(below)).env("SBOX_CACHE", base().join("cache"));
+        command
+    }
+
+    /// A project with this configuration.
+    pub fn project(&self, below: &str, config: &str) -> PathBuf {
+        self.write(&format!("{below}/.sbox/config.yaml"), config);
+        self.path(below)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.root);
+        }
+    }
+}
+
+/// PATH of the caller without directories of our own programs: tests say where those are.
+fn path() -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    let places = std::env::split_paths(&path).filter(|place| !place.join("sbox-spawn").exists());
+    std::env::join_paths(places).unwrap()
+}
+
+fn skip(why: &str, forbidden_by: &str) -> bool {
+    assert!(std::env::var_os(forbidden_by).is_none(), "{forbidden_by} is set, but {why}");
+    eprintln!("SKIPPED: {why}");
+    false
+}
+
+/// Whether this host can make a sandbox; `SBOX_TEST_MUST_SANDBOX=1` makes the lack of one a failure.
+pub fn need_sandbox() -> bool {
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    let works = WORKS.get_or_init(|| {
+        std::process::Command::new(bin().join("sbox-spawn")).arg("--probe").output().is_ok_and(|output| output.status.success())
+    });
+    *works || skip("this host cannot make a sandbox", "SBOX_TEST_MUST_SANDBOX")
+}
+
+/// Whether package registries may be used: only where `SBOX_TEST_ONLINE=1` says so.
+pub fn need_registries() -> bool {
+    let online = std::env::var_os("SBOX_TEST_ONLINE").is_some();
+    if !online {
+        eprintln!("SKIPPED: needs package registries; set SBOX_TEST_ONLINE=1");
+    }
+    online && need_sandbox()
+}
+
+/// A Python that this host can give, as a spec; `SBOX_TEST_MUST_SANDBOX=1` makes the lack of one a failure.
+pub fn need_python() -> Option<&'static str> {
+    static SPEC: OnceLock<Option<&'static str>> = OnceLock::new();
+    let spec = SPEC.get_or_init(|| {
+        let scratch = Scratch::new("find-python");
+        ["python:3.11", "python:3.12", "python:3.13", "python:3.10", "python:3.9"]
+            .into_iter()
+            .find(|spec| scratch.program("sbox-mkenv-host").args(["--resolve", spec]).output().unwrap().status.success())
+    });
+    if !need_sandbox() {
+        return None;
+    }
+    if spec.is_none() {
+        skip("this host has no Python", "SBOX_TEST_MUST_SANDBOX");
+    }
+    *spec
+}
+
+pub fn stdout(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Every program of the package, from its manifest.
+pub fn programs() -> Vec<String> {
+    let manifest = std::fs::read_to_string(package().join("Cargo.toml")).unwrap();
+    let bins = manifest.split("[[bin]]").skip(1);
+    bins.map(|bin| bin.split("name = \"").nth(1).unwrap().split('"').next().unwrap().to_owned()).collect()
+}

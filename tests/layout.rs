@@ -1,0 +1,77 @@
+//! The shape of the house: a stranger finds the source, the page and the tests of a program by its name.
+
+use crate::common::{package, programs};
+use std::path::Path;
+
+#[test]
+fn every_program_has_its_source_page_and_tests() {
+    let manifest = std::fs::read_to_string(package().join("Cargo.toml")).unwrap();
+    for program in programs() {
+        let at = |place: String| package().join(place).exists();
+        let sources = ["bin", "porcelain"].iter().any(|room| at(format!("{room}/{program}.rs")) || at(format!("{room}/{program}/main.rs")));
+        assert!(sources, "source of {program}");
+        assert!(at(format!("man/{program}.1")), "page of {program}");
+        assert!(at(format!("tests/by_tool/{}.rs", program.replace('-', "_"))), "tests of {program}");
+        assert!(manifest.contains(&format!("name = \"{program}\"")));
+    }
+}
+
+#[test]
+fn the_top_level_holds_nothing_else() {
+    let allowed = [
+        "Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "bin", "completions", "lib", "man", "porcelain", "target", "tests",
+    ];
+    for entry in std::fs::read_dir(package()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(name.starts_with('.') || allowed.contains(&name.as_str()), "{name}");
+    }
+}
+
+fn sources(directory: &Path, out: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let place = path.strip_prefix(package()).unwrap().to_string_lossy().into_owned();
+            out.push((place, std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+fn all_sources() -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    for room in ["bin", "lib", "porcelain"] {
+        sources(&package().join(room), &mut out);
+    }
+    out
+}
+
+#[test]
+fn unsafe_code_lives_in_sys_alone_and_programs_forbid_it() {
+    for (place, text) in all_sources() {
+        let is_program = place.ends_with("main.rs") || (place.matches('/').count() == 1 && !place.starts_with("lib/"));
+        if is_program {
+            assert!(text.contains("#![forbid(unsafe_code)]"), "{place}");
+        }
+        assert!(place.starts_with("lib/sys/") || !text.contains("unsafe {"), "{place}");
+    }
+}
+
+#[test]
+fn porcelain_starts_plumbing_and_never_links_it() {
+    for (place, text) in all_sources() {
+        if place.starts_with("porcelain/") {
+            assert!(!text.contains("sbox::sys") && !text.contains("use sbox::{sys"), "{place}");
+        }
+        assert!(!text.contains("#[path"), "{place} includes another program's source");
+    }
+}
+
+#[test]
+fn yaml_is_read_in_three_files() {
+    for (place, text) in all_sources() {
+        let may = ["lib/config.rs", "lib/check.rs", "lib/locate.rs"].contains(&place.as_str());
+        assert!(may || !text.contains("serde_yaml::"), "{place}");
+    }
+}

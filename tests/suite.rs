@@ -1,0 +1,8 @@
+//! The one test program: every tool through its real executable, whole flows, and attacks.
+
+mod by_tool;
+mod common;
+mod escape;
+mod flow;
+mod layout;
+mod manual;
