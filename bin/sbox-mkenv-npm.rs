@@ -207,7 +207,7 @@ fn check(prefix: &Path, version: &str) -> Result<()> {
     let words = ["sh", "-c", "node --version && npm --version >&2 && pnpm --version >&2"].map(Into::into);
     let mut command = confine::in_prefix(prefix, prefix, &words)?;
     plumb::trace(&command);
-    let output = command.stdin(Stdio::null()).output().context(|| "try the new Node.js".into())?;
+    let output = plumb::tie(&mut command).stdin(Stdio::null()).output().context(|| "try the new Node.js".into())?;
     let said = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && said.trim() == format!("v{version}") {
         return Ok(());

@@ -18,7 +18,7 @@ _sbox_options() {
         mkenv-host) echo "--resolve -h --help -V --version" ;;
         mkenv-npm) echo "--resolve -h --help -V --version" ;;
         relocate) echo "-n --dry-run -0 --null --from --to --only -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --tmpfs --hide --own --chdir --env --env-fd --hostname --network --isolation --status-fd -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --tmpfs --hide --own --chdir --env --setenv --env-fd --hostname --network --isolation --status-fd -n --dry-run --probe -h --help -V --version" ;;
         stage) echo "-n --dry-run -f --force --into --record -h --help -V --version" ;;
     esac
 }

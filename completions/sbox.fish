@@ -144,6 +144,7 @@ complete -c sbox-spawn -l hide -r -F -d 'PATH of the host shows through none of 
 complete -c sbox-spawn -l own -r -F -d 'DIR, which the caller made and the agent may write, appears at DST, after the'
 complete -c sbox-spawn -l chdir -r -F -d 'start in DIR'
 complete -c sbox-spawn -l env -r -d 'pass NAME on from the environment of the caller'
+complete -c sbox-spawn -l setenv -r -d 'set NAME (for secrets use --env or --env-fd)'
 complete -c sbox-spawn -l env-fd -r -d 'read the whole environment from descriptor N: NAME=VALUE, each ended by NUL'
 complete -c sbox-spawn -l hostname -r -d 'name of the host inside'
 complete -c sbox-spawn -l network -r -f -a 'host none' -d 'host or none'

@@ -22,6 +22,9 @@ pub struct Tool {
 impl Tool {
     /// Runs the program and gives its exit code. The only place where an error becomes one.
     pub fn main(&self, run: fn(&mut lexopt::Parser) -> Result<u8>) -> ExitCode {
+        if !crate::plumb::die_with_the_starter() {
+            return ExitCode::FAILURE;
+        }
         match run(&mut lexopt::Parser::from_env()) {
             Ok(code) => ExitCode::from(code),
             Err(error) => ExitCode::from(self.fail(&error)),

@@ -27,12 +27,32 @@ pub fn program(name: &str) -> Result<Command> {
 pub fn output(command: &mut Command) -> Result<Vec<u8>> {
     trace(command);
     let name = shown(command.get_program());
-    let output = command.stderr(Stdio::inherit()).output().context(|| format!("start '{name}'"))?;
+    let output = tie(command).stderr(Stdio::inherit()).output().context(|| format!("start '{name}'"))?;
     match output.status.code() {
         Some(0) => Ok(output.stdout),
         Some(code) => Err(Error::reported(u8::try_from(code).unwrap_or(1))),
         None => Err(Error::new(format!("'{name}' was killed"))),
     }
+}
+
+/// Names the process that a program of ours must not outlive.
+const STARTER: &str = "SBOX_STARTER";
+
+/// Ties a program of ours to this process: a build that is killed leaves nothing behind that goes on building.
+pub fn tie(command: &mut Command) -> &mut Command {
+    command.env(STARTER, std::process::id().to_string())
+}
+
+/// Called first by every program: asks the kernel to end this one with its starter, if [`tie`] was used. `false` if the
+/// starter is gone already.
+pub fn die_with_the_starter() -> bool {
+    let parent = || rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
+    let Some(starter) = std::env::var(STARTER).ok().filter(|starter| Some(starter) == parent().as_ref()) else {
+        // Not tied, or tied to a process further up: that one's child sees to it.
+        return true;
+    };
+    let tied = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    tied.is_err() || parent() == Some(starter)
 }
 
 /// Becomes the command. Returns only if that failed.

@@ -104,9 +104,9 @@ fn a_mount_of_the_project_itself_does_not_show_its_state() {
     let scratch = Scratch::new("escape-self");
     scratch.write("p/source.py", "x");
     let parent = scratch.root.display().to_string();
-    let root = scratch.project("p", &format!("runtime: {spec}\nmount:\n  - .:/work\n  - {parent}:/all\n  - {parent}:{parent}\n"));
+    let root = scratch.project("p", &format!("runtime: {spec}\nmount:\n  - .:/own\n  - {parent}:/all\n  - {parent}:{parent}\n"));
     scratch.sbox("p").arg("build").assert().success();
-    for place in ["/work/.sbox".to_owned(), "/all/p/.sbox".into()] {
+    for place in ["/own/.sbox".to_owned(), "/all/p/.sbox".into()] {
         let output = scratch.sbox("p").args(["run", &format!("ls -A {place}; echo evil > {place}/config.yaml")]).output().unwrap();
         assert_eq!(stdout(&output), "", "{place}");
         assert!(!output.status.success());

@@ -333,7 +333,7 @@ fn compile(python: &Python, prefix: &Path) -> Result<()> {
     }
     let mut command = confine::in_prefix(prefix, prefix, &words)?;
     plumb::trace(&command);
-    let output = command.output().context(|| "compile the standard library".into())?;
+    let output = plumb::tie(&mut command).output().context(|| "compile the standard library".into())?;
     // 1: some file did not compile, as some in the standard library are meant not to.
     if output.status.code().is_some_and(|code| code <= 1) { Ok(()) } else { Err(Error::new("cannot compile the standard library")) }
 }

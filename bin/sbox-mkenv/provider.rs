@@ -56,7 +56,7 @@ impl Provider {
 
     fn ask(&self, mut command: Command, stderr: Stdio) -> Result<std::result::Result<Made, String>> {
         plumb::trace(&command);
-        let output = command.stdin(Stdio::null()).stderr(stderr).output();
+        let output = plumb::tie(&mut command).stdin(Stdio::null()).stderr(stderr).output();
         let output = output.context(|| format!("start the provider '{}'", self.name))?;
         let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match output.status.code() {

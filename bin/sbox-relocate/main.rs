@@ -45,6 +45,8 @@ struct Options {
     null: bool,
     only: Option<PathBuf>,
     mappings: Vec<Mapping>,
+    /// The same, for Python sources.
+    python: Vec<Mapping>,
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
@@ -67,6 +69,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if options.mappings.is_empty() || from.is_some() {
         return Err(Error::usage("missing '--from OLD --to NEW'"));
     }
+    options.python = rewrite::in_python(&options.mappings);
     relocate(&options, &Dir::open(&dir)?)
 }
 
@@ -125,7 +128,9 @@ fn file(options: &Options, dir: &Dir, entry: &Entry) -> Result<Change> {
     let metadata = file.metadata().context(shown)?;
     let mut old = Vec::with_capacity(metadata.len() as usize);
     file.read_to_end(&mut old).context(shown)?;
-    let new = match rewrite::rewrite(&old, &options.mappings) {
+    let is_python = Path::new(&entry.name).extension().is_some_and(|extension| extension == "py");
+    let mappings = if is_python { &options.python } else { &options.mappings };
+    let new = match rewrite::rewrite(&old, mappings) {
         Ok(Some(new)) => new,
         Ok(None) => return Ok(Change::None),
         Err(lacks) => return Ok(Change::Stuck { lacks }),

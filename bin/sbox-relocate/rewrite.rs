@@ -40,6 +40,21 @@ impl Mapping {
     }
 }
 
+/// The mappings for a Python source, where a path stands in a string: quotes and backslashes in it are escaped. What was
+/// written by an earlier move is found in that form, too.
+pub fn in_python(mappings: &[Mapping]) -> Vec<Mapping> {
+    let escape = |path: &[u8]| -> Vec<u8> {
+        path.iter().flat_map(|byte| if b"'\"\\".contains(byte) { vec![b'\\', *byte] } else { vec![*byte] }).collect()
+    };
+    let forms = |mapping: &Mapping| {
+        let to = escape(&mapping.to);
+        let escaped = escape(&mapping.from);
+        let plain = (escaped != mapping.from).then(|| Mapping { from: mapping.from.clone(), to: to.clone() });
+        [Some(Mapping { from: escaped, to }), plain]
+    };
+    mappings.iter().flat_map(forms).flatten().collect()
+}
+
 /// Files that hold the prefix and must not be touched. Byte code: its strings have their length before them, and Python
 /// corrects the file name when it loads it.
 pub fn is_exempt(name: &Path) -> bool {
@@ -125,6 +140,9 @@ fn shebang(text: &[u8]) -> Vec<u8> {
     let new = if name.starts_with("python") || name.starts_with("pypy") {
         // Valid as sh and as Python at once; what pip writes too (distlib's scripts.py).
         let options = if options.is_empty() { String::new() } else { format!(" {options}") };
+        // Between double quotes sh would take these for its own; then the interpreter is found beside the script.
+        let special = program.contains(['"', '$', '`', '\\']);
+        let program = if special { format!("$(dirname \"$0\")/{name}") } else { program.clone() };
         format!("#!/bin/sh\n'''exec' \"{program}\"{options} \"$0\" \"$@\"\n' '''")
     } else {
         format!("#!/usr/bin/env -S {name}{}{options}", if options.is_empty() { "" } else { " " })
@@ -185,6 +203,15 @@ mod tests {
     }
 
     #[test]
+    fn quotes_of_a_path_do_not_end_a_python_string() {
+        let there = in_python(&map("/p/env", "/it's/env"));
+        let moved = rewrite(b"x = '/p/env/lib'\n", &there).unwrap().unwrap();
+        assert_eq!(moved, b"x = '/it\\'s/env/lib'\n");
+        let back = in_python(&map("/it's/env", "/p/env"));
+        assert_eq!(rewrite(&moved, &back).unwrap().unwrap(), b"x = '/p/env/lib'\n");
+    }
+
+    #[test]
     fn archives_keep_their_bytes() {
         assert_eq!(rewrite(b"PK\x03\x04 /p/env ", &map("/p/env", "/q")), Ok(None));
         assert!(is_exempt(Path::new("x.cpython-311.pyc")));
@@ -198,5 +225,7 @@ mod tests {
         let long = format!("/{}", "x".repeat(130));
         assert!(text("#!/p/env/bin/perl -w\n", "/p/env", &long).unwrap().starts_with("#!/usr/bin/env -S perl -w\n"));
         assert_eq!(text("#!/p/env/bin/python\n", "/p/env", "/q").unwrap(), "#!/q/bin/python\n");
+        // Nothing in a path may be taken for a command by the shell that reads the script.
+        assert_eq!(text("#!/p/env/bin/python\n", "/p/env", "/a $(x) b").unwrap(), "#!/bin/sh\n'''exec' \"$(dirname \"$0\")/python\" \"$0\" \"$@\"\n' '''\n");
     }
 }

@@ -23,7 +23,7 @@ What the command sees, in this order:
 How it runs:
       --chdir DIR         start in DIR
       --env NAME          pass NAME on from the environment of the caller
-      --setenv NAME VALUE set NAME (for secrets use --env or --env-fd)
+      --setenv NAME VALUE  set NAME (for secrets use --env or --env-fd)
       --env-fd N          read the whole environment from descriptor N: NAME=VALUE, each ended by NUL
       --hostname NAME     name of the host inside [sbox]
       --network MODE      host or none [host]

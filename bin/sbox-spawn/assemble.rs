@@ -66,7 +66,8 @@ fn clone_entry(root: &Path, name: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::open(root, flags, Mode::empty());
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Without O_NOFOLLOW: with it, a symbolic link at the end would be opened itself instead of being refused.
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     let entry = rustix::fs::openat2(directory.context(shown)?, name, flags, Mode::empty(), resolve).context(shown)?;
     clone_descriptor(entry.as_fd()).context(shown)
 }

@@ -122,7 +122,7 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     let (output, input) = std::io::pipe().context(|| "make a pipe".into())?;
     let second = input.try_clone().context(|| "make a pipe".into())?;
     plumb::trace(&prepared.command);
-    let mut child = prepared.command.stdin(Stdio::null()).stdout(input).stderr(second).spawn().context(|| "start 'sbox-spawn'".into())?;
+    let mut child = plumb::tie(&mut prepared.command).stdin(Stdio::null()).stdout(input).stderr(second).spawn().context(|| "start 'sbox-spawn'".into())?;
     drop(prepared);
     let progress = (!build.options.verbose).then(|| sbox::progress::Progress::spin("installing"));
     let said = listen(build, output)?;

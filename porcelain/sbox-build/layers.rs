@@ -117,7 +117,7 @@ fn stage(project: &Project, config: &Config, options: &[&str]) -> Result<Vec<Str
     command.args(options).arg("--into").arg(project.rootfs()).arg("--record").arg(project.stage_record());
     plumb::trace(&command);
     let shown = || String::from("start 'sbox-stage'");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
+    let mut child = plumb::tie(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
     let mut entries: Vec<serde_json::Value> = ["/app", "/home", "/tmp", &config.workdir].map(|dst| json!({"kind": "dir", "dst": dst})).into();
     entries.extend(config.copy.iter().map(|entry| json!({"kind": "copy", "src": entry.src, "dst": entry.dst})));
     entries.extend(config.mount.iter().map(|entry| json!({"kind": "mount", "src": entry.src, "dst": entry.dst})));

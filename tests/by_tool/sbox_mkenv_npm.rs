@@ -52,7 +52,7 @@ fn a_version_that_does_not_exist_is_told_from_a_registry_out_of_reach() {
         return;
     }
     let scratch = Scratch::new("npm-fails");
-    let mut run = |words: &str| {
+    let run = |words: &str| {
         scratch.write("home/fails", words);
         npm(&scratch).arg("node:22").arg(scratch.path("env")).assert().code(3)
     };
