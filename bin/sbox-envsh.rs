@@ -75,7 +75,12 @@ const PROXIES: [&str; 8] =
 
 /// What passes when there is a network and the file is visible inside: whom to trust.
 const CERTIFICATES: [&str; 7] = [
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "CURL_CA_BUNDLE",
     "GIT_SSL_CAINFO",
 ];
 
@@ -115,7 +120,9 @@ fn network_variables() -> Variables {
 }
 
 fn is_visible(path: &Path) -> bool {
-    ["/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust", "/etc/ca-certificates", "/usr"].iter().any(|place| path.starts_with(place))
+    ["/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust", "/etc/ca-certificates", "/usr"]
+        .iter()
+        .any(|place| path.starts_with(place))
 }
 
 /// The directories of the project's programs, as PATH has them.
@@ -163,7 +170,10 @@ fn expand(name: &str, value: &str) -> OsString {
                     (Some(value), _) => out.push(value),
                     (None, Some(default)) => out.push(default),
                     (None, None) => {
-                        words::warn(format_args!("'{wanted}' is not set on the host; it is empty in env.{}", words::visible(name)));
+                        words::warn(format_args!(
+                            "'{wanted}' is not set on the host; it is empty in env.{}",
+                            words::visible(name)
+                        ));
                         words::hint(format_args!("export {wanted}=..., or write ${{{wanted}:-default}}"));
                     }
                 }
@@ -188,7 +198,8 @@ fn json(variables: &Variables) -> serde_json::Map<String, serde_json::Value> {
 
 /// A script for the host's shell. Host variables stay references: what is secret is not written to the disk.
 fn script(project: &Project, config: &Config, level: &str) -> String {
-    let mut out = String::from("# Made by sbox: source it to use the project's runtime in this shell. It confines nothing.\n");
+    let mut out =
+        String::from("# Made by sbox: source it to use the project's runtime in this shell. It confines nothing.\n");
     for (name, value) in own(project, level) {
         out += &format!("export {name}={}\n", quote(&value));
     }
@@ -203,7 +214,9 @@ fn shell_value(value: &str) -> String {
     let piece = |piece: Piece| match piece {
         Piece::Text(text) => quote(&text),
         Piece::Variable { name, default: None } => format!("\"${{{name}-}}\""),
-        Piece::Variable { name, default: Some(default) } => format!("\"${{{name}:-}}\"$([ -n \"${{{name}:-}}\" ] || printf %s {})", quote(&default)),
+        Piece::Variable { name, default: Some(default) } => {
+            format!("\"${{{name}:-}}\"$([ -n \"${{{name}:-}}\" ] || printf %s {})", quote(&default))
+        }
     };
     pieces(value).into_iter().map(piece).collect()
 }

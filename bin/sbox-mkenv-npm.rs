@@ -4,14 +4,14 @@
 //! user's own registry, proxy and credentials, and checks their integrity; nothing of them is run on the host.
 #![forbid(unsafe_code)]
 
-use lexopt::prelude::*;
 use sbox::cli::{self, Tool};
 use sbox::config::{Language, Runtime};
-use sbox::error::{Context, Error, Kind, Result};
+use sbox::error::{Context, Error, Result};
 use sbox::lockfile::Package;
+use sbox::provider::{Request, cannot};
 use sbox::{cache, confine, fsx, plumb, words};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 const TOOL: Tool = Tool { name: "sbox-mkenv-npm", usage: USAGE, runs_a_command: false };
@@ -30,16 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut resolve, mut words) = (false, Vec::new());
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("resolve") => resolve = true,
-            Value(word) if words.len() < 2 => words.push(word),
-            other => return Err(cli::common(other)),
-        }
-    }
-    let spec = words.first().ok_or_else(|| Error::usage("missing SPEC"))?;
-    let runtime = Runtime::parse(&spec.to_string_lossy()).map_err(|error| Error::usage(error.to_string()))?;
+    let Request { runtime, prefix } = Request::parse(args)?;
     if runtime.language != Language::Node {
         return Err(cannot("has Node.js only"));
     }
@@ -47,18 +38,12 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if !answers("npm") {
         return Err(cannot("no npm on PATH"));
     }
-    if resolve {
+    match prefix {
+        Some(prefix) => make(&runtime, &platform, &prefix)?,
         // Which version that is, only the registry knows; a cached one serves without asking.
-        cli::out_line("{}")?;
-        return Ok(0);
+        None => cli::out_line("{}")?,
     }
-    let prefix = words.get(1).map(PathBuf::from).ok_or_else(|| Error::usage("missing PREFIX"))?;
-    make(&runtime, &platform, &prefix)?;
     Ok(0)
-}
-
-fn cannot(why: impl Into<String>) -> Error {
-    Error::of(Kind::Unavailable, why)
 }
 
 /// The package that holds the binary for this platform.
@@ -73,7 +58,9 @@ fn platform() -> Result<String> {
     };
     match std::env::consts::OS {
         // The binaries are linked with glibc.
-        "linux" if Path::new("/lib/ld-musl-x86_64.so.1").exists() && !Path::new("/lib64/ld-linux-x86-64.so.2").exists() => {
+        "linux"
+            if Path::new("/lib/ld-musl-x86_64.so.1").exists() && !Path::new("/lib64/ld-linux-x86-64.so.2").exists() =>
+        {
             Err(cannot("the npm registry's binaries need glibc, and this host has musl"))
         }
         "linux" => Ok(format!("node-linux-{arch}")),
@@ -107,9 +94,6 @@ fn companions(major: u64) -> [(&'static str, &'static str); 2] {
 }
 
 fn make(runtime: &Runtime, platform: &str, prefix: &Path) -> Result<()> {
-    if prefix.symlink_metadata().is_ok() {
-        return Err(Error::new(format!("'{}' exists already", words::visible_path(prefix))));
-    }
     let work = fsx::beside(prefix, "npm");
     fsx::remove_tree(&work)?;
     fsx::make_dirs(&work)?;
@@ -121,8 +105,13 @@ fn make(runtime: &Runtime, platform: &str, prefix: &Path) -> Result<()> {
     let version = version.ok_or_else(|| Error::new("npm did not say which version it fetched"))?;
     check(prefix, &version).inspect_err(|_| drop(fsx::remove_tree(prefix)))?;
     let source = format!("{platform}@{version}");
-    let fingerprint = packages.iter().map(|package| format!("{}@{} {}\n", package.name, package.version, package.hash)).collect::<String>();
-    cli::out_line(json!({"version": version, "source": source, "fingerprint": fsx::sha256(fingerprint.as_bytes()), "packages": packages}))
+    let fingerprint = packages
+        .iter()
+        .map(|package| format!("{}@{} {}\n", package.name, package.version, package.hash))
+        .collect::<String>();
+    cli::out_line(
+        json!({"version": version, "source": source, "fingerprint": fsx::sha256(fingerprint.as_bytes()), "packages": packages}),
+    )
 }
 
 /// Has npm fetch the packages. Scripts are not run; the cache is ours, so that nothing is written into the user's home.
@@ -130,7 +119,15 @@ fn fetch(runtime: &Runtime, platform: &str, work: &Path) -> Result<()> {
     fsx::write_atomic(&work.join("package.json"), b"{\"private\": true}\n", 0o644)?;
     let major = cache::version_key(&runtime.version).first().copied().unwrap_or(0);
     let mut command = Command::new("npm");
-    command.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--no-package-lock", "--no-bin-links"]);
+    command.args([
+        "install",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--no-save",
+        "--no-package-lock",
+        "--no-bin-links",
+    ]);
     command.args(["--loglevel", "error", "--no-progress", "--no-update-notifier", "--prefix"]).arg(work);
     command.arg("--cache").arg(cache::root()?.join("pkgs/npm")).arg(format!("{platform}@{}", runtime.version));
     command.args(companions(major).map(|(name, version)| format!("{name}@{version}")));
@@ -147,7 +144,8 @@ fn fetch(runtime: &Runtime, platform: &str, work: &Path) -> Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let lines = said.lines().filter(|line| line.starts_with("npm error") || line.starts_with("npm ERR!"));
-    let lines: Vec<&str> = lines.filter(|line| !line.contains("A complete log") && line.trim() != "npm error").take(6).collect();
+    let lines: Vec<&str> =
+        lines.filter(|line| !line.contains("A complete log") && line.trim() != "npm error").take(6).collect();
     let why = if said.contains("ETARGET") || said.contains("No matching version") || said.contains("notarget") {
         format!("the npm registry has no {platform} of version {}", runtime.version)
     } else {
@@ -174,7 +172,9 @@ fn lay_out(platform: &str, work: &Path, prefix: &Path) -> Result<()> {
         place(&modules.join(name), &target)?;
         for program in programs {
             let script = ["-cli.js", ".cjs", ".mjs"].map(|end| format!("{program}{end}"));
-            let Some(script) = script.into_iter().find(|script| target.join("bin").join(script).is_file()) else { continue };
+            let Some(script) = script.into_iter().find(|script| target.join("bin").join(script).is_file()) else {
+                continue;
+            };
             make_executable(&target.join("bin").join(&script))?;
             let link = prefix.join("bin").join(program);
             std::os::unix::fs::symlink(format!("../lib/node_modules/{name}/bin/{script}"), &link)
@@ -193,11 +193,17 @@ fn make_executable(path: &Path) -> Result<()> {
 fn packages(work: &Path) -> Result<Vec<Package>> {
     let path = work.join("node_modules/.package-lock.json");
     let text = std::fs::read(&path).context(|| "read what npm recorded".into())?;
-    let lock: serde_json::Value = serde_json::from_slice(&text).map_err(|error| Error::new(format!("cannot read what npm recorded: {error}")))?;
+    let lock: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| Error::new(format!("cannot read what npm recorded: {error}")))?;
     let text = |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let packages = lock["packages"].as_object().into_iter().flatten().filter_map(|(place, value)| {
         let name = place.strip_prefix("node_modules/").filter(|name| !name.contains('/'))?;
-        Some(Package { name: name.into(), version: text(value, "version"), url: text(value, "resolved"), hash: text(value, "integrity") })
+        Some(Package {
+            name: name.into(),
+            version: text(value, "version"),
+            url: text(value, "resolved"),
+            hash: text(value, "integrity"),
+        })
     });
     Ok(packages.collect())
 }

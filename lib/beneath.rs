@@ -38,7 +38,9 @@ impl Dir {
                 Error::new(format!("cannot open '{}': it is no directory", visible_path(path)))
                     .hint("something replaced it; remove it and build again")
             }
-            error => Error::new(format!("cannot open '{}': {}", visible_path(path), crate::error::reason(&error.into()))),
+            error => {
+                Error::new(format!("cannot open '{}': {}", visible_path(path), crate::error::reason(&error.into())))
+            }
         })?;
         Ok(Dir { fd, path: path.to_owned() })
     }
@@ -146,12 +148,7 @@ impl Dir {
     }
 
     /// Puts a file at `name`, whole or not at all, in place of whatever was there. `fill` writes the content and sets times.
-    pub fn put_file(
-        &self,
-        name: &OsStr,
-        mode: u32,
-        fill: impl FnOnce(&mut File) -> std::io::Result<()>,
-    ) -> Result<()> {
+    pub fn put_file(&self, name: &OsStr, mode: u32, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
         let shown = || format!("write '{}'", visible_path(self.path.join(name)));
         let temporary = temporary_name(name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

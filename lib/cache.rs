@@ -17,7 +17,9 @@ pub fn root() -> Result<PathBuf> {
     }
     match std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) {
         Some(home) => Ok(home.join(".sbox/cache")),
-        None => Err(Error::new("cannot find the cache: HOME is not set").hint("set HOME, or SBOX_CACHE to a directory")),
+        None => {
+            Err(Error::new("cannot find the cache: HOME is not set").hint("set HOME, or SBOX_CACHE to a directory"))
+        }
     }
 }
 
@@ -109,7 +111,8 @@ impl Draft {
         // The name must not survive a power cut that the content does not.
         let directory = std::fs::File::open(&self.directory).context(|| "sync the cache".into())?;
         rustix::fs::syncfs(&directory).context(|| "sync the cache".into())?;
-        let name = format!("{}-{}-{}", entry.provider, entry.version, &entry.fingerprint[..entry.fingerprint.len().min(8)]);
+        let name =
+            format!("{}-{}-{}", entry.provider, entry.version, &entry.fingerprint[..entry.fingerprint.len().min(8)]);
         entry.path = self.group.join(name);
         match std::fs::rename(&self.directory, &entry.path) {
             Ok(()) => Ok(entry),

@@ -44,7 +44,7 @@ impl Tool {
             Kind::NotFound => 127,
             _ if self.runs_a_command => 125,
             Kind::Usage => 2,
-            Kind::Unavailable => 3,
+            Kind::Unavailable => crate::provider::CANNOT_SERVE,
             _ => 1,
         }
     }
@@ -108,7 +108,8 @@ pub fn out_line(text: impl std::fmt::Display) -> Result<()> {
 
 /// Writes a value to stdout as indented JSON: what `--json` gives a person's program.
 pub fn out_json(value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Error::new(format!("cannot write JSON: {error}")))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Error::new(format!("cannot write JSON: {error}")))?;
     out_line(text)
 }
 

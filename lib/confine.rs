@@ -91,8 +91,23 @@ pub fn in_prefix(dir: &Path, prefix: &Path, words: &[OsString]) -> Result<Comman
     Ok(command)
 }
 
+/// Becomes a command in the sandbox of the project that the current directory is in; returns only if that failed.
+/// `words` says which, once the configuration is known.
+pub fn become_command(
+    isolation: Option<String>,
+    words: impl FnOnce(&Project, &Config) -> Result<Vec<OsString>>,
+) -> Result<u8> {
+    let project = Project::find()?;
+    let config = Config::load(&project)?;
+    let words = words(&project, &config)?;
+    require_built(&project, &config)?;
+    let mut confine = Confine::new(&project, &config);
+    confine.isolation = isolation;
+    Err(plumb::exec(&mut confine.command(&config.workdir, &words)?.command))
+}
+
 /// Refuses to go on with a project that was not built, or not here.
-pub fn require_built(project: &Project, config: &Config) -> Result<()> {
+fn require_built(project: &Project, config: &Config) -> Result<()> {
     let lock = crate::lockfile::Lockfile::read(project).filter(|lock| lock.is_whole());
     let (true, Some(lock)) = (project.env().is_dir() && project.rootfs().is_dir(), lock) else {
         return Err(Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"));

@@ -92,9 +92,10 @@ pub fn keep_times(target: &File, metadata: &std::fs::Metadata) -> std::io::Resul
 /// Symbolic links stay links, other special files are left out. Returns the number of files and their bytes.
 pub fn copy_tree(from: &Path, to: &Path, keep: &(dyn Fn(&Path) -> bool + Sync)) -> Result<(u64, u64)> {
     let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(from).into_iter().filter_entry(|entry| {
-        entry.depth() == 0 || entry.path().strip_prefix(from).is_ok_and(keep)
-    }) {
+    for entry in walkdir::WalkDir::new(from)
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || entry.path().strip_prefix(from).is_ok_and(keep))
+    {
         let entry = entry.map_err(|error| Error::new(format!("cannot walk '{}': {error}", visible_path(from))))?;
         let Ok(place) = entry.path().strip_prefix(from) else { continue };
         let target = to.join(place);
@@ -199,14 +200,16 @@ pub fn rfc3339(seconds: u64) -> String {
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    let (day, month) =
+        (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
 /// The inverse of [`rfc3339`]; `None` for anything that it does not write.
 pub fn seconds_of(moment: &str) -> Option<u64> {
-    let fields: Vec<u64> = moment.strip_suffix('Z')?.split(['-', 'T', ':']).map(|field| field.parse().ok()).collect::<Option<_>>()?;
+    let fields: Vec<u64> =
+        moment.strip_suffix('Z')?.split(['-', 'T', ':']).map(|field| field.parse().ok()).collect::<Option<_>>()?;
     let [year, month, day, hour, minute, second] = fields[..] else { return None };
     if !(1970..10_000).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;

@@ -18,5 +18,6 @@ pub mod lockfile;
 pub mod plumb;
 pub mod progress;
 pub mod project;
+pub mod provider;
 pub mod sys;
 pub mod words;

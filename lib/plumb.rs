@@ -18,7 +18,8 @@ pub fn exec_path() -> Result<PathBuf> {
 pub fn program(name: &str) -> Result<Command> {
     let path = exec_path()?.join(name);
     if !path.is_file() {
-        return Err(Error::new(format!("'{}' is missing", path.display())).hint("install the whole toolkit again: its programs work together"));
+        return Err(Error::new(format!("'{}' is missing", path.display()))
+            .hint("install the whole toolkit again: its programs work together"));
     }
     Ok(Command::new(path))
 }
@@ -79,7 +80,11 @@ fn shown(program: &OsStr) -> String {
 /// A word as sh(1) reads it back: plain if nothing in it is special, in single quotes otherwise.
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

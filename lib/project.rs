@@ -33,7 +33,10 @@ impl Project {
         let text = root.to_str().ok_or_else(|| impossible(root, "is not valid UTF-8"))?;
         // PATH separates directories by colons, and `#!` lines and lists of paths end at a newline.
         if let Some(wrong) = text.chars().find(|c| *c == ':' || c.is_control()) {
-            return Err(impossible(root, if wrong == ':' { "has a colon in it" } else { "has a control character in it" }));
+            return Err(impossible(
+                root,
+                if wrong == ':' { "has a colon in it" } else { "has a control character in it" },
+            ));
         }
         Ok(Project { root: root.to_owned() })
     }

@@ -51,7 +51,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if logs {
         fsx::make_dirs(&project.logs())?;
     }
-    words::ok(if logs { "Log files removed" } else if all { "Everything of sbox removed" } else { "Build artifacts removed" });
+    words::ok(if logs {
+        "Log files removed"
+    } else if all {
+        "Everything of sbox removed"
+    } else {
+        "Build artifacts removed"
+    });
     words::hint(if all { "sbox init . makes the project anew" } else { "sbox build" });
     Ok(0)
 }

@@ -3,11 +3,8 @@
 
 use lexopt::prelude::*;
 use sbox::cli::{self, Tool};
-use sbox::config::Config;
-use sbox::confine::{self, Confine};
+use sbox::confine;
 use sbox::error::{Error, Result};
-use sbox::plumb;
-use sbox::project::Project;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-exec", usage: USAGE, runs_a_command: true };
@@ -39,10 +36,5 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if words.is_empty() {
         return Err(Error::usage("missing command").hint("sbox exec python -V"));
     }
-    let project = Project::find()?;
-    let config = Config::load(&project)?;
-    confine::require_built(&project, &config)?;
-    let mut confine = Confine::new(&project, &config);
-    confine.isolation = isolation;
-    Err(plumb::exec(&mut confine.command(&config.workdir, &words)?.command))
+    confine::become_command(isolation, |_, _| Ok(words))
 }

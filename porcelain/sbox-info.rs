@@ -37,7 +37,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let project = Project::find()?;
     let config = Config::load(&project)?;
     let facts = facts(&project, &config)?;
-    if as_json { cli::out_json(&facts)? } else { cli::out(text(&facts).as_bytes())? }
+    if as_json {
+        cli::out_json(&facts)?
+    } else {
+        cli::out(text(&facts).as_bytes())?
+    }
     Ok(0)
 }
 
@@ -48,7 +52,8 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
         json!({"path": path, "exists": path.is_dir(), "files": files, "bytes": bytes})
     };
     let isolation = plumb::program("sbox-spawn")?.arg("--probe").stderr(Stdio::null()).output().ok();
-    let isolation: serde_json::Value = isolation.and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default();
+    let isolation: serde_json::Value =
+        isolation.and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default();
     Ok(json!({
         "project": {"name": project.name(), "root": project.root(), "config": project.config(), "lock": project.lock()},
         "runtime": {
@@ -99,24 +104,50 @@ fn text(facts: &serde_json::Value) -> String {
     };
     section("Project", rows("project"));
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
-    let mut runtime = vec![("asked".to_owned(), list(&facts["runtime"]["asked"]).iter().map(show).collect::<Vec<_>>().join(", "))];
+    let mut runtime =
+        vec![("asked".to_owned(), list(&facts["runtime"]["asked"]).iter().map(show).collect::<Vec<_>>().join(", "))];
     for built in list(&facts["runtime"]["built"]) {
-        runtime.push(("built".into(), format!("{} {} from {}", show(&built["provider"]), show(&built["version"]), show(&built["source"]))));
+        runtime.push((
+            "built".into(),
+            format!("{} {} from {}", show(&built["provider"]), show(&built["version"]), show(&built["source"])),
+        ));
     }
     section("Runtime", runtime);
     section("Isolation", rows("isolation"));
     let disk = |name: &str| {
         let part = &facts["disk"][name];
         let size = words::size(part["bytes"].as_u64().unwrap_or(0));
-        (name.to_owned(), if part["exists"] == true { format!("{size} in {} files  {}", part["files"], show(&part["path"])) } else { "not built".into() })
+        (
+            name.to_owned(),
+            if part["exists"] == true {
+                format!("{size} in {} files  {}", part["files"], show(&part["path"]))
+            } else {
+                "not built".into()
+            },
+        )
     };
     section("Disk", vec![disk("env"), disk("rootfs"), ("cache".into(), show(&facts["cache"]))]);
     let entries = |key: &str| -> Vec<(String, String)> {
-        list(&facts[key]).iter().map(|entry| (show(&entry["dst"]), format!("{}{}", show(&entry["src"]), if entry["ro"] == true { " (read-only)" } else { "" }))).collect()
+        list(&facts[key])
+            .iter()
+            .map(|entry| {
+                (
+                    show(&entry["dst"]),
+                    format!("{}{}", show(&entry["src"]), if entry["ro"] == true { " (read-only)" } else { "" }),
+                )
+            })
+            .collect()
     };
     section("Copied", entries("copy"));
     section("Mounted", entries("mount"));
-    section("Install", list(&facts["install"]).iter().enumerate().map(|(number, line)| ((number + 1).to_string(), show(line))).collect());
+    section(
+        "Install",
+        list(&facts["install"])
+            .iter()
+            .enumerate()
+            .map(|(number, line)| ((number + 1).to_string(), show(line)))
+            .collect(),
+    );
     section("Environment", rows("env"));
     out.truncate(out.trim_end().len());
     out + "\n"

@@ -35,13 +35,15 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             other => return Err(cli::common(other)),
         }
     }
-    let name = name.ok_or_else(|| Error::usage("missing NAME").hint("sbox init myapp, or sbox init . for this directory"))?;
+    let name =
+        name.ok_or_else(|| Error::usage("missing NAME").hint("sbox init myapp, or sbox init . for this directory"))?;
     let root = std::path::absolute(&name).context(|| format!("find '{}'", words::visible_path(&name)))?;
     let root: PathBuf = root.components().collect();
     let project = Project::at(&root)?;
     let existing = Existing::look(&root);
     let runtime = match spec {
-        Some(spec) => Runtime::parse(&spec).map_err(|error| Error::usage(error.to_string()).hint(error.hint_text().unwrap_or_default()))?,
+        Some(spec) => Runtime::parse(&spec)
+            .map_err(|error| Error::usage(error.to_string()).hint(error.hint_text().unwrap_or_default()))?,
         None => existing.runtime()?,
     };
     if project.config().symlink_metadata().is_ok() && !force {
@@ -73,7 +75,9 @@ impl Existing {
             package_json: has("package.json"),
             requirements: has("requirements.txt"),
             main: ["main.py", "app.py", "index.js", "server.js", "main.js"].into_iter().find(|name| has(name)),
-            anything: entries.map(|entry| entry.file_name()).any(|name| !name.to_string_lossy().starts_with('.') && name != "sbox.lock"),
+            anything: entries
+                .map(|entry| entry.file_name())
+                .any(|name| !name.to_string_lossy().starts_with('.') && name != "sbox.lock"),
         }
     }
 
@@ -119,9 +123,17 @@ fn make(project: &Project, runtime: &Runtime, existing: &Existing) -> Result<()>
 
 fn template(project: &Project, runtime: &Runtime) -> Result<Vec<(&'static str, String)>> {
     Ok(match runtime.language {
-        Language::Python => vec![("app/main.py", PYTHON.into()), ("app/requirements.txt", "# One package a line, for example: requests==2.32.3\n".into())],
+        Language::Python => vec![
+            ("app/main.py", PYTHON.into()),
+            ("app/requirements.txt", "# One package a line, for example: requests==2.32.3\n".into()),
+        ],
         Language::Node => {
-            let name: String = project.name().to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+            let name: String = project
+                .name()
+                .to_lowercase()
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+                .collect();
             let package = serde_json::json!({"name": name.trim_start_matches(['.', '_', '-']), "version": "1.0.0", "private": true, "main": "index.js"});
             let package = serde_json::to_string_pretty(&package).map_err(|error| Error::new(error.to_string()))?;
             vec![("app/index.js", NODE.into()), ("app/package.json", package + "\n")]
@@ -156,7 +168,9 @@ fn configuration(runtime: &Runtime, existing: &Existing) -> String {
             _ => None,
         };
         let cmd = match existing.main {
-            Some(name) if name.ends_with(".py") == python => format!("{} {name}", if python { "python" } else { "node" }),
+            Some(name) if name.ends_with(".py") == python => {
+                format!("{} {name}", if python { "python" } else { "node" })
+            }
             _ if existing.package_json && !python => "npm start".into(),
             _ if python => "python main.py".into(),
             _ => "node index.js".into(),
@@ -167,7 +181,9 @@ fn configuration(runtime: &Runtime, existing: &Existing) -> String {
     } else {
         ("./app:/app", Some("npm install"), "node index.js".into())
     };
-    let install = install.map_or_else(String::new, |line| format!("\n# Run once, inside the sandbox, when it is built.\ninstall:\n  - {line}\n"));
+    let install = install.map_or_else(String::new, |line| {
+        format!("\n# Run once, inside the sandbox, when it is built.\ninstall:\n  - {line}\n")
+    });
     format!(
         "# The sandbox of this project: sbox help config\n\
          runtime: {runtime}\n\n\

@@ -4,10 +4,8 @@
 use lexopt::prelude::*;
 use sbox::cli::{self, Tool};
 use sbox::config::{Command, Config};
-use sbox::confine::{self, Confine};
+use sbox::confine;
 use sbox::error::{Error, Result};
-use sbox::plumb;
-use sbox::project::Project;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -32,7 +30,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         match arg {
             Long("isolation") => isolation = Some(args.value()?.string()?),
             Short('d' | 'n') | Long("detach" | "name") => {
-                return Err(Error::usage("daemons are not in this version").hint("run it in the foreground, under your own supervisor"));
+                return Err(Error::usage("daemons are not in this version")
+                    .hint("run it in the foreground, under your own supervisor"));
             }
             Value(word) => {
                 words.push(word);
@@ -41,13 +40,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             other => return Err(cli::common(other)),
         }
     }
-    let project = Project::find()?;
-    let config = Config::load(&project)?;
-    let words = command(words, &config)?;
-    confine::require_built(&project, &config)?;
-    let mut confine = Confine::new(&project, &config);
-    confine.isolation = isolation;
-    Err(plumb::exec(&mut confine.command(&config.workdir, &words)?.command))
+    confine::become_command(isolation, |_, config| command(words, config))
 }
 
 /// One word is a line for the shell (`sbox run "node server.js"`), several are a program and its arguments.
@@ -57,7 +50,9 @@ fn command(mut words: Vec<OsString>, config: &Config) -> Result<Vec<OsString>> {
         0 => match &config.cmd {
             Some(Command::Line(text)) => Ok(line(text.into())),
             Some(Command::Words(words)) => Ok(words.iter().map(OsString::from).collect()),
-            None => Err(Error::usage("the configuration has no 'cmd'").hint("add one, or name a command: sbox run COMMAND")),
+            None => {
+                Err(Error::usage("the configuration has no 'cmd'").hint("add one, or name a command: sbox run COMMAND"))
+            }
         },
         1 => Ok(line(words.remove(0))),
         _ => Ok(words),

@@ -3,11 +3,8 @@
 
 use lexopt::prelude::*;
 use sbox::cli::{self, Tool};
-use sbox::config::Config;
-use sbox::confine::{self, Confine};
+use sbox::confine;
 use sbox::error::Result;
-use sbox::plumb;
-use sbox::project::Project;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -34,16 +31,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             other => return Err(cli::common(other)),
         }
     }
-    let project = Project::find()?;
-    let config = Config::load(&project)?;
-    confine::require_built(&project, &config)?;
-    let mut confine = Confine::new(&project, &config);
-    confine.isolation = isolation;
-    let shell = shell();
-    // A prompt that says where one is; the shell's own files in the sandbox's home may change it.
-    let prompt = format!("PS1=(sbox {}) \\w \\$ ", sbox::words::visible(&project.name()));
-    let words = ["/usr/bin/env".into(), prompt.into(), format!("SHELL={}", shell.to_string_lossy()).into(), shell];
-    Err(plumb::exec(&mut confine.command(&config.workdir, &words)?.command))
+    confine::become_command(isolation, |project, _| {
+        let shell = shell();
+        // A prompt that says where one is; the shell's own files in the sandbox's home may change it.
+        let prompt = format!("PS1=(sbox {}) \\w \\$ ", sbox::words::visible(&project.name()));
+        let variable = format!("SHELL={}", shell.to_string_lossy());
+        Ok(vec!["/usr/bin/env".into(), prompt.into(), variable.into(), shell])
+    })
 }
 
 /// The user's shell, if it is one of the system's: those are visible inside.

@@ -67,7 +67,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     let status = look()?;
-    if as_json { cli::out_json(&to_json(&status))? } else { cli::out(drawing(&status).as_bytes())? }
+    if as_json {
+        cli::out_json(&to_json(&status))?
+    } else {
+        cli::out(drawing(&status).as_bytes())?
+    }
     Ok(0)
 }
 
@@ -154,16 +158,22 @@ fn to_json(status: &Status) -> serde_json::Value {
 /// The drawing of the manual.
 fn drawing(status: &Status) -> String {
     let colour = words::colour(std::io::stdout().is_terminal());
-    let mut out = format!("{} sbox project: {}\n", words::paint(colour, "36", "[STEP]"), words::visible(&status.project.name()));
+    let mut out =
+        format!("{} sbox project: {}\n", words::paint(colour, "36", "[STEP]"), words::visible(&status.project.name()));
     let mut section = |title: &str, rows: Vec<(&str, String)>| {
         out += &format!("\n┌─ {title}\n");
         for (name, value) in rows {
-            out += &if name == "•" { format!("│ • {value}\n") } else { format!("│ {:<11}{value}\n", format!("{name}:")) };
+            out += &if name == "•" {
+                format!("│ • {value}\n")
+            } else {
+                format!("│ {:<11}{value}\n", format!("{name}:"))
+            };
         }
     };
     let config = &status.config;
     let command = config.cmd.as_ref().map_or_else(|| "none".into(), |cmd| words::visible(&cmd.to_string()));
-    let mut rows = vec![("Runtime", runtimes(config)), ("Workdir", words::visible(&config.workdir)), ("Command", command)];
+    let mut rows =
+        vec![("Runtime", runtimes(config)), ("Workdir", words::visible(&config.workdir)), ("Command", command)];
     rows.push(("Env vars", format!("{} defined", config.env.len())));
     if !config.mount.is_empty() {
         rows.push(("Mounts", config.mount.len().to_string()));
@@ -187,7 +197,15 @@ fn build_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {
         ("Built", built_at(lock)),
     ];
     for runtime in &lock.runtimes {
-        rows.push(("Provider", format!("{} ({} {})", words::visible(&runtime.provider), words::visible(&runtime.spec), words::visible(&runtime.version))));
+        rows.push((
+            "Provider",
+            format!(
+                "{} ({} {})",
+                words::visible(&runtime.provider),
+                words::visible(&runtime.spec),
+                words::visible(&runtime.version)
+            ),
+        ));
     }
     rows
 }
@@ -217,6 +235,8 @@ fn isolation_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> 
 
 fn log_rows(status: &Status) -> Vec<(&'static str, String)> {
     let mut rows = vec![("Available", format!("{} log file(s)", status.logs.len()))];
-    rows.extend(status.logs.iter().map(|(name, size)| ("•", format!("{} ({})", words::visible(name), words::size(*size)))));
+    rows.extend(
+        status.logs.iter().map(|(name, size)| ("•", format!("{} ({})", words::visible(name), words::size(*size)))),
+    );
     rows
 }

@@ -74,7 +74,12 @@ fn summary(report: &Report) {
     if let Some(cmd) = &config.cmd {
         words::line(format_args!("  Command:  {}", words::visible(&cmd.to_string())));
     }
-    let counts = [("Copy", config.copy.len()), ("Mounts", config.mount.len()), ("Install", config.install.len()), ("Env vars", config.env.len())];
+    let counts = [
+        ("Copy", config.copy.len()),
+        ("Mounts", config.mount.len()),
+        ("Install", config.install.len()),
+        ("Env vars", config.env.len()),
+    ];
     for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         words::line(format_args!("  {:<9} {count}", format!("{name}:")));
     }

@@ -86,13 +86,27 @@ fn a_project_shows_nothing_of_itself_but_its_two_directories() {
     scratch.sbox("p").arg("build").assert().success();
     let run = |line: String| scratch.sbox("p").args(["run", &line]).output().unwrap();
     let at = root.display();
-    assert_eq!(stdout(&run(format!("ls -A '{at}' '{at}/.sbox'"))), format!("{at}:\n.sbox\n\n{at}/.sbox:\nenv\nrootfs\n"));
-    for file in ["source.py", "sbox.lock", ".sbox/config.yaml", ".sbox/processes.json", ".sbox/logs", ".sbox/env.sh", ".sbox/stage.json"] {
+    assert_eq!(
+        stdout(&run(format!("ls -A '{at}' '{at}/.sbox'"))),
+        format!("{at}:\n.sbox\n\n{at}/.sbox:\nenv\nrootfs\n")
+    );
+    for file in [
+        "source.py",
+        "sbox.lock",
+        ".sbox/config.yaml",
+        ".sbox/processes.json",
+        ".sbox/logs",
+        ".sbox/env.sh",
+        ".sbox/stage.json",
+    ] {
         assert!(root.join(file).exists() || file == ".sbox/logs", "{file}");
         let output = run(format!("cat '{at}/{file}'"));
         assert!(stderr(&output).contains("No such file"), "{file}: {}", stderr(&output));
     }
-    let output = run(format!("echo 'cmd: evil' > '{at}/.sbox/config.yaml'; echo x > '{at}/sbox.lock'; mkdir '{at}/.sbox/logs'; cat {}/.ssh/id_rsa", scratch.home().display()));
+    let output = run(format!(
+        "echo 'cmd: evil' > '{at}/.sbox/config.yaml'; echo x > '{at}/sbox.lock'; mkdir '{at}/.sbox/logs'; cat {}/.ssh/id_rsa",
+        scratch.home().display()
+    ));
     assert!(!output.status.success());
     assert!(!scratch.read("p/.sbox/config.yaml").contains("evil"));
     assert!(!stdout(&output).contains("canary"));
@@ -104,15 +118,24 @@ fn a_mount_of_the_project_itself_does_not_show_its_state() {
     let scratch = Scratch::new("escape-self");
     scratch.write("p/source.py", "x");
     let parent = scratch.root.display().to_string();
-    let root = scratch.project("p", &format!("runtime: {spec}\nmount:\n  - .:/own\n  - {parent}:/all\n  - {parent}:{parent}\n"));
+    let root = scratch
+        .project("p", &format!("runtime: {spec}\nmount:\n  - .:/own\n  - {parent}:/all\n  - {parent}:{parent}\n"));
     scratch.sbox("p").arg("build").assert().success();
     for place in ["/own/.sbox".to_owned(), "/all/p/.sbox".into()] {
-        let output = scratch.sbox("p").args(["run", &format!("ls -A {place}; echo evil > {place}/config.yaml")]).output().unwrap();
+        let output = scratch
+            .sbox("p")
+            .args(["run", &format!("ls -A {place}; echo evil > {place}/config.yaml")])
+            .output()
+            .unwrap();
         assert_eq!(stdout(&output), "", "{place}");
         assert!(!output.status.success());
     }
     // Where the mount is at its own path, the two directories are there all the same, and nothing else of the state.
-    let output = scratch.sbox("p").args(["run", &format!("ls -A '{}/.sbox'; ls '{}'", root.display(), root.display())]).output().unwrap();
+    let output = scratch
+        .sbox("p")
+        .args(["run", &format!("ls -A '{}/.sbox'; ls '{}'", root.display(), root.display())])
+        .output()
+        .unwrap();
     assert_eq!(stdout(&output), "env\nrootfs\nsbox.lock\nsource.py\n");
     assert!(scratch.read("p/.sbox/config.yaml").contains("runtime"));
 }
@@ -126,10 +149,18 @@ fn inherited_descriptors_do_not_lead_out() {
     let script = "exec 9<. 8<secret; {} sh -c 'cat <&8 || cat /proc/self/fd/9/secret || cat /proc/self/fd/8'";
     let outside = control(&scratch, &script.replace("{}", ""));
     assert!(stdout(&outside).contains("canary"));
-    let inside = Command::new("sh").args(["-c", &script.replace("{}", &format!("{}/sbox-spawn", bin().display()))]).current_dir(&scratch.root).output().unwrap();
+    let inside = Command::new("sh")
+        .args(["-c", &script.replace("{}", &format!("{}/sbox-spawn", bin().display()))])
+        .current_dir(&scratch.root)
+        .output()
+        .unwrap();
     assert!(!stdout(&inside).contains("canary") && !inside.status.success(), "{}", stdout(&inside));
     // A directory as stdin would be one, too.
-    let inside = Command::new("sh").args(["-c", &format!("{}/sbox-spawn -- true < .", bin().display())]).current_dir(&scratch.root).output().unwrap();
+    let inside = Command::new("sh")
+        .args(["-c", &format!("{}/sbox-spawn -- true < .", bin().display())])
+        .current_dir(&scratch.root)
+        .output()
+        .unwrap();
     assert_eq!(inside.status.code(), Some(125));
     assert!(stderr(&inside).contains("a standard stream is a directory"), "{}", stderr(&inside));
 }
@@ -140,7 +171,11 @@ fn facts_about_the_host_are_synthetic() {
         return;
     }
     let scratch = Scratch::new("escape-facts");
-    let output = confined(&scratch, &[], "hostname; cat /etc/hostname; wc -l < /etc/passwd; cat /etc/machine-id; cat /etc/shadow /etc/ssh/* /etc/fstab 2>/dev/null; ls /etc/ssl");
+    let output = confined(
+        &scratch,
+        &[],
+        "hostname; cat /etc/hostname; wc -l < /etc/passwd; cat /etc/machine-id; cat /etc/shadow /etc/ssh/* /etc/fstab 2>/dev/null; ls /etc/ssl",
+    );
     let said = stdout(&output);
     assert!(said.starts_with("sbox\nsbox\n"), "{said}");
     assert!(said.lines().nth(2).unwrap().trim().parse::<u32>().unwrap() <= 2, "{said}");
@@ -163,7 +198,17 @@ fn read_only_means_every_operation_and_every_submount() {
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o777)).unwrap();
     std::fs::set_permissions(data.join("file"), std::fs::Permissions::from_mode(0o666)).unwrap();
     let at = text(&data);
-    for attempt in ["echo y > D/file", "echo y >> D/new", "rm -f D/file", "mv D/file D/other", "mkdir D/dir", "ln -s x D/link", "ln D/file D/hard", "chmod 600 D/file", "touch -d 2001-01-01 D/file"] {
+    for attempt in [
+        "echo y > D/file",
+        "echo y >> D/new",
+        "rm -f D/file",
+        "mv D/file D/other",
+        "mkdir D/dir",
+        "ln -s x D/link",
+        "ln D/file D/hard",
+        "chmod 600 D/file",
+        "touch -d 2001-01-01 D/file",
+    ] {
         let inside = confined(&scratch, &["--ro-bind", at, "/d"], &attempt.replace('D', "/d"));
         assert!(!inside.status.success(), "{attempt}");
         assert!(stderr(&inside).contains("Read-only file system"), "{attempt}: {}", stderr(&inside));
@@ -173,7 +218,9 @@ fn read_only_means_every_operation_and_every_submount() {
         }
     }
     // A file system that is mounted below the source.
-    let script = format!("mount -t tmpfs none '{at}' && mkdir '{at}/sub' && mount -t tmpfs none '{at}/sub' && {{}}/sbox-spawn {{bind}} '{at}' /d -- touch /d/sub/x");
+    let script = format!(
+        "mount -t tmpfs none '{at}' && mkdir '{at}/sub' && mount -t tmpfs none '{at}/sub' && {{}}/sbox-spawn {{bind}} '{at}' /d -- touch /d/sub/x"
+    );
     let run = |bind: &str| {
         let script = script.replace("{}", text(&bin())).replace("{bind}", bind);
         Command::new("unshare").args(["-rm", "sh", "-c", &script]).output().unwrap()
@@ -213,7 +260,17 @@ fn the_systems_programs_and_the_root_cannot_be_written() {
         return;
     }
     let scratch = Scratch::new("escape-system");
-    for attempt in [": >> /usr/bin/env", "touch /usr/x", "touch /x", "mkdir /y", "touch /etc/x", ": >> /etc/passwd", "touch /dev/x", "rm /dev/null", "rm /bin"] {
+    for attempt in [
+        ": >> /usr/bin/env",
+        "touch /usr/x",
+        "touch /x",
+        "mkdir /y",
+        "touch /etc/x",
+        ": >> /etc/passwd",
+        "touch /dev/x",
+        "rm /dev/null",
+        "rm /bin",
+    ] {
         assert!(!confined(&scratch, &[], attempt).status.success(), "{attempt}");
     }
 }
@@ -225,11 +282,20 @@ fn kernel_settings_are_out_of_reach_also_for_root() {
     }
     let scratch = Scratch::new("escape-kernel");
     // Opened for writing and nothing written. Started by root, only the mounts stand between.
-    for file in ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/proc/sys/vm/overcommit_memory"] {
+    for file in [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/kernel/hostname",
+        "/proc/sysrq-trigger",
+        "/proc/sys/vm/overcommit_memory",
+    ] {
         let inside = confined(&scratch, &[], &format!("test -e {file} || exit 3; : >> {file}"));
         assert!(!inside.status.success(), "{file}");
     }
-    let inside = confined(&scratch, &[], "cat /proc/keys /proc/kallsyms /proc/timer_list 2>/dev/null | wc -c; test ! -s /proc/kcore");
+    let inside = confined(
+        &scratch,
+        &[],
+        "cat /proc/keys /proc/kallsyms /proc/timer_list 2>/dev/null | wc -c; test ! -s /proc/kcore",
+    );
     assert_eq!((stdout(&inside).trim(), inside.status.success()), ("0", true));
 }
 
@@ -360,7 +426,12 @@ fn init_tells_nothing_about_the_host() {
     }
     let scratch = open_scratch("escape-init");
     let script = "cat /proc/1/environ /proc/1/mem /proc/1/maps 2>&1; tr -d '\\000' < /proc/1/cmdline; ls -l /proc/1/fd /proc/1/root/ /proc/1/cwd /proc/1/exe 2>&1; cat /proc/1/comm";
-    let output = scratch.program("sbox-spawn").env("SECRET_TOKEN", "canary-in-env").args(["--bind", text(&scratch.root), "/d", "--", "sh", "-c", script]).output().unwrap();
+    let output = scratch
+        .program("sbox-spawn")
+        .env("SECRET_TOKEN", "canary-in-env")
+        .args(["--bind", text(&scratch.root), "/d", "--", "sh", "-c", script])
+        .output()
+        .unwrap();
     let said = stdout(&output);
     assert!(!said.contains("canary") && !said.contains("--bind") && !said.contains("->"), "{said}");
     assert!(said.contains("denied"), "{said}");
@@ -444,9 +515,24 @@ fn no_variable_of_the_caller_passes() {
         return;
     }
     let scratch = Scratch::new("escape-env");
-    let canaries = ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "PYTHONPATH", "NODE_OPTIONS", "BASH_ENV", "ENV"];
+    let canaries = [
+        "AWS_SECRET_ACCESS_KEY",
+        "GITHUB_TOKEN",
+        "SSH_AUTH_SOCK",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "DISPLAY",
+        "PYTHONPATH",
+        "NODE_OPTIONS",
+        "BASH_ENV",
+        "ENV",
+    ];
     let mut command = scratch.program("sbox-spawn");
-    command.envs(canaries.map(|name| (name, "canary"))).args(["--", "sh", "-c", "env; cat /proc/*/environ 2>/dev/null"]);
+    command.envs(canaries.map(|name| (name, "canary"))).args([
+        "--",
+        "sh",
+        "-c",
+        "env; cat /proc/*/environ 2>/dev/null",
+    ]);
     let output = command.output().unwrap();
     assert!(output.status.success() || !stdout(&output).is_empty());
     assert!(!stdout(&output).contains("canary"), "{}", stdout(&output));

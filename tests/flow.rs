@@ -13,7 +13,14 @@ fn the_python_quick_start() {
     let text = stdout(&output);
     assert!(text.starts_with("Hello from Python") && stderr(&output).is_empty(), "{text}{}", stderr(&output));
     assert!(text.contains("'app'") && text.contains("'home'"), "{text}");
-    for part in [".sbox/env/bin/python", ".sbox/rootfs/app/main.py", ".sbox/rootfs/home", ".sbox/rootfs/tmp", ".sbox/env.sh", "sbox.lock"] {
+    for part in [
+        ".sbox/env/bin/python",
+        ".sbox/rootfs/app/main.py",
+        ".sbox/rootfs/home",
+        ".sbox/rootfs/tmp",
+        ".sbox/env.sh",
+        "sbox.lock",
+    ] {
         assert!(scratch.path("myapp").join(part).exists(), "{part}");
     }
 }
@@ -28,7 +35,12 @@ fn a_second_project_lives_on_when_the_first_is_deleted() {
     }
     std::fs::remove_dir_all(scratch.path("first")).unwrap();
     let own = scratch.path("second/.sbox/env");
-    scratch.sbox("second").args(["exec", "pip", "--version"]).assert().success().stdout(contains(own.to_str().unwrap()));
+    scratch
+        .sbox("second")
+        .args(["exec", "pip", "--version"])
+        .assert()
+        .success()
+        .stdout(contains(own.to_str().unwrap()));
     let found = std::process::Command::new("grep").arg("-rlI").arg(scratch.path("first")).arg(&own).output().unwrap();
     assert_eq!(stdout(&found), "", "files that name the first project");
 }
@@ -50,7 +62,11 @@ fn the_script_activates_the_runtime_on_the_host() {
     let scratch = Scratch::new("activate");
     let root = scratch.project("p", &format!("runtime: {spec}\n"));
     scratch.sbox("p").arg("build").assert().success();
-    let output = std::process::Command::new("sh").args(["-c", ". .sbox/env.sh; python -c 'import sys; print(sys.prefix)'; echo $HOME"]).current_dir(&root).output().unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", ". .sbox/env.sh; python -c 'import sys; print(sys.prefix)'; echo $HOME"])
+        .current_dir(&root)
+        .output()
+        .unwrap();
     assert_eq!(stdout(&output), format!("{0}/.sbox/env\n{0}/.sbox/rootfs/home\n", root.display()));
 }
 
@@ -84,7 +100,12 @@ fn packages_install_into_the_sandbox_and_nowhere_else() {
     let output = scratch.sbox("p").arg("build").output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let env = scratch.path("p/.sbox/env");
-    scratch.sbox("p").args(["exec", "python", "-c", "import tomli; print(tomli.__file__)"]).assert().success().stdout(contains(env.to_str().unwrap()));
+    scratch
+        .sbox("p")
+        .args(["exec", "python", "-c", "import tomli; print(tomli.__file__)"])
+        .assert()
+        .success()
+        .stdout(contains(env.to_str().unwrap()));
     let home: Vec<_> = std::fs::read_dir(scratch.home()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(home.is_empty(), "{home:?}");
 }

@@ -17,7 +17,11 @@ fn in_help(text: &str) -> BTreeSet<String> {
 /// The options in the list of a manual page: `.It Fl n , Fl -dry-run`.
 fn in_page(text: &str) -> BTreeSet<String> {
     let items = text.lines().filter_map(|line| line.strip_prefix(".It Fl "));
-    items.flat_map(|item| item.split(" , Fl ")).filter_map(|part| part.split_whitespace().next()).map(|flag| format!("-{flag}")).collect()
+    items
+        .flat_map(|item| item.split(" , Fl "))
+        .filter_map(|part| part.split_whitespace().next())
+        .map(|flag| format!("-{flag}"))
+        .collect()
 }
 
 fn page(program: &str) -> String {
@@ -44,17 +48,25 @@ fn completions_have_every_option() {
     let (bash, zsh, fish) = (read("sbox.bash"), read("_sbox"), read("sbox.fish"));
     for program in programs().into_iter().filter(|program| program != "sbox") {
         let verb = program.strip_prefix("sbox-").unwrap();
-        let bash_line = bash.lines().find(|line| line.trim().starts_with(&format!("{verb}) echo"))).unwrap_or_else(|| panic!("{verb} in bash"));
+        let bash_line = bash
+            .lines()
+            .find(|line| line.trim().starts_with(&format!("{verb}) echo")))
+            .unwrap_or_else(|| panic!("{verb} in bash"));
         let zsh_part = zsh.split(&format!("\n        {verb})\n")).nth(1).unwrap_or_else(|| panic!("{verb} in zsh"));
         let zsh_part = zsh_part.split(";;").next().unwrap();
         for option in in_help(&help(&program)) {
-            assert!(bash_line.contains(&format!("{option} ")) || bash_line.contains(&format!("{option}\"")), "{program} {option} in bash");
+            assert!(
+                bash_line.contains(&format!("{option} ")) || bash_line.contains(&format!("{option}\"")),
+                "{program} {option} in bash"
+            );
             assert!(zsh_part.contains(&option), "{program} {option} in zsh");
             let fish_option = match option.strip_prefix("--") {
                 Some(long) => format!(" -l {long} "),
                 None => format!(" -s {} ", option.trim_start_matches('-')),
             };
-            let found = fish.lines().any(|line| line.starts_with(&format!("complete -c {program} ")) && line.contains(&fish_option));
+            let found = fish
+                .lines()
+                .any(|line| line.starts_with(&format!("complete -c {program} ")) && line.contains(&fish_option));
             assert!(found, "{program} {option} in fish");
         }
     }

@@ -23,7 +23,8 @@ pub fn run_path(file: &[u8]) -> Option<Range<usize>> {
     }
     let address = table?.checked_add(offset?)?;
     let load = segments.iter().find(|segment| {
-        segment.kind == PT_LOAD && (segment.address..segment.address.saturating_add(segment.size as u64)).contains(&address)
+        segment.kind == PT_LOAD
+            && (segment.address..segment.address.saturating_add(segment.size as u64)).contains(&address)
     })?;
     let start = load.offset.checked_add(usize::try_from(address - load.address).ok()?)?;
     let length = memchr::memchr(0, file.get(start..)?)?;

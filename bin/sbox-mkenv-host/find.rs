@@ -33,7 +33,8 @@ pub fn pythons(names: &[String]) -> Vec<PathBuf> {
         prefixes.push(root);
     }
     for brew in ["/home/linuxbrew/.linuxbrew/opt", "/opt/homebrew/opt", "/usr/local/opt"] {
-        prefixes.extend(children(Some(brew.into())).into_iter().filter(|path| path.to_string_lossy().contains("/python@")));
+        prefixes
+            .extend(children(Some(brew.into())).into_iter().filter(|path| path.to_string_lossy().contains("/python@")));
     }
     files(prefixes, names)
 }
@@ -47,7 +48,8 @@ pub fn nodes() -> Vec<PathBuf> {
     prefixes.extend(fnm.into_iter().map(|version| version.join("installation")));
     prefixes.extend(children(place("VOLTA_HOME", ".volta").map(|root| root.join("tools/image/node"))));
     for brew in ["/home/linuxbrew/.linuxbrew/opt", "/opt/homebrew/opt", "/usr/local/opt"] {
-        prefixes.extend(children(Some(brew.into())).into_iter().filter(|path| path.to_string_lossy().contains("/node")));
+        prefixes
+            .extend(children(Some(brew.into())).into_iter().filter(|path| path.to_string_lossy().contains("/node")));
     }
     files(prefixes, &["node".into(), "nodejs".into()])
 }

@@ -49,7 +49,9 @@ pub fn lead_to(lib: &Path, files: &[PathBuf], foreign: &BTreeMap<String, PathBuf
         let mut content = std::fs::read(path).context(|| format!("read '{}'", visible_path(path)))?;
         let Some(range) = elf::run_path(&content) else { continue };
         let old = String::from_utf8_lossy(&content[range]).into_owned();
-        if old.split(':').all(|place| place.is_empty() || place.starts_with("$ORIGIN") || SYSTEM.iter().any(|system| place.starts_with(system))) {
+        if old.split(':').all(|place| {
+            place.is_empty() || place.starts_with("$ORIGIN") || SYSTEM.iter().any(|system| place.starts_with(system))
+        }) {
             continue;
         }
         let new = relative(path, lib);
@@ -57,7 +59,10 @@ pub fn lead_to(lib: &Path, files: &[PathBuf], foreign: &BTreeMap<String, PathBuf
             if foreign.is_empty() {
                 continue;
             }
-            return Err(Error::new(format!("cannot make '{}' find its libraries: no room for '{new}' in '{old}'", visible_path(path))));
+            return Err(Error::new(format!(
+                "cannot make '{}' find its libraries: no room for '{new}' in '{old}'",
+                visible_path(path)
+            )));
         }
         rewrite(path, &content)?;
     }

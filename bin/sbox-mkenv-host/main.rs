@@ -10,11 +10,11 @@ mod libraries;
 mod node;
 mod python;
 
-use lexopt::prelude::*;
 use sbox::cli::{self, Tool};
-use sbox::config::{Language, Runtime};
-use sbox::error::{Context, Error, Kind, Result};
+use sbox::config::Language;
+use sbox::error::{Context, Result};
 use sbox::lockfile::Package;
+use sbox::provider::Request;
 use sbox::{fsx, words};
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
@@ -47,29 +47,16 @@ pub struct Source {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut resolve, mut words) = (false, Vec::new());
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("resolve") => resolve = true,
-            Value(word) if words.len() < 2 => words.push(word),
-            other => return Err(cli::common(other)),
-        }
-    }
-    let spec = words.first().ok_or_else(|| Error::usage("missing SPEC"))?;
-    let runtime = Runtime::parse(&spec.to_string_lossy()).map_err(|error| Error::usage(error.to_string()))?;
-    let prefix = words.get(1).map(PathBuf::from);
-    if !resolve && prefix.as_ref().is_none_or(|prefix| !prefix.is_absolute() || prefix.symlink_metadata().is_ok()) {
-        return Err(Error::usage("PREFIX must be an absolute path that does not exist yet"));
-    }
+    let Request { runtime, prefix } = Request::parse(args)?;
     match runtime.language {
         Language::Python => {
             let python = python::find(&runtime)?;
             let source = Source { executable: python.executable.clone(), version: python.version.clone() };
-            finish(&source, prefix.filter(|_| !resolve), |prefix| python::make(&python, prefix))
+            finish(&source, prefix, |prefix| python::make(&python, prefix))
         }
         Language::Node => {
             let source = node::find(&runtime)?;
-            finish(&source, prefix.filter(|_| !resolve), |prefix| node::make(&source, prefix))
+            finish(&source, prefix, |prefix| node::make(&source, prefix))
         }
     }
 }
@@ -92,9 +79,4 @@ fn fingerprint(source: &Source) -> Result<String> {
     let metadata = std::fs::metadata(&source.executable).context(shown)?;
     let facts = (&source.executable, &source.version, metadata.len(), metadata.mtime(), cli::VERSION);
     Ok(fsx::sha256(format!("{facts:?}").as_bytes()))
-}
-
-/// Another provider may serve.
-pub fn cannot(why: impl Into<String>) -> Error {
-    Error::of(Kind::Unavailable, why)
 }

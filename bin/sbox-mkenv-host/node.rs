@@ -1,10 +1,11 @@
 //! Node.js of the host: the binary, its npm, its headers.
 
-use crate::{Source, cannot, find, libraries};
+use crate::{Source, find, libraries};
 use sbox::cache::version_key;
 use sbox::config::Runtime;
 use sbox::error::{Context, Error, Result};
 use sbox::lockfile::Package;
+use sbox::provider::cannot;
 use sbox::words::visible_path;
 use sbox::{confine, fsx};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,13 @@ pub fn find(runtime: &Runtime) -> Result<Source> {
 
 fn ask(file: &Path) -> Option<Source> {
     let script = "process.stdout.write(process.versions.node + '\\n' + process.execPath)";
-    let output = Command::new(file).args(["-e", script]).env_remove("NODE_OPTIONS").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let output = Command::new(file)
+        .args(["-e", script])
+        .env_remove("NODE_OPTIONS")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let (version, path) = text.split_once('\n')?;
     let executable = PathBuf::from(path).canonicalize().ok()?;
@@ -61,7 +68,8 @@ pub fn make(source: &Source, prefix: &Path) -> Result<Vec<Package>> {
 fn package_manager(home: &Path, prefix: &Path, name: &str, programs: &[&str]) -> Result<Option<Package>> {
     let from = home.join("lib/node_modules").join(name);
     let Ok(text) = std::fs::read(from.join("package.json")) else { return Ok(None) };
-    let described: serde_json::Value = serde_json::from_slice(&text).map_err(|error| Error::new(format!("cannot read {name}: {error}")))?;
+    let described: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| Error::new(format!("cannot read {name}: {error}")))?;
     let target = prefix.join("lib/node_modules").join(name);
     fsx::copy_tree(&from.canonicalize().context(|| format!("read {name}"))?, &target, &|_| true)?;
     for program in programs {

@@ -1,10 +1,11 @@
 //! CPython of the host: the interpreter, its standard library, its headers, and pip.
 
-use crate::{cannot, find, libraries};
+use crate::{find, libraries};
 use sbox::cache::version_key;
 use sbox::config::Runtime;
 use sbox::error::{Context, Error, Result};
 use sbox::lockfile::Package;
+use sbox::provider::cannot;
 use sbox::words::{visible, visible_path};
 use sbox::{confine, fsx, plumb};
 use serde::Deserialize;
@@ -121,7 +122,11 @@ fn copy(python: &Python, base: &Path) -> Result<()> {
     fsx::copy_tree(&python.stdlib, &stdlib, &|path| keeps(&python.stdlib, path))?;
     programs(python, base)?;
     if python.include.is_dir() {
-        fsx::copy_tree(&python.include, &base.join("include").join(python.include.file_name().unwrap_or_default()), &|_| true)?;
+        fsx::copy_tree(
+            &python.include,
+            &base.join("include").join(python.include.file_name().unwrap_or_default()),
+            &|_| true,
+        )?;
     }
     let lib = base.join("lib");
     if !python.is_the_systems() {
@@ -139,21 +144,39 @@ fn copy(python: &Python, base: &Path) -> Result<()> {
 }
 
 fn files(below: &Path) -> impl Iterator<Item = PathBuf> {
-    walkdir::WalkDir::new(below).into_iter().flatten().filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path)
+    walkdir::WalkDir::new(below)
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.file_type().is_file())
+        .map(walkdir::DirEntry::into_path)
 }
 
 /// What of the standard library comes along: not the test suite, not static libraries, not what others installed, and no
 /// link that leads out of it (Debian's sitecustomize is the host's).
 fn keeps(stdlib: &Path, path: &Path) -> bool {
     const LEFT_OUT: [&str; 12] = [
-        "site-packages", "dist-packages", "EXTERNALLY-MANAGED", "test", "idlelib/idle_test", "lib2to3/tests",
-        "ctypes/test", "distutils/tests", "sqlite3/test", "tkinter/test", "unittest/test", "sitecustomize.py",
+        "site-packages",
+        "dist-packages",
+        "EXTERNALLY-MANAGED",
+        "test",
+        "idlelib/idle_test",
+        "lib2to3/tests",
+        "ctypes/test",
+        "distutils/tests",
+        "sqlite3/test",
+        "tkinter/test",
+        "unittest/test",
+        "sitecustomize.py",
     ];
-    if LEFT_OUT.iter().any(|name| path == Path::new(name)) || path.extension().is_some_and(|end| end == "a" || end == "o") {
+    if LEFT_OUT.iter().any(|name| path == Path::new(name))
+        || path.extension().is_some_and(|end| end == "a" || end == "o")
+    {
         return false;
     }
     match stdlib.join(path).read_link() {
-        Ok(target) => target.is_relative() && stdlib.join(path).canonicalize().is_ok_and(|real| real.starts_with(stdlib)),
+        Ok(target) => {
+            target.is_relative() && stdlib.join(path).canonicalize().is_ok_and(|real| real.starts_with(stdlib))
+        }
         Err(_) => true,
     }
 }
@@ -196,9 +219,9 @@ fn companions(python: &Python, lib: &Path) -> Result<()> {
     for entry in std::fs::read_dir(&from).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let shared = name.starts_with("libpython") && name.contains(".so");
-        let data = ["tcl", "tk", "itcl", "tdbc", "thread"].iter().any(|start| {
-            name.strip_prefix(start).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        });
+        let data = ["tcl", "tk", "itcl", "tdbc", "thread"]
+            .iter()
+            .any(|start| name.strip_prefix(start).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())));
         let target = lib.join(&name);
         fsx::make_dirs(lib)?;
         match entry.file_type() {
@@ -223,10 +246,12 @@ fn companions(python: &Python, lib: &Path) -> Result<()> {
 fn site_packages(python: &Python, target: &Path) -> Result<()> {
     fsx::make_dirs(target)?;
     // Fedora has the standard library in lib64 and packages in lib.
-    let from = [python.stdlib.join("site-packages"), python.prefix.join("lib").join(python.name()).join("site-packages")];
+    let from =
+        [python.stdlib.join("site-packages"), python.prefix.join("lib").join(python.name()).join("site-packages")];
     let Some(from) = from.into_iter().find(|path| path.join("pip").is_dir()) else { return Ok(()) };
     let wanted = |path: &Path| {
-        let first = path.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
+        let first =
+            path.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
         let package = first.split('-').next().unwrap_or_default();
         let is_information = first.ends_with(".dist-info") || first.ends_with(".egg-info");
         match package {
@@ -244,7 +269,8 @@ fn environment_on(python: &Python, prefix: &Path) -> Result<()> {
     fsx::make_dirs(&bin)?;
     fsx::make_dirs(&prefix.join(format!("lib/{}/site-packages", python.name())))?;
     let home = prefix.join("base/bin");
-    let text = format!("home = {}\ninclude-system-site-packages = false\nversion = {}\n", home.display(), python.version);
+    let text =
+        format!("home = {}\ninclude-system-site-packages = false\nversion = {}\n", home.display(), python.version);
     fsx::write_atomic(&prefix.join("pyvenv.cfg"), text.as_bytes(), 0o644)?;
     link(&format!("../base/bin/{}", python.name()), &bin.join(python.name()))?;
     link(&python.name(), &bin.join("python3"))?;
@@ -256,7 +282,11 @@ fn relocate(python: &Python, base: &Path) -> Result<()> {
     let built = python.built_prefix.clone();
     let is_configuration = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with("_sysconfigdata") || name == "Makefile" || name.ends_with(".pc") || name.ends_with("-config") || name == "python-config.py"
+        name.starts_with("_sysconfigdata")
+            || name == "Makefile"
+            || name.ends_with(".pc")
+            || name.ends_with("-config")
+            || name == "python-config.py"
     };
     let texts: Vec<PathBuf> = files(base).filter(|path| !libraries::is_elf(path)).collect();
     let configuration: Vec<PathBuf> = texts.iter().filter(|path| is_configuration(path)).cloned().collect();
@@ -304,7 +334,10 @@ fn install_pip(python: &Python, prefix: &Path, base: &Path) -> Result<()> {
         .collect();
     wheels.sort();
     let named = |start: &str| {
-        wheels.iter().rfind(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start))).cloned()
+        wheels
+            .iter()
+            .rfind(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start)))
+            .cloned()
     };
     let Some(pip) = named("pip-") else {
         return Err(cannot(format!(
@@ -315,7 +348,8 @@ fn install_pip(python: &Python, prefix: &Path, base: &Path) -> Result<()> {
     const INSTALL: &str = "import runpy, sys; sys.path.insert(0, sys.argv[1]); sys.argv[1:] = ['install', '--no-index', \
         '--no-deps', '--no-cache-dir', '--disable-pip-version-check', '--no-warn-script-location', '--no-compile', *sys.argv[1:]]; \
         runpy.run_module('pip', run_name='__main__')";
-    let mut words: Vec<OsString> = vec![prefix.join("bin").join(python.name()).into(), "-I".into(), "-c".into(), INSTALL.into(), pip.into()];
+    let mut words: Vec<OsString> =
+        vec![prefix.join("bin").join(python.name()).into(), "-I".into(), "-c".into(), INSTALL.into(), pip.into()];
     // From 3.12 on nothing expects setuptools to be there.
     if version_key(&python.series()) < vec![3, 12] {
         words.extend(named("setuptools-").map(OsString::from));
@@ -335,7 +369,11 @@ fn compile(python: &Python, prefix: &Path) -> Result<()> {
     plumb::trace(&command);
     let output = plumb::tie(&mut command).output().context(|| "compile the standard library".into())?;
     // 1: some file did not compile, as some in the standard library are meant not to.
-    if output.status.code().is_some_and(|code| code <= 1) { Ok(()) } else { Err(Error::new("cannot compile the standard library")) }
+    if output.status.code().is_some_and(|code| code <= 1) {
+        Ok(())
+    } else {
+        Err(Error::new("cannot compile the standard library"))
+    }
 }
 
 /// Runs the copy once, confined: that it starts, says the new prefix, and has what programs expect of a Python.
@@ -350,18 +388,25 @@ print(json.dumps([sys.prefix, sysconfig.get_path("purelib"), sysconfig.get_path(
 "#;
     let words = [prefix.join("bin/python3").into_os_string(), "-I".into(), "-c".into(), TRY.into()];
     let output = confine::in_prefix(prefix, prefix, &words)?.output().context(|| "try the new Python".into())?;
-    let said: Option<(PathBuf, PathBuf, PathBuf, String, Vec<String>, PathBuf)> = serde_json::from_slice(&output.stdout).ok();
+    let said: Option<(PathBuf, PathBuf, PathBuf, String, Vec<String>, PathBuf)> =
+        serde_json::from_slice(&output.stdout).ok();
     let Some((own, purelib, scripts, pip, missing, pip_file)) = said else {
         let why = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or("it said nothing").to_owned();
-        return Err(cannot(format!("the copy of '{}' does not start: {}", visible_path(&python.executable), visible(&why))));
+        return Err(cannot(format!(
+            "the copy of '{}' does not start: {}",
+            visible_path(&python.executable),
+            visible(&why)
+        )));
     };
     if own != prefix || ![&purelib, &scripts, &pip_file].iter().all(|path| path.starts_with(prefix)) {
-        let message = format!("the copy of '{}' believes to be in '{}'", visible_path(&python.executable), visible_path(&own));
+        let message =
+            format!("the copy of '{}' believes to be in '{}'", visible_path(&python.executable), visible_path(&own));
         return Err(cannot(message));
     }
     for module in missing {
         sbox::words::warn(format_args!("Python {} has no module {}", python.version, visible(&module)));
     }
-    let package = |name: &str, version: &str| Package { name: name.into(), version: version.into(), ..Package::default() };
+    let package =
+        |name: &str, version: &str| Package { name: name.into(), version: version.into(), ..Package::default() };
     Ok(vec![package("python", &python.version), package("pip", &pip)])
 }

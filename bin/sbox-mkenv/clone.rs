@@ -51,7 +51,10 @@ fn relocate(entry: &Entry, dir: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn paths(list: &[u8]) -> Vec<PathBuf> {
-    list.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
+    list.split(|byte| *byte == 0)
+        .filter(|path| !path.is_empty())
+        .map(|path| PathBuf::from(OsStr::from_bytes(path)))
+        .collect()
 }
 
 /// Byte code is valid for a source of the same time and size, and relocation changes sizes. The environment's own Python

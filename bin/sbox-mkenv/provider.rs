@@ -6,12 +6,10 @@ use sbox::config::Runtime;
 use sbox::error::{Context, Error, Result};
 use sbox::lockfile::Package;
 use sbox::plumb;
+use sbox::provider::CANNOT_SERVE;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// Exit code of a provider that cannot serve what it was asked for.
-const CANNOT_SERVE: i32 = 3;
 
 /// A provider that is there.
 pub struct Provider {
@@ -34,7 +32,8 @@ impl Provider {
     pub fn find(name: &str) -> Result<Option<Provider>> {
         let file = format!("sbox-mkenv-{name}");
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let places = std::iter::once(plumb::exec_path()?).chain(std::env::split_paths(&path).filter(|place| place.is_absolute()));
+        let places = std::iter::once(plumb::exec_path()?)
+            .chain(std::env::split_paths(&path).filter(|place| place.is_absolute()));
         let found = places.map(|place| place.join(&file)).find(|path| path.is_file());
         Ok(found.map(|path| Provider { name: name.to_owned(), path }))
     }
@@ -61,7 +60,7 @@ impl Provider {
         let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match output.status.code() {
             Some(0) => {}
-            Some(CANNOT_SERVE) => return Ok(Err(words)),
+            Some(code) if code == i32::from(CANNOT_SERVE) => return Ok(Err(words)),
             _ => {
                 sbox::words::line(words);
                 return Err(Error::reported(1));
@@ -71,6 +70,7 @@ impl Provider {
             sbox::words::line(line);
         }
         let made = serde_json::from_slice(&output.stdout);
-        made.map(Ok).map_err(|error| Error::new(format!("the provider '{}' printed no JSON object: {error}", self.name)))
+        made.map(Ok)
+            .map_err(|error| Error::new(format!("the provider '{}' printed no JSON object: {error}", self.name)))
     }
 }

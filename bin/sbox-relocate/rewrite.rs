@@ -10,7 +10,9 @@ pub enum Change {
     None,
     Done,
     /// A string in a binary file would have to grow by so many bytes.
-    Stuck { lacks: usize },
+    Stuck {
+        lacks: usize,
+    },
 }
 
 /// One path and what to write in its place.
@@ -226,6 +228,9 @@ mod tests {
         assert!(text("#!/p/env/bin/perl -w\n", "/p/env", &long).unwrap().starts_with("#!/usr/bin/env -S perl -w\n"));
         assert_eq!(text("#!/p/env/bin/python\n", "/p/env", "/q").unwrap(), "#!/q/bin/python\n");
         // Nothing in a path may be taken for a command by the shell that reads the script.
-        assert_eq!(text("#!/p/env/bin/python\n", "/p/env", "/a $(x) b").unwrap(), "#!/bin/sh\n'''exec' \"$(dirname \"$0\")/python\" \"$0\" \"$@\"\n' '''\n");
+        assert_eq!(
+            text("#!/p/env/bin/python\n", "/p/env", "/a $(x) b").unwrap(),
+            "#!/bin/sh\n'''exec' \"$(dirname \"$0\")/python\" \"$0\" \"$@\"\n' '''\n"
+        );
     }
 }

@@ -40,7 +40,8 @@ pub fn enter(ops: &[Op]) -> Result<()> {
 fn clone_source(op: &Op) -> Result<Option<OwnedFd>> {
     let (tree, access) = match op {
         Op::Bind { src, access, optional, .. } => {
-            let recursive = if *access == Access::Device { OpenTreeFlags::empty() } else { OpenTreeFlags::AT_RECURSIVE };
+            let recursive =
+                if *access == Access::Device { OpenTreeFlags::empty() } else { OpenTreeFlags::AT_RECURSIVE };
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | recursive;
             match rustix::mount::open_tree(CWD, src, flags) {
                 Err(Errno::NOENT | Errno::ACCESS) if *optional => return Ok(None),

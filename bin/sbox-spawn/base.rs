@@ -6,21 +6,49 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Where a distribution keeps its programs. Real directories are bound, symbolic links (merged /usr) are repeated.
-const SYSTEM: [&str; 9] =
-    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
+const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
 
 /// Files of `/etc` that programs need and that tell nothing about the user. Copied, following links.
 const ETC_FILES: [&str; 24] = [
-    "ld.so.cache", "ld.so.conf", "resolv.conf", "nsswitch.conf", "host.conf", "gai.conf", "localtime", "timezone",
-    "os-release", "debian_version", "alpine-release", "redhat-release", "lsb-release", "protocols", "services",
-    "ethertypes", "rpc", "mime.types", "inputrc", "locale.conf", "locale.alias", "shells", "ca-certificates.conf",
+    "ld.so.cache",
+    "ld.so.conf",
+    "resolv.conf",
+    "nsswitch.conf",
+    "host.conf",
+    "gai.conf",
+    "localtime",
+    "timezone",
+    "os-release",
+    "debian_version",
+    "alpine-release",
+    "redhat-release",
+    "lsb-release",
+    "protocols",
+    "services",
+    "ethertypes",
+    "rpc",
+    "mime.types",
+    "inputrc",
+    "locale.conf",
+    "locale.alias",
+    "shells",
+    "ca-certificates.conf",
     "ssl/openssl.cnf",
 ];
 
 /// Directories of `/etc`, bound read-only. Not `ssl` and `pki` as a whole: they hold private keys beside certificates.
 const ETC_DIRS: [&str; 11] = [
-    "ssl/certs", "ca-certificates", "pki/ca-trust", "pki/tls/certs", "alternatives", "ld.so.conf.d", "fonts",
-    "terminfo", "crypto-policies", "java", "static",
+    "ssl/certs",
+    "ca-certificates",
+    "pki/ca-trust",
+    "pki/tls/certs",
+    "alternatives",
+    "ld.so.conf.d",
+    "fonts",
+    "terminfo",
+    "crypto-policies",
+    "java",
+    "static",
 ];
 
 /// The same in every sandbox, so that it identifies none; a valid machine-id(5).
@@ -32,8 +60,25 @@ const PROC_READ_ONLY: [&str; 5] = ["sys", "sysrq-trigger", "irq", "bus", "fs"];
 
 /// Of `/proc`: facts about the kernel's memory, keys and devices that no agent needs.
 const PROC_MASKED: [&str; 19] = [
-    "acpi", "asound", "driver", "iomem", "ioports", "kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup",
-    "kpagecount", "kpageflags", "latency_stats", "sched_debug", "scsi", "slabinfo", "timer_list", "vmallocinfo",
+    "acpi",
+    "asound",
+    "driver",
+    "iomem",
+    "ioports",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "slabinfo",
+    "timer_list",
+    "vmallocinfo",
 ];
 
 /// The base system, in order.
@@ -85,7 +130,8 @@ fn etc(home: &Path, hostname: &OsStr) -> Vec<Op> {
 
 /// The host's names, and the sandbox's own.
 fn hosts(hostname: &OsStr) -> String {
-    let mut hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_else(|_| "127.0.0.1 localhost\n::1 localhost\n".into());
+    let mut hosts =
+        std::fs::read_to_string("/etc/hosts").unwrap_or_else(|_| "127.0.0.1 localhost\n::1 localhost\n".into());
     if !hosts.ends_with('\n') {
         hosts.push('\n');
     }

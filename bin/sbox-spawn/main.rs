@@ -77,8 +77,8 @@ pub fn launch(
     exec_pipe: Option<OwnedFd>,
 ) -> Result<Launched> {
     let own_text = own_text()?;
-    let (alive, alive_other_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .context(|| "make a pipe".into())?;
+    let (alive, alive_other_end) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
     enter_namespaces(&args)?;
     let setup = Setup { args, environment, ops, alive, own_text };
     match sys::fork().context(|| "start a process".into())? {
@@ -116,9 +116,7 @@ fn enter_namespaces(args: &args::Args) -> Result<()> {
         | libc::CLONE_NEWUTS
         | libc::CLONE_NEWCGROUP;
     sys::unshare(flags | network).map_err(|error| probe::no_namespaces(&error))?;
-    let write = |file: &str, text: String| {
-        std::fs::write(file, text).map_err(|error| probe::no_namespaces(&error))
-    };
+    let write = |file: &str, text: String| std::fs::write(file, text).map_err(|error| probe::no_namespaces(&error));
     write("/proc/self/setgroups", "deny".into())?;
     write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
     write("/proc/self/gid_map", format!("{gid} {gid} 1"))

@@ -93,8 +93,7 @@ fn real(path: &Path) -> Result<PathBuf> {
 }
 
 /// Top-level names that belong to the base: an entry of that name in the root directory stays invisible at `/`.
-const TAKEN: [&str; 12] =
-    ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc", "dev", "sys", "nix", "gnu"];
+const TAKEN: [&str; 12] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc", "dev", "sys", "nix", "gnu"];
 
 fn root_entries(root: &Path) -> Result<Vec<Op>> {
     if !std::fs::symlink_metadata(root).is_ok_and(|metadata| metadata.is_dir()) {

@@ -14,7 +14,9 @@ pub fn run(args: Args) -> Result<u8> {
         .and_then(|launched| crate::wait(launched.init));
     let (works, why, fix) = match attempt {
         Ok(0) => (true, None, None),
-        Ok(code) => (false, Some(format!("the sandbox could not be made (exit code {code}); the reason is above")), None),
+        Ok(code) => {
+            (false, Some(format!("the sandbox could not be made (exit code {code}); the reason is above")), None)
+        }
         Err(error) => (false, Some(error.to_string()), error.hint_text().map(str::to_owned)),
     };
     let level = if works { "namespace" } else { "none" };

@@ -19,8 +19,8 @@ impl Reporter {
         let Some(fd) = fd else { return Ok(Reporter { to: None, exec: None, exec_other_end: None }) };
         let to = sbox::sys::adopt(fd).context(|| format!("write to descriptor {fd}"))?;
         // The command's exec closes this pipe; a failure before it leaves a byte.
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .context(|| "make a pipe".into())?;
+        let (read, write) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
         Ok(Reporter { to: Some(to.into()), exec: Some(read), exec_other_end: Some(write) })
     }
 

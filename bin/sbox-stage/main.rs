@@ -88,7 +88,8 @@ fn read_entries() -> Result<Vec<Entry>> {
         if line.trim().is_empty() {
             continue;
         }
-        let entry: Entry = serde_json::from_str(&line).map_err(|error| Error::usage(format!("not an entry: {error}")))?;
+        let entry: Entry =
+            serde_json::from_str(&line).map_err(|error| Error::usage(format!("not an entry: {error}")))?;
         if !entry.dst.is_absolute() || entry.dst.components().any(|part| part == std::path::Component::ParentDir) {
             return Err(Error::new(format!("'{}' is no place in the root", visible_path(&entry.dst))));
         }
@@ -186,7 +187,8 @@ impl Stager<'_> {
         let (Some(root), Some(name), Some(stamp)) = (&self.root, place.file_name(), self.old.items.get(place)) else {
             return Ok(());
         };
-        let Ok(dir) = root.sub(place.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."))) else {
+        let Ok(dir) = root.sub(place.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+        else {
             return Ok(());
         };
         let Some(stat) = dir.stat(name)? else { return Ok(()) };

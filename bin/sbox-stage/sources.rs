@@ -61,7 +61,8 @@ fn metadata(path: &Path) -> Result<std::fs::Metadata> {
 
 fn add_with_parents(wanted: &mut Wanted, place: PathBuf, item: Item) {
     for parent in place.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
-        let replace = wanted.get(parent).is_none_or(|item| !matches!(item.kind, Kind::Directory | Kind::MountDirectory));
+        let replace =
+            wanted.get(parent).is_none_or(|item| !matches!(item.kind, Kind::Directory | Kind::MountDirectory));
         if replace {
             wanted.insert(parent.into(), Item::bare(Kind::Directory));
         }
@@ -82,7 +83,8 @@ fn copy(wanted: &mut Wanted, src: &Path, place: &Path) -> Result<()> {
     add_with_parents(wanted, place.into(), Item::bare(Kind::Directory));
     let root = src.canonicalize().context(|| format!("read source '{}'", visible_path(src)))?;
     for entry in walkdir::WalkDir::new(&root).min_depth(1).sort_by_file_name().into_iter().filter_entry(is_the_users) {
-        let entry = entry.map_err(|error| Error::new(format!("cannot read source '{}': {error}", visible_path(src))))?;
+        let entry =
+            entry.map_err(|error| Error::new(format!("cannot read source '{}': {error}", visible_path(src))))?;
         let Ok(below) = entry.path().strip_prefix(&root) else { continue };
         let shown = || format!("read source '{}'", visible_path(entry.path()));
         let kind = entry.file_type();
@@ -95,7 +97,10 @@ fn copy(wanted: &mut Wanted, src: &Path, place: &Path) -> Result<()> {
             let metadata = entry.metadata().map_err(std::io::Error::from).context(shown)?;
             Item::of(Kind::File, entry.path(), &metadata)
         } else {
-            words::warn(format_args!("'{}' is a socket, a pipe or a device and is not copied", visible_path(entry.path())));
+            words::warn(format_args!(
+                "'{}' is a socket, a pipe or a device and is not copied",
+                visible_path(entry.path())
+            ));
             continue;
         };
         wanted.insert(place.join(below), item);

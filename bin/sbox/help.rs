@@ -58,7 +58,8 @@ pub fn completion(arguments: &[OsString]) -> Result<u8> {
     let shell = arguments.first().map(|shell| shell.to_string_lossy().into_owned()).unwrap_or_default();
     match COMPLETIONS.iter().find(|(name, _)| *name == shell) {
         Some((_, text)) => cli::out(text.as_bytes()).map(|()| 0),
-        None => Err(Error::usage(format!("no completions for '{}'", words::visible(&shell))).hint("sbox completion bash, zsh or fish")),
+        None => Err(Error::usage(format!("no completions for '{}'", words::visible(&shell)))
+            .hint("sbox completion bash, zsh or fish")),
     }
 }
 
@@ -76,9 +77,14 @@ fn install(directory: &Path) -> Result<u8> {
 
 fn show(topic: &str) -> Result<()> {
     let wanted = [topic.to_owned(), format!("sbox-{topic}")];
-    let page = PAGES.iter().find(|(name, _)| name.rsplit_once('.').is_some_and(|(stem, _)| wanted.iter().any(|want| want == stem)));
+    let page = PAGES
+        .iter()
+        .find(|(name, _)| name.rsplit_once('.').is_some_and(|(stem, _)| wanted.iter().any(|want| want == stem)));
     let Some((_, text)) = page else {
-        let topics = PAGES.iter().filter_map(|(name, _)| name.rsplit_once('.')).map(|(stem, _)| stem.trim_start_matches("sbox-"));
+        let topics = PAGES
+            .iter()
+            .filter_map(|(name, _)| name.rsplit_once('.'))
+            .map(|(stem, _)| stem.trim_start_matches("sbox-"));
         let error = Error::new(format!("no manual page on '{}'", words::visible(topic)));
         return Err(match words::did_you_mean(topic, topics) {
             Some(meant) => error.hint(format!("did you mean 'sbox help {meant}'?")),
@@ -127,7 +133,8 @@ fn plain(text: &str) -> String {
             "Sh" => out += &format!("\n{rest}\n"),
             "Ss" => out += &format!("\n  {rest}\n"),
             "It" => out += &format!("\n  {}\n", flags(&rest)),
-            "Nm" | "Nd" | "Fl" | "Ar" | "Pa" | "Ev" | "Xr" | "Op" | "Dl" | "Ql" | "Cm" | "Li" | "Sy" | "Em" | "Dq" | "Sq" => {
+            "Nm" | "Nd" | "Fl" | "Ar" | "Pa" | "Ev" | "Xr" | "Op" | "Dl" | "Ql" | "Cm" | "Li" | "Sy" | "Em" | "Dq"
+            | "Sq" => {
                 out += &format!("    {}\n", flags(&format!("{} {rest}", if name == "Fl" { "Fl" } else { "" })));
             }
             "Pp" => out.push('\n'),

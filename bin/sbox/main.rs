@@ -53,7 +53,9 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('C') => enter(&PathBuf::from(args.value()?))?,
             Long("exec-path") => return cli::out_line(plumb::exec_path()?.display()).map(|()| 0),
             Long("list-cmds") => return list(),
-            Short('V') | Long("version") => return cli::out_line(format_args!("sbox version {}", cli::VERSION)).map(|()| 0),
+            Short('V') | Long("version") => {
+                return cli::out_line(format_args!("sbox version {}", cli::VERSION)).map(|()| 0);
+            }
             Value(verb) => {
                 let rest: Vec<OsString> = args.raw_args()?.collect();
                 return match verb.to_str() {
@@ -87,8 +89,10 @@ fn become_verb(verb: &OsStr, arguments: &[OsString]) -> Error {
     let error = command.exec();
     let shown = words::visible_path(&program);
     match error.raw_os_error() {
-        Some(libc::ENOENT) if program.exists() => Error::of(Kind::NotExecutable, format!("cannot run '{shown}': its interpreter is missing"))
-            .hint("the first line of the file names a program that is not installed"),
+        Some(libc::ENOENT) if program.exists() => {
+            Error::of(Kind::NotExecutable, format!("cannot run '{shown}': its interpreter is missing"))
+                .hint("the first line of the file names a program that is not installed")
+        }
         _ => Error::of(Kind::NotExecutable, format!("cannot run '{shown}': {}", reason(&error))),
     }
 }

@@ -34,10 +34,12 @@ impl Sources {
 
     /// A hash over the files that list dependencies, and over those that the command names.
     fn dependencies(&self, command: &str) -> String {
-        let named = |place: &str| command.split(|c: char| c.is_whitespace() || "='\"".contains(c)).any(|word| {
-            let word = word.trim_start_matches("./").trim_start_matches('/');
-            !word.is_empty() && (place == word || place.ends_with(&format!("/{word}")))
-        });
+        let named = |place: &str| {
+            command.split(|c: char| c.is_whitespace() || "='\"".contains(c)).any(|word| {
+                let word = word.trim_start_matches("./").trim_start_matches('/');
+                !word.is_empty() && (place == word || place.ends_with(&format!("/{word}")))
+            })
+        };
         let lines = self.items.iter().filter(|(place, _)| lists_dependencies(place) || named(place));
         lines.map(|(place, stamp)| format!("{place}\0{stamp}\0")).collect()
     }
@@ -46,9 +48,22 @@ impl Sources {
 /// Files by which package managers decide what to install.
 fn lists_dependencies(place: &str) -> bool {
     const NAMES: [&str; 16] = [
-        "package.json", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "pnpm-workspace.yaml", "yarn.lock",
-        ".npmrc", ".yarnrc.yml", "pyproject.toml", "setup.py", "setup.cfg", "Pipfile", "Pipfile.lock", "poetry.lock",
-        "uv.lock", "pip.conf",
+        "package.json",
+        "package-lock.json",
+        "npm-shrinkwrap.json",
+        "pnpm-lock.yaml",
+        "pnpm-workspace.yaml",
+        "yarn.lock",
+        ".npmrc",
+        ".yarnrc.yml",
+        "pyproject.toml",
+        "setup.py",
+        "setup.cfg",
+        "Pipfile",
+        "Pipfile.lock",
+        "poetry.lock",
+        "uv.lock",
+        "pip.conf",
     ];
     let name = place.rsplit('/').next().unwrap_or(place);
     NAMES.contains(&name) || (name.ends_with(".txt") && (name.contains("requirements") || name.contains("constraints")))
@@ -60,9 +75,14 @@ fn only_installs(command: &str) -> bool {
         let words: Vec<&str> = part.split_whitespace().collect();
         match words[..] {
             ["cd", _] => true,
-            ["pip" | "pip3", "install", ref rest @ ..] | ["python" | "python3", "-m", "pip", "install", ref rest @ ..] => {
+            ["pip" | "pip3", "install", ref rest @ ..]
+            | ["python" | "python3", "-m", "pip", "install", ref rest @ ..] => {
                 // A path installs the sources themselves.
-                !rest.iter().any(|word| matches!(*word, "-e" | "--editable" | ".") || word.starts_with("./") || word.starts_with('/') && !word.ends_with(".txt"))
+                !rest.iter().any(|word| {
+                    matches!(*word, "-e" | "--editable" | ".")
+                        || word.starts_with("./")
+                        || word.starts_with('/') && !word.ends_with(".txt")
+                })
             }
             ["npm", "config" | "install" | "i" | "ci", ..] | ["pnpm", "install" | "i" | "config" | "fetch", ..] => true,
             ["yarn"] | ["yarn", "install" | "config", ..] | ["corepack", ..] => true,
@@ -73,13 +93,18 @@ fn only_installs(command: &str) -> bool {
 
 /// The key of every command: a change in what it depends on, or in a command before it, changes it.
 fn keys(config: &Config, lock: &Lockfile, sources: &Sources) -> Vec<String> {
-    let runtime: String = lock.runtimes.iter().map(|record| format!("{} {} {}\n", record.spec, record.provider, record.version)).collect();
+    let runtime: String = lock
+        .runtimes
+        .iter()
+        .map(|record| format!("{} {} {}\n", record.spec, record.provider, record.version))
+        .collect();
     let mut chain = fsx::sha256(format!("{runtime}{:?}{}", config.env, config.workdir).as_bytes());
     config
         .install
         .iter()
         .map(|command| {
-            let inputs = if only_installs(command) { sources.dependencies(command) } else { sources.fingerprint.clone() };
+            let inputs =
+                if only_installs(command) { sources.dependencies(command) } else { sources.fingerprint.clone() };
             chain = fsx::sha256(format!("{chain}\0{command}\0{inputs}").as_bytes());
             chain.clone()
         })
@@ -122,7 +147,12 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     let (output, input) = std::io::pipe().context(|| "make a pipe".into())?;
     let second = input.try_clone().context(|| "make a pipe".into())?;
     plumb::trace(&prepared.command);
-    let mut child = plumb::tie(&mut prepared.command).stdin(Stdio::null()).stdout(input).stderr(second).spawn().context(|| "start 'sbox-spawn'".into())?;
+    let mut child = plumb::tie(&mut prepared.command)
+        .stdin(Stdio::null())
+        .stdout(input)
+        .stderr(second)
+        .spawn()
+        .context(|| "start 'sbox-spawn'".into())?;
     drop(prepared);
     let progress = (!build.options.verbose).then(|| sbox::progress::Progress::spin("installing"));
     let said = listen(build, output)?;
@@ -149,7 +179,9 @@ fn directory<'a>(build: &'a Build<'_>, command: &str) -> &'a str {
         dir.ok().and_then(|dir| dir.stat(place.file_name()?).ok().flatten()).is_some()
     };
     let workdir = Path::new(build.config.workdir.trim_start_matches('/'));
-    let paths = command.split(|c: char| c.is_whitespace() || "='\"".contains(c)).filter(|word| word.contains('/') && !word.starts_with(['/', '-', '.', '~']));
+    let paths = command
+        .split(|c: char| c.is_whitespace() || "='\"".contains(c))
+        .filter(|word| word.contains('/') && !word.starts_with(['/', '-', '.', '~']));
     let only_from_root = paths.into_iter().any(|word| !there(&workdir.join(word)) && there(Path::new(word)));
     if only_from_root { "/" } else { &build.config.workdir }
 }
@@ -167,7 +199,11 @@ fn listen(build: &Build<'_>, output: std::io::PipeReader) -> Result<Vec<String>>
     let mut kept = std::collections::VecDeque::new();
     loop {
         let mut line = Vec::new();
-        let read = reader.by_ref().take(LONGEST).read_until(b'\n', &mut line).context(|| "read the command's output".into())?;
+        let read = reader
+            .by_ref()
+            .take(LONGEST)
+            .read_until(b'\n', &mut line)
+            .context(|| "read the command's output".into())?;
         if read == 0 {
             return Ok(kept.into());
         }
@@ -189,10 +225,23 @@ mod tests {
 
     #[test]
     fn commands_that_only_install_are_told_from_those_that_read_sources() {
-        for command in ["pip install -r requirements.txt", "npm install", "cd /app && pnpm install --registry https://x", "python -m pip install requests", "npm ci"] {
+        for command in [
+            "pip install -r requirements.txt",
+            "npm install",
+            "cd /app && pnpm install --registry https://x",
+            "python -m pip install requests",
+            "npm ci",
+        ] {
             assert!(only_installs(command), "{command}");
         }
-        for command in ["npm run build", "pip install .", "pip install -e .", "cd /app && pnpm build", "make", "python setup.py develop"] {
+        for command in [
+            "npm run build",
+            "pip install .",
+            "pip install -e .",
+            "cd /app && pnpm build",
+            "make",
+            "python setup.py develop",
+        ] {
             assert!(!only_installs(command), "{command}");
         }
     }
@@ -201,7 +250,11 @@ mod tests {
     fn a_dependency_list_changes_the_key_and_a_source_does_not() {
         let sources = |stamp: &str, other: &str| Sources {
             fingerprint: format!("{stamp}{other}"),
-            items: [("app/requirements.txt".to_owned(), stamp.to_owned()), ("app/main.py".to_owned(), other.to_owned())].into(),
+            items: [
+                ("app/requirements.txt".to_owned(), stamp.to_owned()),
+                ("app/main.py".to_owned(), other.to_owned()),
+            ]
+            .into(),
         };
         let key = |sources: &Sources| sources.dependencies("pip install -r requirements.txt");
         assert_eq!(key(&sources("1", "a")), key(&sources("1", "b")));

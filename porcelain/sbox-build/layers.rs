@@ -60,10 +60,17 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     let progress = Progress::start("making the runtime");
     let made = plumb::output(&mut command);
     drop(progress);
-    let made: Made = serde_json::from_slice(&made?).map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))?;
+    let made: Made = serde_json::from_slice(&made?)
+        .map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))?;
     for record in &made.runtimes {
         let from = if record.cached { "from the cache" } else { "made now" };
-        words::info(format_args!("{} {} by provider '{}', {from}: {}", words::visible(&record.record.spec), words::visible(&record.record.version), words::visible(&record.record.provider), words::visible(&record.record.source)));
+        words::info(format_args!(
+            "{} {} by provider '{}', {from}: {}",
+            words::visible(&record.record.spec),
+            words::visible(&record.record.version),
+            words::visible(&record.record.provider),
+            words::visible(&record.record.source)
+        ));
     }
     build.lock.runtimes = made.runtimes.into_iter().map(|made| made.record).collect();
     build.lock.runtime = names.join(",");
@@ -118,7 +125,8 @@ fn stage(project: &Project, config: &Config, options: &[&str]) -> Result<Vec<Str
     plumb::trace(&command);
     let shown = || String::from("start 'sbox-stage'");
     let mut child = plumb::tie(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
-    let mut entries: Vec<serde_json::Value> = ["/app", "/home", "/tmp", &config.workdir].map(|dst| json!({"kind": "dir", "dst": dst})).into();
+    let mut entries: Vec<serde_json::Value> =
+        ["/app", "/home", "/tmp", &config.workdir].map(|dst| json!({"kind": "dir", "dst": dst})).into();
     entries.extend(config.copy.iter().map(|entry| json!({"kind": "copy", "src": entry.src, "dst": entry.dst})));
     entries.extend(config.mount.iter().map(|entry| json!({"kind": "mount", "src": entry.src, "dst": entry.dst})));
     let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();

@@ -69,7 +69,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if options.check {
         return layers::check(&project, &config);
     }
-    let _lock = fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for another build of this project"))?;
+    let _lock =
+        fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for another build of this project"))?;
     let begun = Instant::now();
     let changed = build(&project, &config, options)?;
     fsx::empty_trash(&project.trash());
@@ -91,7 +92,8 @@ fn validated(project: &Project) -> Result<Config> {
     report.print(false);
     match report.config {
         Some(config) if errors == 0 => Ok(config),
-        _ => Err(Error::new("the configuration has errors; nothing was built").hint("mend .sbox/config.yaml, then: sbox build")),
+        _ => Err(Error::new("the configuration has errors; nothing was built")
+            .hint("mend .sbox/config.yaml, then: sbox build")),
     }
 }
 

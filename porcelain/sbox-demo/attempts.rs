@@ -38,7 +38,11 @@ pub fn all(baits: &Baits) -> Vec<Attempt> {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| "/root".into());
     list.directory("list your home directory", &home);
     list.directory("list your SSH keys", &home.join(".ssh"));
-    for (what, place) in [("read your cloud credentials", ".aws/credentials"), ("read your npm token", ".npmrc"), ("read your shell history", ".bash_history")] {
+    for (what, place) in [
+        ("read your cloud credentials", ".aws/credentials"),
+        ("read your npm token", ".npmrc"),
+        ("read your shell history", ".bash_history"),
+    ] {
         list.file(what, &home.join(place));
     }
     list.file("read another project's .env", &baits.secret);

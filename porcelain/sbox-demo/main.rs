@@ -53,7 +53,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 fn available() -> Result<Runtime> {
     for spec in ["python:3.12", "python:3.13", "python:3.11", "python:3.10", "python:3.9", "python:3.8"] {
         let mut command = plumb::program("sbox-mkenv-host")?;
-        if command.args(["--resolve", spec]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        if command
+            .args(["--resolve", spec])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+        {
             return Runtime::parse(spec);
         }
     }
@@ -111,10 +117,12 @@ struct Outcome {
 }
 
 fn demonstrate(stage: &Stage, runtime: &Runtime) -> Result<u8> {
-    let token = format!("demo-{}", &fsx::sha256(format!("{:?}{}", Instant::now(), std::process::id()).as_bytes())[..24]);
+    let token =
+        format!("demo-{}", &fsx::sha256(format!("{:?}{}", Instant::now(), std::process::id()).as_bytes())[..24]);
     let secret = stage.root.join("neighbour/.env");
     fsx::write_atomic(&secret, format!("DATABASE_PASSWORD={token}\n").as_bytes(), 0o600)?;
-    let bystander = Command::new("sleep").arg("600").env("SBOX_DEMO_TOKEN", &token).spawn().context(|| "start 'sleep'".into())?;
+    let bystander =
+        Command::new("sleep").arg("600").env("SBOX_DEMO_TOKEN", &token).spawn().context(|| "start 'sleep'".into())?;
     let bystander = Bystander(bystander);
     let config = stage.project().join(".sbox/config.yaml");
     let baits = Baits { secret, token: token.clone(), process: bystander.0.id(), config: config.clone() };
@@ -153,7 +161,8 @@ fn build(stage: &Stage) -> Result<()> {
     let progress = Progress::spin("building a throw-away sandbox");
     let mut command = plumb::program("sbox-build")?;
     plumb::trace(&command);
-    let output = command.current_dir(stage.project()).stdin(Stdio::null()).output().context(|| "start 'sbox-build'".into())?;
+    let output =
+        command.current_dir(stage.project()).stdin(Stdio::null()).output().context(|| "start 'sbox-build'".into())?;
     drop(progress);
     if output.status.success() {
         return Ok(());
@@ -167,7 +176,9 @@ fn run_agent(stage: &Stage, token: &str) -> Result<Vec<Outcome>> {
     // The caller's environment holds the token now, as a shell holds keys that were exported.
     command.current_dir(stage.project()).env("SBOX_DEMO_TOKEN", token);
     let output = plumb::output(&mut command)?;
-    let outcome = |line: &[u8]| serde_json::from_slice(line).map_err(|error| Error::new(format!("the agent said something strange: {error}")));
+    let outcome = |line: &[u8]| {
+        serde_json::from_slice(line).map_err(|error| Error::new(format!("the agent said something strange: {error}")))
+    };
     output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(outcome).collect()
 }
 
@@ -199,11 +210,19 @@ fn table(attempts: &[Attempt], outcomes: &[Outcome]) -> Result<u8> {
     let forbidden = attempts.iter().filter(|attempt| !attempt.allowed).count();
     cli::out_line("")?;
     if leaks == 0 {
-        cli::out_line(words::paint(colour, "32", &format!("  None of {forbidden} forbidden things was reached. If it is not mounted, it does not exist.")))?;
+        cli::out_line(words::paint(
+            colour,
+            "32",
+            &format!("  None of {forbidden} forbidden things was reached. If it is not mounted, it does not exist."),
+        ))?;
         cli::out_line("\n  Next: sbox init myapp && cd myapp && sbox build && sbox run")?;
         return Ok(0);
     }
-    cli::out_line(words::paint(colour, "31", &format!("  {leaks} attempt(s) did not end as they should: do not trust this sandbox, and please report it.")))?;
+    cli::out_line(words::paint(
+        colour,
+        "31",
+        &format!("  {leaks} attempt(s) did not end as they should: do not trust this sandbox, and please report it."),
+    ))?;
     Ok(1)
 }
 

@@ -47,7 +47,13 @@ fn a_missing_interpreter_is_named_as_such() {
     let scratch = Scratch::new("interpreter");
     extension(&scratch, "sbox-hello", "#!/no/such/interpreter\n");
     let path = format!("{}:/usr/bin:/bin", scratch.path("bin").display());
-    scratch.program("sbox").env("PATH", path).arg("hello").assert().code(126).stderr(contains("interpreter is missing"));
+    scratch
+        .program("sbox")
+        .env("PATH", path)
+        .arg("hello")
+        .assert()
+        .code(126)
+        .stderr(contains("interpreter is missing"));
 }
 
 #[test]
@@ -60,7 +66,12 @@ fn directory_verbs_and_version_options() {
     }
     scratch.project("p", "runtime: ruby:3\n");
     scratch.program("sbox").args(["-C", "p", "validate"]).assert().code(1).stderr(contains("[runtime]"));
-    scratch.program("sbox").args(["-C", "nowhere", "validate"]).assert().code(1).stderr(contains("cannot enter 'nowhere'"));
+    scratch
+        .program("sbox")
+        .args(["-C", "nowhere", "validate"])
+        .assert()
+        .code(1)
+        .stderr(contains("cannot enter 'nowhere'"));
 }
 
 #[test]
@@ -68,7 +79,12 @@ fn help_shows_pages_and_completions() {
     let scratch = Scratch::new("help-pages");
     scratch.program("sbox").args(["help", "run"]).assert().success().stdout(contains("--isolation"));
     scratch.program("sbox").args(["help", "config"]).assert().success().stdout(contains("workdir"));
-    scratch.program("sbox").args(["help", "buidl"]).assert().code(1).stderr(contains("did you mean 'sbox help build'?"));
+    scratch
+        .program("sbox")
+        .args(["help", "buidl"])
+        .assert()
+        .code(1)
+        .stderr(contains("did you mean 'sbox help build'?"));
     for shell in ["bash", "zsh", "fish"] {
         scratch.program("sbox").args(["completion", shell]).assert().success().stdout(contains("sbox"));
     }

@@ -50,16 +50,28 @@ fn deleted_parts_are_made_again() {
 #[test]
 fn both_habits_of_install_paths_work() {
     let scratch = Scratch::new("build-habits");
-    let Some(_) = project(&scratch, "install:\n  - cat requirements.txt && pwd > a\n  - cat app/requirements.txt && pwd > app/b\n  - cd /app && pwd > c\n") else { return };
+    let Some(_) = project(
+        &scratch,
+        "install:\n  - cat requirements.txt && pwd > a\n  - cat app/requirements.txt && pwd > app/b\n  - cd /app && pwd > c\n",
+    ) else {
+        return;
+    };
     build(&scratch);
-    assert_eq!((scratch.read("p/.sbox/rootfs/app/a"), scratch.read("p/.sbox/rootfs/app/b")), ("/app\n".into(), "/\n".into()));
+    assert_eq!(
+        (scratch.read("p/.sbox/rootfs/app/a"), scratch.read("p/.sbox/rootfs/app/b")),
+        ("/app\n".into(), "/\n".into())
+    );
 }
 
 #[test]
 fn install_commands_are_confined_and_have_the_configurations_variables() {
     let scratch = Scratch::new("build-confined");
     let canary = scratch.write("home/.ssh/id_rsa", "canary");
-    let install = format!("install:\n  - cat {0} > stolen || true\n  - env > env\n  - ls {1} > list || true\n", canary.display(), scratch.path("p").display());
+    let install = format!(
+        "install:\n  - cat {0} > stolen || true\n  - env > env\n  - ls {1} > list || true\n",
+        canary.display(),
+        scratch.path("p").display()
+    );
     let Some(_) = project(&scratch, &format!("{install}env:\n  MINE: yes\n")) else { return };
     scratch.sbox("p").env("GITHUB_TOKEN", "host-canary").arg("build").assert().success();
     assert_eq!(scratch.read("p/.sbox/rootfs/app/stolen"), "");
@@ -71,10 +83,17 @@ fn install_commands_are_confined_and_have_the_configurations_variables() {
 #[test]
 fn a_failing_command_is_shown_and_taken_up_again() {
     let scratch = Scratch::new("build-fails");
-    let Some(_) = project(&scratch, "install:\n  - echo x >> count\n  - printf 'why\\033[31m\\n'; test -e fixed\n") else { return };
+    let Some(_) = project(&scratch, "install:\n  - echo x >> count\n  - printf 'why\\033[31m\\n'; test -e fixed\n")
+    else {
+        return;
+    };
     let output = scratch.sbox("p").arg("build").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("why\\x1b[31m") && stderr(&output).contains("install command failed (exit code 1)"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("why\\x1b[31m") && stderr(&output).contains("install command failed (exit code 1)"),
+        "{}",
+        stderr(&output)
+    );
     scratch.sbox("p").arg("run").assert().code(125);
     scratch.write("p/.sbox/rootfs/app/fixed", "");
     build(&scratch);
@@ -102,7 +121,10 @@ fn a_build_killed_at_any_moment_is_repaired_by_the_next() {
     assert!(output.status.success(), "{}", stderr(&output));
     scratch.sbox("p").arg("run").assert().success().stdout("one\n");
     assert_eq!(scratch.read("p/.sbox/rootfs/app/made"), "made\n");
-    let left: Vec<String> = std::fs::read_dir(scratch.path("p/.sbox")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let left: Vec<String> = std::fs::read_dir(scratch.path("p/.sbox"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert!(!left.iter().any(|name| name == "env.new" || name == "trash"), "{left:?}");
 }
 
@@ -140,7 +162,12 @@ fn a_moved_project_works_after_a_build() {
     std::fs::rename(scratch.path("p"), scratch.path("a much longer name, with spaces")).unwrap();
     scratch.sbox("a much longer name, with spaces").arg("run").assert().code(125).stderr(contains("has moved"));
     scratch.sbox("a much longer name, with spaces").arg("build").assert().success();
-    scratch.sbox("a much longer name, with spaces").args(["exec", "pip", "--version"]).assert().success().stdout(contains("a much longer name, with spaces/.sbox/env"));
+    scratch
+        .sbox("a much longer name, with spaces")
+        .args(["exec", "pip", "--version"])
+        .assert()
+        .success()
+        .stdout(contains("a much longer name, with spaces/.sbox/env"));
 }
 
 #[test]
@@ -175,7 +202,13 @@ fn two_builds_at_once_take_turns() {
 fn a_bad_configuration_stops_a_build_with_all_findings() {
     let scratch = Scratch::new("build-bad");
     scratch.project("p", "runtime: ruby:3\nworkdir: x\n");
-    scratch.sbox("p").arg("build").assert().code(1).stderr(contains("Configuration errors (2)")).stderr(contains("nothing was built"));
+    scratch
+        .sbox("p")
+        .arg("build")
+        .assert()
+        .code(1)
+        .stderr(contains("Configuration errors (2)"))
+        .stderr(contains("nothing was built"));
     assert!(!scratch.path("p/.sbox/env").exists());
 }
 

@@ -3,16 +3,33 @@ use std::os::unix::fs::symlink;
 
 fn filled(scratch: &Scratch) {
     scratch.project("p", "runtime: node:22\n");
-    for file in [".sbox/env/bin/node", ".sbox/rootfs/app/x", ".sbox/logs/web.log", ".sbox/bin/micromamba", ".sbox/env.sh", "sbox.lock", "app/main.py"] {
+    for file in [
+        ".sbox/env/bin/node",
+        ".sbox/rootfs/app/x",
+        ".sbox/logs/web.log",
+        ".sbox/bin/micromamba",
+        ".sbox/env.sh",
+        "sbox.lock",
+        "app/main.py",
+    ] {
         scratch.write(&format!("p/{file}"), "x");
     }
 }
 
 fn left(scratch: &Scratch) -> Vec<&'static str> {
-    [".sbox/config.yaml", ".sbox/env", ".sbox/rootfs", ".sbox/logs/web.log", ".sbox/bin/micromamba", "sbox.lock", "app/main.py", ".sbox"]
-        .into_iter()
-        .filter(|file| scratch.path("p").join(file).exists())
-        .collect()
+    [
+        ".sbox/config.yaml",
+        ".sbox/env",
+        ".sbox/rootfs",
+        ".sbox/logs/web.log",
+        ".sbox/bin/micromamba",
+        "sbox.lock",
+        "app/main.py",
+        ".sbox",
+    ]
+    .into_iter()
+    .filter(|file| scratch.path("p").join(file).exists())
+    .collect()
 }
 
 #[test]
@@ -20,7 +37,10 @@ fn what_was_built_goes_and_the_rest_stays() {
     let scratch = Scratch::new("clean");
     filled(&scratch);
     scratch.sbox("p").arg("clean").assert().success();
-    assert_eq!(left(&scratch), [".sbox/config.yaml", ".sbox/logs/web.log", ".sbox/bin/micromamba", "app/main.py", ".sbox"]);
+    assert_eq!(
+        left(&scratch),
+        [".sbox/config.yaml", ".sbox/logs/web.log", ".sbox/bin/micromamba", "app/main.py", ".sbox"]
+    );
 }
 
 #[test]

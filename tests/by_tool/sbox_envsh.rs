@@ -3,10 +3,14 @@ use predicates::str::contains;
 use std::collections::BTreeMap;
 
 fn null(scratch: &Scratch, variables: &[(&str, &str)]) -> BTreeMap<String, String> {
-    let output = scratch.sbox("p").envs(variables.iter().copied()).args(["envsh", "--format", "null"]).output().unwrap();
+    let output =
+        scratch.sbox("p").envs(variables.iter().copied()).args(["envsh", "--format", "null"]).output().unwrap();
     assert!(output.status.success());
     let text = stdout(&output);
-    text.split_terminator('\0').map(|entry| entry.split_once('=').unwrap()).map(|(name, value)| (name.into(), value.into())).collect()
+    text.split_terminator('\0')
+        .map(|entry| entry.split_once('=').unwrap())
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
 
 #[test]
@@ -21,7 +25,12 @@ fn the_documented_values_are_literal() {
     assert_eq!(env["npm_config_prefix"], at(".sbox/env"));
     assert_eq!(env["npm_config_cache"], at(".sbox/rootfs/home/.npm"));
     assert!(env["PATH"].starts_with(&at(".sbox/env/bin:")));
-    for (name, value) in [("SBOX_ACTIVE", "1"), ("PYTHONNOUSERSITE", "1"), ("PYTHONDONTWRITEBYTECODE", "1"), ("SBOX_ISOLATION", "namespace")] {
+    for (name, value) in [
+        ("SBOX_ACTIVE", "1"),
+        ("PYTHONNOUSERSITE", "1"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("SBOX_ISOLATION", "namespace"),
+    ] {
         assert_eq!(env[name], value);
     }
 }
@@ -31,15 +40,31 @@ fn nothing_of_the_caller_leaks() {
     let scratch = Scratch::new("envsh-leak");
     scratch.project("p", "runtime: node:22\n");
     let secrets = [
-        ("AWS_SECRET_ACCESS_KEY", "x"), ("GITHUB_TOKEN", "x"), ("SSH_AUTH_SOCK", "/x"), ("DISPLAY", ":0"),
-        ("LD_PRELOAD", ""), ("PYTHONPATH", "/x"), ("NODE_OPTIONS", "--x"), ("DBUS_SESSION_BUS_ADDRESS", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+        ("GITHUB_TOKEN", "x"),
+        ("SSH_AUTH_SOCK", "/x"),
+        ("DISPLAY", ":0"),
+        ("LD_PRELOAD", ""),
+        ("PYTHONPATH", "/x"),
+        ("NODE_OPTIONS", "--x"),
+        ("DBUS_SESSION_BUS_ADDRESS", "x"),
         ("GIT_SSL_CAINFO", "/home/x/ca.pem"),
     ];
-    let env = null(&scratch, &[&secrets[..], &[("LANG", "C.UTF-8"), ("https_proxy", "http://proxy:1"), ("CURL_CA_BUNDLE", "/etc/ssl/certs/x")]].concat());
+    let env = null(
+        &scratch,
+        &[
+            &secrets[..],
+            &[("LANG", "C.UTF-8"), ("https_proxy", "http://proxy:1"), ("CURL_CA_BUNDLE", "/etc/ssl/certs/x")],
+        ]
+        .concat(),
+    );
     for (name, _) in secrets {
         assert!(!env.contains_key(name), "{name}");
     }
-    assert_eq!((env["LANG"].as_str(), env["https_proxy"].as_str(), env["CURL_CA_BUNDLE"].as_str()), ("C.UTF-8", "http://proxy:1", "/etc/ssl/certs/x"));
+    assert_eq!(
+        (env["LANG"].as_str(), env["https_proxy"].as_str(), env["CURL_CA_BUNDLE"].as_str()),
+        ("C.UTF-8", "http://proxy:1", "/etc/ssl/certs/x")
+    );
 }
 
 #[test]
@@ -58,13 +83,21 @@ fn values_expand_and_dollars_survive() {
     let values = ["KEY", "COST", "RAW", "OR", "PORT"].map(|name| env[name].as_str());
     assert_eq!(values, ["av=1 2b", "cost $5 100%", "$HOSTVAR", "default", "3.10"]);
     assert!(env["HOME"].ends_with(".sbox/rootfs/home"));
-    scratch.sbox("p").args(["envsh", "--format", "json"]).assert().success().stderr(contains("'HOSTVAR' is not set on the host"));
+    scratch
+        .sbox("p")
+        .args(["envsh", "--format", "json"])
+        .assert()
+        .success()
+        .stderr(contains("'HOSTVAR' is not set on the host"));
 }
 
 #[test]
 fn the_script_runs_nothing_and_holds_no_secret() {
     let scratch = Scratch::new("envsh-script");
-    scratch.project("it's a \"project\" $(touch PWN)", "runtime: node:22\nenv:\n  EVIL: '$(touch PWN)`touch PWN`\"'\n  TOKEN: \"${TOKEN}\"\n");
+    scratch.project(
+        "it's a \"project\" $(touch PWN)",
+        "runtime: node:22\nenv:\n  EVIL: '$(touch PWN)`touch PWN`\"'\n  TOKEN: \"${TOKEN}\"\n",
+    );
     let script = scratch.sbox("it's a \"project\" $(touch PWN)").env("TOKEN", "canary").arg("envsh").output().unwrap();
     assert!(!stdout(&script).contains("canary"));
     scratch.write("env.sh", &stdout(&script));

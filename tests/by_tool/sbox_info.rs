@@ -16,7 +16,8 @@ fn secrets_are_masked_and_references_shown() {
 fn json_has_the_paths() {
     let scratch = Scratch::new("info-json");
     let root = scratch.project("p", "runtime: node:22\n");
-    let json: serde_json::Value = serde_json::from_str(&stdout(&scratch.sbox("p").args(["info", "-j"]).output().unwrap())).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&scratch.sbox("p").args(["info", "-j"]).output().unwrap())).unwrap();
     assert_eq!(json["project"]["root"], root.to_str().unwrap());
     assert_eq!(json["disk"]["env"]["exists"], false);
     scratch.sbox("").arg("info").assert().code(1).stderr(contains("no project in"));

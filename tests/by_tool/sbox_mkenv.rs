@@ -39,8 +39,12 @@ fn a_second_prefix_comes_from_the_cache_relocated_and_private() {
     let scratch = Scratch::new("mkenv");
     provider(&scratch, PROVIDER);
     let output = mkenv(&scratch, "a").output().unwrap();
-    let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
-    assert_eq!((json["runtimes"][0]["version"].as_str(), json["runtimes"][0]["cached"].as_bool()), (Some("22.1.0"), Some(false)));
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+    assert_eq!(
+        (json["runtimes"][0]["version"].as_str(), json["runtimes"][0]["cached"].as_bool()),
+        (Some("22.1.0"), Some(false))
+    );
     let output = mkenv(&scratch, "b").output().unwrap();
     let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(json["runtimes"][0]["cached"], true);
@@ -50,7 +54,11 @@ fn a_second_prefix_comes_from_the_cache_relocated_and_private() {
     std::fs::remove_dir_all(scratch.path("a")).unwrap();
     let links = |path: &str| std::fs::metadata(scratch.path(path)).unwrap().nlink();
     assert_eq!((links("b/lib/plain"), links("b/bin/tool")), (1, 1));
-    let cached = std::process::Command::new("find").arg(scratch.home().join(".sbox/cache")).args(["-type", "f", "-links", "+1"]).output().unwrap();
+    let cached = std::process::Command::new("find")
+        .arg(scratch.home().join(".sbox/cache"))
+        .args(["-type", "f", "-links", "+1"])
+        .output()
+        .unwrap();
     assert_eq!(stdout(&cached), "");
 }
 
@@ -67,7 +75,13 @@ fn a_poisoned_environment_cannot_change_the_cache() {
 #[test]
 fn another_fingerprint_is_another_entry() {
     let scratch = Scratch::new("mkenv-finger");
-    provider(&scratch, &PROVIDER.replace("\"fingerprint\": \"one\", \"source\"", "\"fingerprint\": \"'\"$(cat \"$HOME/fingerprint\" 2>/dev/null || echo one)\"'\", \"source\""));
+    provider(
+        &scratch,
+        &PROVIDER.replace(
+            "\"fingerprint\": \"one\", \"source\"",
+            "\"fingerprint\": \"'\"$(cat \"$HOME/fingerprint\" 2>/dev/null || echo one)\"'\", \"source\"",
+        ),
+    );
     mkenv(&scratch, "a").assert().success();
     scratch.write("home/fingerprint", "two");
     mkenv(&scratch, "b").assert().success();
@@ -115,9 +129,22 @@ fn when_nobody_serves_each_ones_reason_is_printed() {
         return;
     }
     let scratch = Scratch::new("mkenv-nobody");
-    scratch.program("sbox-mkenv").args(["python:3.99"]).arg(scratch.path("a")).assert().code(1)
-        .stderr(contains("host: ")).stderr(contains("nothing on this host can provide python:3.99")).stderr(contains("→ install Python 3.99"));
-    scratch.program("sbox-mkenv").args(["--provider", "nobody", "node:22"]).arg(scratch.path("a")).assert().code(1).stderr(contains("no provider 'nobody'"));
+    scratch
+        .program("sbox-mkenv")
+        .args(["python:3.99"])
+        .arg(scratch.path("a"))
+        .assert()
+        .code(1)
+        .stderr(contains("host: "))
+        .stderr(contains("nothing on this host can provide python:3.99"))
+        .stderr(contains("→ install Python 3.99"));
+    scratch
+        .program("sbox-mkenv")
+        .args(["--provider", "nobody", "node:22"])
+        .arg(scratch.path("a"))
+        .assert()
+        .code(1)
+        .stderr(contains("no provider 'nobody'"));
 }
 
 #[test]

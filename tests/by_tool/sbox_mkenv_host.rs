@@ -15,7 +15,15 @@ fn the_copy_is_whole_and_says_its_own_prefix_everywhere() {
     let scratch = Scratch::new("host python's \"copy\"");
     let Some(prefix) = python(&scratch, "env") else { return };
     let ask = |words: &[&str]| {
-        let output = scratch.program("sbox-spawn").args(["--network", "none", "--own"]).args([&prefix, &prefix]).arg("--").arg(prefix.join(words[0])).args(&words[1..]).output().unwrap();
+        let output = scratch
+            .program("sbox-spawn")
+            .args(["--network", "none", "--own"])
+            .args([&prefix, &prefix])
+            .arg("--")
+            .arg(prefix.join(words[0]))
+            .args(&words[1..])
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{words:?}: {}", stderr(&output));
         stdout(&output)
     };
@@ -45,7 +53,15 @@ for top, _, names in os.walk(os.path.dirname(os.__file__)):
             if struct.unpack('<II', head[8:]) != (int(stat.st_mtime) & 0xffffffff, stat.st_size & 0xffffffff): stale.append(path)
 print(len(stale), stale[:3])
 ";
-    let output = scratch.program("sbox-spawn").arg("--own").args([&prefix, &prefix]).arg("--").arg(prefix.join("bin/python3")).args(["-c", code]).output().unwrap();
+    let output = scratch
+        .program("sbox-spawn")
+        .arg("--own")
+        .args([&prefix, &prefix])
+        .arg("--")
+        .arg(prefix.join("bin/python3"))
+        .args(["-c", code])
+        .output()
+        .unwrap();
     assert!(stdout(&output).starts_with("0 "), "{}{}", stdout(&output), stderr(&output));
 }
 
@@ -54,7 +70,8 @@ fn what_others_installed_and_tests_stay_behind() {
     let scratch = Scratch::new("host-left");
     let Some(prefix) = python(&scratch, "env") else { return };
     let mut found = Vec::new();
-    for entry in std::process::Command::new("find").arg(&prefix).output().map(|output| stdout(&output)).unwrap().lines() {
+    for entry in std::process::Command::new("find").arg(&prefix).output().map(|output| stdout(&output)).unwrap().lines()
+    {
         if entry.ends_with(".a") || entry.ends_with("EXTERNALLY-MANAGED") || entry.ends_with("/test/test_os.py") {
             found.push(entry.to_owned());
         }
@@ -69,7 +86,12 @@ fn resolving_makes_nothing_and_a_missing_version_lists_what_there_is() {
     let output = scratch.program("sbox-mkenv-host").args(["--resolve", spec]).output().unwrap();
     let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert!(json["version"].as_str().unwrap().starts_with(spec.trim_start_matches("python:")));
-    scratch.program("sbox-mkenv-host").args(["--resolve", "python:3.99"]).assert().code(3).stderr(contains("it has 3."));
+    scratch
+        .program("sbox-mkenv-host")
+        .args(["--resolve", "python:3.99"])
+        .assert()
+        .code(3)
+        .stderr(contains("it has 3."));
     scratch.program("sbox-mkenv-host").args([spec, "relative"]).assert().code(2);
 }
 

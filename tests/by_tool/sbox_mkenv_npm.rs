@@ -65,7 +65,12 @@ fn a_version_that_does_not_exist_is_told_from_a_registry_out_of_reach() {
 fn python_and_a_missing_npm_are_refused_as_a_provider_refuses() {
     let scratch = Scratch::new("npm-none");
     npm(&scratch).args(["--resolve", "python:3.11"]).assert().code(3);
-    npm(&scratch).env("PATH", "/nonexistent").args(["--resolve", "node:22"]).assert().code(3).stderr(contains("no npm"));
+    npm(&scratch)
+        .env("PATH", "/nonexistent")
+        .args(["--resolve", "node:22"])
+        .assert()
+        .code(3)
+        .stderr(contains("no npm"));
 }
 
 #[test]
@@ -75,7 +80,13 @@ fn the_real_thing_builds_and_runs() {
     }
     let scratch = Scratch::new("npm-real");
     let prefix = scratch.path("env");
-    let output = scratch.program("sbox-mkenv-npm").env("SBOX_CACHE", scratch.path("cache")).arg("node:22").arg(&prefix).output().unwrap();
+    let output = scratch
+        .program("sbox-mkenv-npm")
+        .env("SBOX_CACHE", scratch.path("cache"))
+        .arg("node:22")
+        .arg(&prefix)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let node = std::process::Command::new(prefix.join("bin/node")).arg("--version").output().unwrap();
     assert!(stdout(&node).starts_with("v22."));

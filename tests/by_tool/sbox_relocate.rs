@@ -4,7 +4,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 fn relocate(scratch: &Scratch, options: &[&str]) -> std::process::Output {
-    scratch.program("sbox-relocate").args(options).args(["--from", "/old/env", "--to", "/new/longer/env"]).arg(scratch.path("env")).output().unwrap()
+    scratch
+        .program("sbox-relocate")
+        .args(options)
+        .args(["--from", "/old/env", "--to", "/new/longer/env"])
+        .arg(scratch.path("env"))
+        .output()
+        .unwrap()
 }
 
 #[test]

@@ -40,7 +40,12 @@ fn exit_codes_are_the_commands_own() {
     for (line, code) in [("exit 42", 42), ("kill -9 $$", 137), ("no-such-program", 127)] {
         scratch.sbox("p").args(["run", line]).assert().code(code);
     }
-    scratch.sbox("p").args(["run", "no-such-program", "x"]).assert().code(127).stderr(contains("was not found in the sandbox"));
+    scratch
+        .sbox("p")
+        .args(["run", "no-such-program", "x"])
+        .assert()
+        .code(127)
+        .stderr(contains("was not found in the sandbox"));
     scratch.sbox("p").arg("run").assert().code(125).stderr(contains("has no 'cmd'"));
     scratch.sbox("p").args(["run", "-d"]).assert().code(125).stderr(contains("not in this version"));
     scratch.sbox("p").args(["run", "--isolation", "env", "true", "x"]).assert().code(125);
@@ -65,7 +70,13 @@ fn a_mount_is_real_and_read_only_means_it() {
     if !built(&scratch, &mounts) {
         return;
     }
-    scratch.sbox("p").args(["run", "cat /data/file; touch /data/new /data/file; echo result > /app/output/r"]).assert().success().stdout("data\n").stderr(contains("Read-only file system"));
+    scratch
+        .sbox("p")
+        .args(["run", "cat /data/file; touch /data/new /data/file; echo result > /app/output/r"])
+        .assert()
+        .success()
+        .stdout("data\n")
+        .stderr(contains("Read-only file system"));
     assert_eq!(scratch.read("p/output/r"), "result\n");
     assert!(!scratch.path("data/new").exists());
 }
@@ -100,5 +111,12 @@ fn a_loader_variable_of_the_configuration_never_reaches_a_program_of_the_host() 
 fn a_project_that_is_not_built_says_so() {
     let scratch = Scratch::new("run-unbuilt");
     scratch.project("p", "runtime: node:22\ncmd: node x\n");
-    scratch.sbox("p").arg("run").assert().code(125).stdout("").stderr(contains("is not built")).stderr(contains("sbox build"));
+    scratch
+        .sbox("p")
+        .arg("run")
+        .assert()
+        .code(125)
+        .stdout("")
+        .stderr(contains("is not built"))
+        .stderr(contains("sbox build"));
 }

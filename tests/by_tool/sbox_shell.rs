@@ -8,7 +8,10 @@ fn a_shell_runs_inside_and_its_code_is_passed_on() {
     scratch.project("p", &format!("runtime: {spec}\n"));
     scratch.sbox("p").arg("build").assert().success();
     let mut shell = scratch.sbox("p");
-    shell.env("SHELL", scratch.path("not-a-system-shell")).arg("shell").write_stdin("pwd\necho $SBOX_ACTIVE $SHELL\nexit 5\n");
+    shell
+        .env("SHELL", scratch.path("not-a-system-shell"))
+        .arg("shell")
+        .write_stdin("pwd\necho $SBOX_ACTIVE $SHELL\nexit 5\n");
     shell.assert().code(5).stdout(contains("/app\n1 /bin/"));
 }
 

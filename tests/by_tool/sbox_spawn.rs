@@ -28,7 +28,12 @@ fn exit_codes_tell_who_failed() {
         assert_eq!(spawn(&scratch, words).status.code(), Some(code), "{words:?}");
     }
     scratch.program("sbox-spawn").arg("--no-such-option").assert().code(125);
-    scratch.program("sbox-spawn").args(["--bind", "/nowhere", "/x", "true"]).assert().code(125).stderr(contains("cannot bind '/nowhere'"));
+    scratch
+        .program("sbox-spawn")
+        .args(["--bind", "/nowhere", "/x", "true"])
+        .assert()
+        .code(125)
+        .stderr(contains("cannot bind '/nowhere'"));
     scratch.program("sbox-spawn").args(["--isolation", "env", "true"]).assert().code(125);
     scratch.program("sbox-spawn").assert().code(125).stderr(contains("missing command"));
 }
@@ -53,7 +58,14 @@ fn stdin_and_stdout_are_the_commands_own() {
         return;
     }
     let scratch = Scratch::new("spawn-pipe");
-    scratch.program("sbox-spawn").args(["tr", "a-z", "A-Z"]).write_stdin("hello").assert().success().stdout("HELLO").stderr("");
+    scratch
+        .program("sbox-spawn")
+        .args(["tr", "a-z", "A-Z"])
+        .write_stdin("hello")
+        .assert()
+        .success()
+        .stdout("HELLO")
+        .stderr("");
 }
 
 #[test]
@@ -62,9 +74,14 @@ fn the_environment_is_what_was_asked_for() {
         return;
     }
     let scratch = Scratch::new("spawn-env");
-    let output = scratch.program("sbox-spawn").envs([("SECRET", "x"), ("WANTED", "y"), ("LANG", "C.UTF-8")])
-        .args(["--env", "WANTED", "--setenv", "SET", "z", "env"]).output().unwrap();
-    let mut names: Vec<String> = stdout(&output).lines().map(|line| line.split('=').next().unwrap().to_owned()).collect();
+    let output = scratch
+        .program("sbox-spawn")
+        .envs([("SECRET", "x"), ("WANTED", "y"), ("LANG", "C.UTF-8")])
+        .args(["--env", "WANTED", "--setenv", "SET", "z", "env"])
+        .output()
+        .unwrap();
+    let mut names: Vec<String> =
+        stdout(&output).lines().map(|line| line.split('=').next().unwrap().to_owned()).collect();
     names.sort();
     assert_eq!(names, ["HOME", "LANG", "PATH", "SBOX_ACTIVE", "SBOX_ISOLATION", "SET", "WANTED"]);
     let script = format!("printf 'A=1\\0B=x y\\0' > e; {}/sbox-spawn --env-fd 7 -- /usr/bin/env 7< e", bin().display());
@@ -119,7 +136,8 @@ fn events_say_when_it_was_really_executed() {
     }
     let scratch = Scratch::new("spawn-status");
     let events = |command: &str| {
-        let script = format!("{}/sbox-spawn --status-fd 5 -- {command} 5> events 2> /dev/null; cat events", bin().display());
+        let script =
+            format!("{}/sbox-spawn --status-fd 5 -- {command} 5> events 2> /dev/null; cat events", bin().display());
         stdout(&Command::new("sh").args(["-c", &script]).current_dir(&scratch.root).output().unwrap())
     };
     let text = events("sh -c 'exit 3'");

@@ -101,7 +101,13 @@ fn the_root_itself_may_not_be_a_link() {
     scratch.write("src/file", "x");
     std::fs::create_dir(scratch.path("outside")).unwrap();
     symlink(scratch.path("outside"), scratch.path("root")).unwrap();
-    scratch.program("sbox-stage").arg("--into").arg(scratch.path("root")).write_stdin("{\"kind\":\"dir\",\"dst\":\"/app\"}\n").assert().code(1);
+    scratch
+        .program("sbox-stage")
+        .arg("--into")
+        .arg(scratch.path("root"))
+        .write_stdin("{\"kind\":\"dir\",\"dst\":\"/app\"}\n")
+        .assert()
+        .code(1);
     assert_eq!(std::fs::read_dir(scratch.path("outside")).unwrap().count(), 0);
 }
 
@@ -153,9 +159,19 @@ fn a_place_to_mount_on_is_made_and_its_content_is_nobodys_business() {
     let run = |entries: &[serde_json::Value]| {
         let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
         let mut command = scratch.program("sbox-stage");
-        command.arg("--into").arg(scratch.path("root")).arg("--record").arg(scratch.path("r")).write_stdin(lines).assert().success();
+        command
+            .arg("--into")
+            .arg(scratch.path("root"))
+            .arg("--record")
+            .arg(scratch.path("r"))
+            .write_stdin(lines)
+            .assert()
+            .success();
     };
-    let (dir, file) = (serde_json::json!({"kind": "mount", "src": scratch.path("data"), "dst": "/app/data"}), serde_json::json!({"kind": "mount", "src": data, "dst": "/app/f"}));
+    let (dir, file) = (
+        serde_json::json!({"kind": "mount", "src": scratch.path("data"), "dst": "/app/data"}),
+        serde_json::json!({"kind": "mount", "src": data, "dst": "/app/f"}),
+    );
     run(&[dir, file]);
     assert!(scratch.path("root/app/data").is_dir() && scratch.path("root/app/f").is_file());
     scratch.write("root/app/data/kept", "x");

@@ -8,13 +8,25 @@ fn it_tells_what_is_and_what_changed() {
     scratch.write("p/app/main.py", "print(1)\n");
     scratch.project("p", &format!("runtime: {spec}\ncopy: ['./app:/app']\ncmd: python main.py\n"));
     let state = || {
-        let json: serde_json::Value = serde_json::from_str(&stdout(&scratch.sbox("p").args(["status", "--json"]).output().unwrap())).unwrap();
-        (json["built"].as_bool().unwrap(), json["upToDate"].as_bool().unwrap(), json["state"].as_str().unwrap().to_owned())
+        let json: serde_json::Value =
+            serde_json::from_str(&stdout(&scratch.sbox("p").args(["status", "--json"]).output().unwrap())).unwrap();
+        (
+            json["built"].as_bool().unwrap(),
+            json["upToDate"].as_bool().unwrap(),
+            json["state"].as_str().unwrap().to_owned(),
+        )
     };
     assert_eq!(state(), (false, false, "Not built".into()));
     scratch.sbox("p").arg("build").assert().success();
     assert_eq!(state(), (true, true, "Up to date".into()));
-    scratch.sbox("p").arg("status").assert().success().stdout(contains("│ Status:    ✓ Built")).stdout(contains("│ State:     Up to date")).stdout(contains("namespace"));
+    scratch
+        .sbox("p")
+        .arg("status")
+        .assert()
+        .success()
+        .stdout(contains("│ Status:    ✓ Built"))
+        .stdout(contains("│ State:     Up to date"))
+        .stdout(contains("namespace"));
     scratch.write("p/app/main.py", "print(2)\n");
     assert_eq!(state(), (true, false, "Sources changed, rebuild recommended".into()));
     let config = scratch.read("p/.sbox/config.yaml");

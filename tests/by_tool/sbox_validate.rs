@@ -48,7 +48,9 @@ fn json_has_the_places() {
 #[test]
 fn the_documented_configurations_are_valid() {
     let scratch = Scratch::new("validate-forms");
-    for directory in ["my-project", "datasets", "p/app", "p/config", "p/local/dir", "p/output", "home/.cache/huggingface", "myapp"] {
+    for directory in
+        ["my-project", "datasets", "p/app", "p/config", "p/local/dir", "p/output", "home/.cache/huggingface", "myapp"]
+    {
         std::fs::create_dir_all(scratch.path(directory)).unwrap();
     }
     let at = scratch.root.display();
@@ -98,10 +100,19 @@ fn bad_input_is_an_error_with_a_place_or_a_hint() {
 #[test]
 fn warnings_do_not_stop() {
     let scratch = Scratch::new("validate-warn");
-    scratch.project("p", "runtime: node:16\ninstall: [pip install x, apt-get install y]\nenv:\n  HOME: /x\n  API_KEY: sk-123\n");
+    scratch.project(
+        "p",
+        "runtime: node:16\ninstall: [pip install x, apt-get install y]\nenv:\n  HOME: /x\n  API_KEY: sk-123\n",
+    );
     let output = scratch.sbox("p").arg("validate").output().unwrap();
     assert!(output.status.success());
-    for expected in ["not among those tried", "'pip' with a Node.js runtime", "cannot change the system", "managed by sbox", "Plain-text secret"] {
+    for expected in [
+        "not among those tried",
+        "'pip' with a Node.js runtime",
+        "cannot change the system",
+        "managed by sbox",
+        "Plain-text secret",
+    ] {
         assert!(stderr(&output).contains(expected), "{expected}: {}", stderr(&output));
     }
 }

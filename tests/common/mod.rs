@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Where our programs are: beside the one that cargo built for this suite, or where the runner put them.
 pub fn bin() -> PathBuf {
-    std::env::var_os("SBOX_TEST_BIN").map(PathBuf::from).unwrap_or_else(|| {
-        Path::new(env!("CARGO_BIN_EXE_sbox")).parent().unwrap().to_owned()
-    })
+    std::env::var_os("SBOX_TEST_BIN")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(env!("CARGO_BIN_EXE_sbox")).parent().unwrap().to_owned())
 }
 
 /// The root of the package.
@@ -107,7 +107,10 @@ fn skip(why: &str, forbidden_by: &str) -> bool {
 pub fn need_sandbox() -> bool {
     static WORKS: OnceLock<bool> = OnceLock::new();
     let works = WORKS.get_or_init(|| {
-        std::process::Command::new(bin().join("sbox-spawn")).arg("--probe").output().is_ok_and(|output| output.status.success())
+        std::process::Command::new(bin().join("sbox-spawn"))
+            .arg("--probe")
+            .output()
+            .is_ok_and(|output| output.status.success())
     });
     *works || skip("this host cannot make a sandbox", "SBOX_TEST_MUST_SANDBOX")
 }
@@ -126,9 +129,9 @@ pub fn need_python() -> Option<&'static str> {
     static SPEC: OnceLock<Option<&'static str>> = OnceLock::new();
     let spec = SPEC.get_or_init(|| {
         let scratch = Scratch::new("find-python");
-        ["python:3.11", "python:3.12", "python:3.13", "python:3.10", "python:3.9"]
-            .into_iter()
-            .find(|spec| scratch.program("sbox-mkenv-host").args(["--resolve", spec]).output().unwrap().status.success())
+        ["python:3.11", "python:3.12", "python:3.13", "python:3.10", "python:3.9"].into_iter().find(|spec| {
+            scratch.program("sbox-mkenv-host").args(["--resolve", spec]).output().unwrap().status.success()
+        })
     });
     if !need_sandbox() {
         return None;

@@ -1,0 +1,147 @@
+//! Keys and the shapes of their values: what must be right before the values can be looked at.
+
+use super::{Checker, Severity};
+use crate::config::{self, KEYS};
+use crate::locate::{Step, locate};
+use crate::words::{did_you_mean, visible};
+use serde_yaml::Value;
+
+/// The shape a value must have.
+#[derive(Clone, Copy)]
+enum Shape {
+    Text,
+    TextOrList,
+    List,
+    Map,
+}
+
+impl Checker<'_> {
+    /// Looks at a key of the file and the shape of its value. Tells whether the file can be read on.
+    pub(super) fn key(&mut self, key: &Value, value: &Value) -> bool {
+        let Some(name) = key.as_str() else {
+            self.error("", "A key is no text", "Keys are words like 'runtime'", &[]);
+            return false;
+        };
+        let shape = match name {
+            "runtime" | "install" | "build" | "cmd" => Shape::TextOrList,
+            "workdir" | "provider" | "isolation" => Shape::Text,
+            "copy" | "mount" => Shape::List,
+            "env" => Shape::Map,
+            "network" => return self.network(value),
+            _ => return self.strange_key(name),
+        };
+        self.shape(name, value, shape)
+    }
+
+    fn strange_key(&mut self, name: &str) -> bool {
+        let place = locate(self.text, &[Step::Key(name.into())], true);
+        let (message, hint) = if config::LATER.contains(&name) {
+            (format!("'{name}' is not in this version"), "Remove it: what it asks for would not be kept".into())
+        } else {
+            let hint = match did_you_mean(name, KEYS) {
+                Some(meant) => format!("Did you mean '{meant}'?"),
+                None => format!(
+                    "Known keys: {}",
+                    KEYS.iter().filter(|key| !config::LATER.contains(key)).copied().collect::<Vec<_>>().join(", ")
+                ),
+            };
+            (format!("Unknown key: '{}'", visible(name)), hint)
+        };
+        self.find(Severity::Error, &visible(name), message, hint, place);
+        true
+    }
+
+    fn network(&mut self, value: &Value) -> bool {
+        if matches!(value, Value::Mapping(_)) {
+            let hint = "Use 'none', or 'host'; a list of allowed names would not be kept";
+            self.error("network", "An allowlist is not in this version", hint, &[Step::Key("network".into())]);
+            return false;
+        }
+        self.shape("network", value, Shape::Text)
+    }
+
+    fn shape(&mut self, name: &str, value: &Value, shape: Shape) -> bool {
+        let scalar = |value: &Value| matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_));
+        let path = [Step::Key(name.into())];
+        match (shape, value) {
+            (_, Value::Null) => true,
+            (Shape::Text, value) if scalar(value) => true,
+            (Shape::TextOrList, Value::String(_)) => true,
+            (Shape::TextOrList | Shape::List, Value::Sequence(items)) => {
+                let mut whole = true;
+                for (index, item) in items.iter().enumerate() {
+                    let fits = match shape {
+                        Shape::List => self.entry_shape(name, index, item),
+                        _ => scalar(item),
+                    };
+                    if !fits && !matches!((shape, item), (Shape::List, Value::Mapping(_))) {
+                        let path = [Step::Key(name.into()), Step::Index(index)];
+                        let hint = "Put the whole line in quotes if it has ': ' in it";
+                        self.error(&format!("{name}[{index}]"), "Must be a text", hint, &path);
+                    }
+                    whole &= fits;
+                }
+                whole
+            }
+            (Shape::Map, Value::Mapping(map)) => {
+                let mut whole = true;
+                for (key, value) in map {
+                    if !(scalar(key) && (scalar(value) || value.is_null())) {
+                        let shown = key.as_str().map(visible).unwrap_or_else(|| "a key".into());
+                        self.error(
+                            name,
+                            format!("'{shown}' must be a name with one value"),
+                            "Use 'NAME: \"value\"'",
+                            &path,
+                        );
+                        whole = false;
+                    }
+                }
+                whole
+            }
+            _ => {
+                let wanted = match shape {
+                    Shape::Text => "a text",
+                    Shape::TextOrList => "a text or a list of texts",
+                    Shape::List => "a list",
+                    Shape::Map => "a mapping of names to values",
+                };
+                self.error(name, format!("Must be {wanted}"), format!("See sbox-config(5) on '{name}'"), &path);
+                false
+            }
+        }
+    }
+
+    /// An entry of `copy` or `mount`: a text, or a mapping of `src`, `dst` and `ro`.
+    fn entry_shape(&mut self, name: &str, index: usize, item: &Value) -> bool {
+        let field = format!("{name}[{index}]");
+        let path = [Step::Key(name.into()), Step::Index(index)];
+        let map = match item {
+            Value::String(_) => return true,
+            Value::Mapping(map) => map,
+            _ => return false,
+        };
+        let before = self.findings.len();
+        for (key, value) in map {
+            match (key.as_str(), value) {
+                (Some("src" | "dst"), Value::String(_)) | (Some("ro"), Value::Bool(_)) => {}
+                (Some(known @ ("src" | "dst" | "ro")), _) => {
+                    let kind = if known == "ro" { "true or false" } else { "a text" };
+                    self.error(&field, format!("'{known}' must be {kind}"), "Use '{src: ./app, dst: /app}'", &path);
+                }
+                (key, _) => {
+                    let shown = visible(key.unwrap_or("?"));
+                    let hint = match key.and_then(|key| did_you_mean(key, ["src", "dst", "ro"])) {
+                        Some(meant) => format!("Did you mean '{meant}'?"),
+                        None => "Known keys: src, dst, ro".into(),
+                    };
+                    self.error(&field, format!("Unknown key: '{shown}'"), hint, &path);
+                }
+            }
+        }
+        if !map.contains_key("src") {
+            self.error(&field, "'src' is missing", "Use '{src: ./app, dst: /app}'", &path);
+        }
+        before == self.findings.len()
+    }
+}

@@ -1,0 +1,275 @@
+//! The values themselves: each against what it is for.
+
+use super::{Checker, RESERVED};
+use crate::config::raw::{Lines, RawEntry};
+use crate::config::{self, Command, Entry, Language, Runtime};
+use crate::locate::Step;
+use crate::words::{did_you_mean, visible, visible_path};
+use std::path::Path;
+
+/// Top-level directories that belong to the system inside: nothing can be put there.
+const SYSTEM: [&str; 11] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/dev", "/sys", "/nix"];
+
+/// Versions that are known to work; others are tried, with a warning. End-of-life dates are the languages' own.
+const PYTHONS: [&str; 6] = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"];
+const NODES: [&str; 5] = ["18", "20", "22", "23", "24"];
+
+impl Checker<'_> {
+    pub(super) fn runtimes(&mut self, raw: &Lines) -> Vec<Runtime> {
+        if raw.items.iter().all(|spec| spec.is_empty()) {
+            self.error(
+                "runtime",
+                "Runtime is missing",
+                "Add a line like 'runtime: python:3.11' or 'runtime: node:22'",
+                &[],
+            );
+        }
+        let mut runtimes: Vec<Runtime> = Vec::new();
+        for (index, spec) in raw.items.iter().enumerate().filter(|(_, spec)| !spec.is_empty()) {
+            let mut path = vec![Step::Key("runtime".into())];
+            let mut field = String::from("runtime");
+            if raw.is_list {
+                path.push(Step::Index(index));
+                field = format!("runtime[{index}]");
+            }
+            match Runtime::parse(spec) {
+                Err(error) => self.error(&field, error.to_string(), error.hint_text().unwrap_or_default(), &path),
+                Ok(runtime) if runtimes.iter().any(|other| other.language == runtime.language) => {
+                    let hint = "Keep one of them: an environment holds one version of a language";
+                    self.error(
+                        &field,
+                        format!("A second {} runtime: '{runtime}'", runtime.language.name()),
+                        hint,
+                        &path,
+                    );
+                }
+                Ok(runtime) => {
+                    self.recommended(&runtime, &field, &path);
+                    runtimes.push(runtime);
+                }
+            }
+        }
+        runtimes
+    }
+
+    fn recommended(&mut self, runtime: &Runtime, field: &str, path: &[Step]) {
+        let known: &[&str] = if runtime.language == Language::Python { &PYTHONS } else { &NODES };
+        let parts = if runtime.language == Language::Python { 2 } else { 1 };
+        let series = runtime.version.split('.').take(parts).collect::<Vec<_>>().join(".");
+        if !known.contains(&series.as_str()) {
+            let message =
+                format!("Version {} of {} is not among those tried", runtime.version, runtime.language.name());
+            self.warn(field, message, format!("Recommended: {}", known.join(", ")), path);
+        }
+    }
+
+    pub(super) fn workdir(&mut self, workdir: String) -> String {
+        let path = [Step::Key("workdir".into())];
+        let shown = visible(&workdir);
+        if !workdir.starts_with('/') {
+            let message = format!("Workdir must be an absolute path: '{shown}'");
+            self.error("workdir", message, "Use an absolute path like '/app' or '/home/user/app'", &path);
+        } else if Path::new(&workdir).components().any(|part| part == std::path::Component::ParentDir) {
+            self.error("workdir", format!("Workdir leads out with '..': '{shown}'"), "Use a path without '..'", &path);
+        }
+        workdir
+    }
+
+    pub(super) fn entries(&mut self, key: &str, raw: &[RawEntry], workdir: &str) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for (index, raw) in raw.iter().enumerate() {
+            let field = format!("{key}[{index}]");
+            let path = [Step::Key(key.into()), Step::Index(index)];
+            match raw.resolve(self.root, workdir) {
+                Ok(entry) => {
+                    self.entry(key, &entry, &field, &path);
+                    entries.push(entry);
+                }
+                Err(message) => {
+                    let hint = format!(
+                        "Use 'source:/destination', e.g., './app:/app'{}",
+                        if key == "mount" { " or '/data:/data:ro'" } else { "" }
+                    );
+                    self.error(&field, message, hint, &path);
+                }
+            }
+        }
+        entries
+    }
+
+    fn entry(&mut self, key: &str, entry: &Entry, field: &str, path: &[Step]) {
+        let shown = visible_path(&entry.src);
+        let state = self.root.join(".sbox");
+        if entry.src.starts_with(&state) {
+            let message = format!("Source is sbox's own: '{shown}'");
+            self.error(field, message, "What is in .sbox is there already, or must not be", path);
+        } else if std::fs::metadata(&entry.src).is_err() {
+            let hint = match (key, entry.written.starts_with(['/', '~'])) {
+                (_, true) => String::from("Check the path"),
+                ("mount", _) => format!("Relative paths start at the project root; make it with: mkdir -p '{shown}'"),
+                _ => "Relative paths start at the project root".into(),
+            };
+            self.error(field, format!("Source does not exist: '{shown}'"), hint, path);
+        }
+        let dst = visible_path(&entry.dst);
+        if entry.dst == Path::new("/") {
+            self.error(field, "Destination is the root itself", "Use a directory like '/app'", path);
+        } else if let Some(system) = SYSTEM.iter().find(|system| entry.dst.starts_with(system)) {
+            let message = format!("Destination is in the system's '{system}': '{dst}'");
+            self.error(
+                field,
+                message,
+                "The system's directories are read-only inside; use a directory like '/app' or '/opt'",
+                path,
+            );
+        } else if entry.dst == Path::new("/etc") {
+            self.error(field, "Destination is the whole of '/etc'", "Name what it is for, like '/etc/myapp'", path);
+        }
+        if key == "copy" && entry.read_only {
+            self.warn(
+                field,
+                "'ro' has no meaning for a copy",
+                "The agent works on its own copy; for a read-only view use mount",
+                path,
+            );
+        }
+    }
+
+    /// A copy that a mount would cover is one that nobody sees; two entries for one place contradict each other.
+    pub(super) fn overlaps(&mut self, copy: &[Entry], mount: &[Entry]) {
+        for (index, entry) in copy.iter().enumerate() {
+            let path = [Step::Key("copy".into()), Step::Index(index)];
+            if let Some(cover) = mount.iter().find(|mount| entry.dst.starts_with(&mount.dst)) {
+                let message =
+                    format!("'{}' is covered by the mount at '{}'", visible_path(&entry.dst), visible_path(&cover.dst));
+                self.error(
+                    &format!("copy[{index}]"),
+                    message,
+                    "Copy to a place outside the mount: the copy would be invisible",
+                    &path,
+                );
+            }
+            if copy[..index].iter().any(|other| {
+                other.dst == entry.dst && other.src != entry.src && !(other.src.is_dir() && entry.src.is_dir())
+            }) {
+                let message = format!("A second copy to '{}'", visible_path(&entry.dst));
+                self.error(&format!("copy[{index}]"), message, "Give each its own destination", &path);
+            }
+        }
+        for (index, entry) in mount.iter().enumerate() {
+            if mount[..index].iter().any(|other| other.dst == entry.dst) {
+                let path = [Step::Key("mount".into()), Step::Index(index)];
+                let message = format!("A second mount at '{}'", visible_path(&entry.dst));
+                self.error(&format!("mount[{index}]"), message, "Give each its own destination", &path);
+            }
+        }
+    }
+
+    pub(super) fn commands(&mut self, key: &str, commands: &[String], runtimes: &[Runtime]) {
+        let has = |language| runtimes.is_empty() || runtimes.iter().any(|runtime| runtime.language == language);
+        let (python, node) = (has(Language::Python), has(Language::Node));
+        for (index, command) in commands.iter().enumerate() {
+            let field = format!("{key}[{index}]");
+            let path = [Step::Key(key.into()), Step::Index(index)];
+            if command.trim().is_empty() {
+                self.error(&field, "Empty command", "Remove the line", &path);
+            }
+            let programs: Vec<&str> =
+                command.split(['&', '|', ';', '\n']).filter_map(|part| part.split_whitespace().next()).collect();
+            let uses = |names: &[&str]| programs.iter().find(|program| names.contains(program)).copied();
+            if uses(&["sudo", "doas", "su"]).is_some() {
+                self.warn(
+                    &field,
+                    format!("Using sudo in {key} command"),
+                    "sbox runs in user space - sudo is not needed",
+                    &path,
+                );
+            }
+            if let Some(tool) = uses(&["apt", "apt-get", "yum", "dnf", "apk", "pacman", "zypper", "brew"]) {
+                let hint = "Install it on the host: the host's /usr is visible inside, read-only";
+                self.warn(&field, format!("'{tool}' cannot change the system inside the sandbox"), hint, &path);
+            }
+            if let (false, Some(tool)) = (python, uses(&["pip", "pip3", "python", "python3"])) {
+                self.warn(
+                    &field,
+                    format!("'{tool}' with a Node.js runtime"),
+                    "Add a python runtime, or use npm",
+                    &path,
+                );
+            }
+            if let (false, Some(tool)) = (node, uses(&["npm", "npx", "pnpm", "yarn", "node"])) {
+                self.warn(&field, format!("'{tool}' with a Python runtime"), "Add a node runtime, or use pip", &path);
+            }
+        }
+    }
+
+    pub(super) fn cmd(&mut self, raw: Lines) -> Option<Command> {
+        match (raw.is_list, raw.items) {
+            (false, mut items) => items.pop().filter(|line| !line.trim().is_empty()).map(Command::Line),
+            (true, items) if items.is_empty() => None,
+            (true, items) => Some(Command::Words(items)),
+        }
+    }
+
+    pub(super) fn variables(&mut self, env: &[(String, String)]) {
+        for (name, value) in env {
+            let field = format!("env.{}", visible(name));
+            let path = [Step::Key("env".into()), Step::Key(name.clone())];
+            let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.is_empty() || !name.chars().all(valid) || name.starts_with(|c: char| c.is_ascii_digit()) {
+                let message = format!("Invalid variable name: '{}'", visible(name));
+                self.error(&field, message, "Use letters, digits and underscores, not beginning with a digit", &path);
+            } else if RESERVED.contains(&name.as_str()) {
+                let message = format!("'{name}' is managed by sbox; this value has no effect");
+                self.warn(&field, message, "Remove it", &path);
+            } else if value.contains('\0') {
+                self.error(&field, "The value has a NUL character", "No variable can hold one", &path);
+            } else if is_secret(name, value) {
+                let message = "Plain-text secret in the configuration";
+                self.warn(&field, message, format!("Pass it from the host: {name}: \"${{{name}}}\""), &path);
+            }
+        }
+    }
+
+    pub(super) fn provider(&mut self, provider: String) -> String {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !provider.chars().all(plain) {
+            let message = format!("Invalid provider: '{}'", visible(&provider));
+            let hint = "Use auto, host, npm, or the NAME of a program sbox-mkenv-NAME";
+            self.error("provider", message, hint, &[Step::Key("provider".into())]);
+        }
+        provider
+    }
+
+    pub(super) fn choice(&mut self, key: &str, value: String, known: &[&str]) -> String {
+        if !known.contains(&value.as_str()) {
+            let hint = match did_you_mean(&value, known.iter().copied()) {
+                Some(meant) => format!("Did you mean '{meant}'?"),
+                None => format!("Use one of: {}", known.join(", ")),
+            };
+            self.error(key, format!("Unknown {key}: '{}'", visible(&value)), hint, &[Step::Key(key.into())]);
+        }
+        value
+    }
+}
+
+/// Whether a value looks like a secret that is written out: by the name of the variable or by the issuer's prefix.
+pub fn is_secret(name: &str, value: &str) -> bool {
+    const NAMES: [&str; 7] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTH"];
+    const PREFIXES: [&str; 9] = ["sk-", "ghp_", "gho_", "github_pat_", "xoxb-", "xoxp-", "AKIA", "glpat-", "AIza"];
+    let written_out = config::pieces(value).iter().all(|piece| matches!(piece, config::Piece::Text(_)));
+    let harmless = value.is_empty() || ["true", "false", "0", "1", "none"].contains(&value.to_lowercase().as_str());
+    let upper = name.to_uppercase();
+    // Words of the name, so that `MONKEY` and `AUTHOR` are nobody's secret.
+    let named = upper.split('_').any(|word| {
+        NAMES.contains(&word) || NAMES.iter().any(|name| *name != "AUTH" && *name != "KEY" && word.ends_with(name))
+    }) || upper.ends_with("APIKEY");
+    written_out && !harmless && (named || PREFIXES.iter().any(|prefix| value.starts_with(prefix)))
+        || written_out
+            && value.split_once("://").is_some_and(|(_, rest)| {
+                rest.split('/')
+                    .next()
+                    .is_some_and(|host| host.split_once('@').is_some_and(|(user, _)| user.contains(':')))
+            })
+}
