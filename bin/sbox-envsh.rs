@@ -15,11 +15,12 @@ use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-envsh", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox-envsh [--format FORMAT] [--isolation LEVEL]
+usage: sbox-envsh [-q] [--format FORMAT] [--isolation LEVEL]
 Print the environment of the project's programs.
 
       --format FORMAT     sh: a script to source; json; null: NAME=VALUE, each ended by NUL [sh]
       --isolation LEVEL   the level that SBOX_ISOLATION names [namespace]
+  -q, --quiet             do not warn about variables that are not set on the host
   -h, --help              print this text
   -V, --version           print the version
 ";
@@ -36,10 +37,11 @@ enum Format {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut format, mut level) = (Format::Sh, String::from("namespace"));
+    let (mut format, mut level, mut quiet) = (Format::Sh, String::from("namespace"), false);
     while let Some(arg) = args.next()? {
         match arg {
             Long("format") => format = parse_format(&args.value()?)?,
+            Short('q') | Long("quiet") => quiet = true,
             Long("isolation") => level = args.value()?.string()?,
             other => return Err(cli::common(other)),
         }
@@ -49,8 +51,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let level = if level == "auto" { "namespace" } else { &level };
     match format {
         Format::Sh => cli::out(script(&project, &config, level).as_bytes())?,
-        Format::Json => cli::out_json(&json(&environment(&project, &config, level)))?,
-        Format::Null => cli::out(&null(&environment(&project, &config, level)))?,
+        Format::Json => cli::out_json(&json(&environment(&project, &config, level, quiet)))?,
+        Format::Null => cli::out(&null(&environment(&project, &config, level, quiet)))?,
     }
     Ok(0)
 }
@@ -85,7 +87,7 @@ const CERTIFICATES: [&str; 7] = [
 ];
 
 /// Everything, in the order in which a later one wins.
-fn environment(project: &Project, config: &Config, level: &str) -> Variables {
+fn environment(project: &Project, config: &Config, level: &str, quiet: bool) -> Variables {
     let mut all: Variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(name, _)| PASSED.contains(&name.as_str()) || name.starts_with("LC_"))
@@ -97,7 +99,7 @@ fn environment(project: &Project, config: &Config, level: &str) -> Variables {
     all.extend(own(project, level).into_iter().map(|(name, value)| (name.to_owned(), value.into())));
     all.push(("PATH".into(), format!("{}:/usr/local/bin:/usr/bin:/bin", own_path(project)).into()));
     for (name, value) in config.env.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str())) {
-        let value = expand(name, value);
+        let value = expand(name, value, quiet);
         all.retain(|(other, _)| other != name);
         all.push((name.clone(), value));
     }
@@ -160,7 +162,7 @@ fn own(project: &Project, level: &str) -> Vec<(&'static str, String)> {
 }
 
 /// A value of `env:` with the host's variables in it. One that is not set is empty, and said.
-fn expand(name: &str, value: &str) -> OsString {
+fn expand(name: &str, value: &str, quiet: bool) -> OsString {
     let mut out = OsString::new();
     for piece in pieces(value) {
         match piece {
@@ -169,6 +171,7 @@ fn expand(name: &str, value: &str) -> OsString {
                 match (std::env::var_os(&wanted).filter(|value| default.is_none() || !value.is_empty()), default) {
                     (Some(value), _) => out.push(value),
                     (None, Some(default)) => out.push(default),
+                    (None, None) if quiet => {}
                     (None, None) => {
                         words::warn(format_args!(
                             "'{wanted}' is not set on the host; it is empty in env.{}",

@@ -13,7 +13,7 @@ _sbox_options() {
         status) echo "-j --json -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
-        envsh) echo "--format --isolation -h --help -V --version" ;;
+        envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
         mkenv) echo "--provider --into -h --help -V --version" ;;
         mkenv-host) echo "--resolve -h --help -V --version" ;;
         mkenv-npm) echo "--resolve -h --help -V --version" ;;

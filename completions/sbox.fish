@@ -112,6 +112,7 @@ complete -c sbox-version -s V -l version -d 'print the version'
 
 complete -c sbox-envsh -l format -r -f -a 'sh json null' -d 'sh: a script to source; json; null: NAME=VALUE, each ended by NUL'
 complete -c sbox-envsh -l isolation -r -f -a 'auto namespace' -d 'the level that SBOX_ISOLATION names'
+complete -c sbox-envsh -s q -l quiet -d 'do not warn about variables that are not set on the host'
 complete -c sbox-envsh -s h -l help -d 'print this text'
 complete -c sbox-envsh -s V -l version -d 'print the version'
 

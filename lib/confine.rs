@@ -59,6 +59,10 @@ impl<'a> Confine<'a> {
     fn environment(&self, isolation: &str) -> Result<OwnedFd> {
         let mut envsh = plumb::program("sbox-envsh")?;
         envsh.args(["--format", "null", "--isolation", isolation]).current_dir(self.project.root());
+        if !std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+            // A program's stderr may be somebody's data: words of ours go to terminals only.
+            envsh.arg("--quiet");
+        }
         let bytes = plumb::output(&mut envsh)?;
         memory_file(&bytes).context(|| "pass the environment on".into())
     }

@@ -6,6 +6,7 @@
 //! and how to touch files that a hostile agent may have written ([`beneath`], [`fsx`]).
 
 pub mod beneath;
+pub mod bytecode;
 pub mod cache;
 pub mod check;
 pub mod cli;

@@ -7,7 +7,7 @@ use sbox::error::{Context, Error, Result};
 use sbox::lockfile::Package;
 use sbox::provider::cannot;
 use sbox::words::{visible, visible_path};
-use sbox::{confine, fsx, plumb};
+use sbox::{bytecode, confine, fsx, plumb};
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -148,6 +148,14 @@ fn files(below: &Path) -> impl Iterator<Item = PathBuf> {
         .into_iter()
         .flatten()
         .filter(|entry| entry.file_type().is_file())
+        .map(walkdir::DirEntry::into_path)
+}
+
+fn directories(below: &Path) -> impl Iterator<Item = PathBuf> {
+    walkdir::WalkDir::new(below)
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.file_type().is_dir())
         .map(walkdir::DirEntry::into_path)
 }
 
@@ -359,6 +367,12 @@ fn install_pip(python: &Python, prefix: &Path, base: &Path) -> Result<()> {
 
 /// Byte code for everything that has none or whose source changed. Files that do not compile are not Python's concern here.
 fn compile(python: &Python, prefix: &Path) -> Result<()> {
+    for directory in directories(&prefix.join("lib")).chain(directories(&prefix.join("base"))) {
+        for stale in bytecode::stale_in(&directory) {
+            std::fs::remove_file(&stale.byte_code)
+                .context(|| format!("remove '{}'", visible_path(&stale.byte_code)))?;
+        }
+    }
     let mut words: Vec<OsString> = vec![prefix.join("bin").join(python.name()).into()];
     words.extend(["-I", "-W", "ignore", "-m", "compileall", "-qq", "-j", "2"].map(OsString::from));
     words.push(prefix.join("lib").into());

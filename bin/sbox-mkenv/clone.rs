@@ -3,7 +3,8 @@
 use sbox::cache::Entry;
 use sbox::error::{Error, Result};
 use sbox::plumb;
-use sbox::{confine, fsx, words};
+use sbox::{bytecode, confine, fsx, words};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -57,14 +58,14 @@ fn paths(list: &[u8]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Byte code is valid for a source of the same time and size, and relocation changes sizes. The environment's own Python
-/// compiles those files again, confined: stale byte code would cost at every start, since agents never write any.
+/// The environment's own Python compiles what relocation made stale, confined: agents never write any byte code, so that
+/// it would be compiled anew at every start.
 fn refresh_byte_code(dir: &Path, prefix: &Path, changed: &[PathBuf]) -> Result<()> {
-    let sources: Vec<OsString> = changed
-        .iter()
-        .filter(|path| path.extension().is_some_and(|extension| extension == "py") && path.starts_with("lib"))
-        .map(|path| prefix.join(path).into_os_string())
-        .collect();
+    let is_source = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "py");
+    let places: BTreeSet<&Path> = changed.iter().filter(is_source).filter_map(|path| path.parent()).collect();
+    let stale = places.into_iter().flat_map(|place| bytecode::stale_in(&dir.join(place)));
+    let sources: Vec<OsString> =
+        stale.filter_map(|stale| Some(prefix.join(stale.source.strip_prefix(dir).ok()?).into_os_string())).collect();
     let python = prefix.join("bin/python3");
     if sources.is_empty() || !dir.join("bin/python3").exists() {
         return Ok(());

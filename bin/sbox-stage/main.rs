@@ -159,16 +159,16 @@ impl Stager<'_> {
     }
 
     /// Whether the item has to be put: it changed at its source, or it is not there.
-    fn is_due(&self, place: &Path, item: &Item) -> Result<bool> {
+    fn is_due(&mut self, place: &Path, item: &Item) -> Result<bool> {
         let Some(root) = &self.root else { return Ok(true) };
         let parent = place.parent().unwrap_or(Path::new(""));
+        if self.here.as_ref().is_none_or(|(path, _)| path != parent) {
+            let below = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            self.here = root.sub(below).ok().map(|dir| (parent.to_owned(), dir));
+        }
         let there = match &self.here {
-            Some((path, dir)) if path == parent => dir.stat(place.file_name().unwrap_or_default())?,
-            _ => match if parent.as_os_str().is_empty() { Ok(None) } else { root.sub(parent).map(Some) } {
-                Ok(None) => root.stat(place.as_os_str())?,
-                Ok(Some(dir)) => dir.stat(place.file_name().unwrap_or_default())?,
-                Err(_) => None,
-            },
+            Some((_, dir)) => dir.stat(place.file_name().unwrap_or_default())?,
+            None => None,
         };
         let kind = there.map(|stat| FileType::from_raw_mode(stat.st_mode));
         let fits = match (&item.kind, kind) {

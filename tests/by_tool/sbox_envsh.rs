@@ -95,10 +95,11 @@ fn values_expand_and_dollars_survive() {
 fn the_script_runs_nothing_and_holds_no_secret() {
     let scratch = Scratch::new("envsh-script");
     scratch.project(
-        "it's a \"project\" $(touch PWN)",
+        "it's a project; (touch PWN) & touch PWN",
         "runtime: node:22\nenv:\n  EVIL: '$(touch PWN)`touch PWN`\"'\n  TOKEN: \"${TOKEN}\"\n",
     );
-    let script = scratch.sbox("it's a \"project\" $(touch PWN)").env("TOKEN", "canary").arg("envsh").output().unwrap();
+    let script =
+        scratch.sbox("it's a project; (touch PWN) & touch PWN").env("TOKEN", "canary").arg("envsh").output().unwrap();
     assert!(!stdout(&script).contains("canary"));
     scratch.write("env.sh", &stdout(&script));
     let run = std::process::Command::new("sh")
@@ -107,7 +108,7 @@ fn the_script_runs_nothing_and_holds_no_secret() {
         .env("TOKEN", "canary")
         .output()
         .unwrap();
-    let project = scratch.path("it's a \"project\" $(touch PWN)");
+    let project = scratch.path("it's a project; (touch PWN) & touch PWN");
     assert_eq!(stdout(&run), format!("$(touch PWN)`touch PWN`\"|canary|{}", project.display()));
     assert!(!scratch.path("PWN").exists() && !project.join("PWN").exists());
 }

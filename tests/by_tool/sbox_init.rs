@@ -14,10 +14,10 @@ fn makes_what_the_readme_says() {
 #[test]
 fn a_node_project_has_no_trace_of_python() {
     let scratch = Scratch::new("init-node");
-    scratch.program("sbox-init").args(["-r", "node:22", "My \"App\""]).assert().success();
-    let config = scratch.read("My \"App\"/.sbox/config.yaml");
+    scratch.program("sbox-init").args(["-r", "node:22", "My (App)"]).assert().success();
+    let config = scratch.read("My (App)/.sbox/config.yaml");
     assert!(config.contains("npm install") && !config.contains("pip") && !config.contains("python"), "{config}");
-    let package: serde_json::Value = serde_json::from_str(&scratch.read("My \"App\"/app/package.json")).unwrap();
+    let package: serde_json::Value = serde_json::from_str(&scratch.read("My (App)/app/package.json")).unwrap();
     assert_eq!(package["name"], "my--app-");
 }
 
@@ -54,7 +54,7 @@ fn an_absolute_name_is_where_it_says() {
 #[test]
 fn impossible_names_and_runtimes_are_refused_before_anything_is_made() {
     let scratch = Scratch::new("init-bad");
-    for name in ["a:b", "a\nb"] {
+    for name in ["a:b", "a\nb", "a$(x)", "a\"b"] {
         scratch
             .program("sbox-init")
             .args(["-r", "node:22", name])

@@ -12,7 +12,7 @@ fn python(scratch: &Scratch, below: &str) -> Option<std::path::PathBuf> {
 
 #[test]
 fn the_copy_is_whole_and_says_its_own_prefix_everywhere() {
-    let scratch = Scratch::new("host python's \"copy\"");
+    let scratch = Scratch::new("host python's copy");
     let Some(prefix) = python(&scratch, "env") else { return };
     let ask = |words: &[&str]| {
         let output = scratch
