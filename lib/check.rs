@@ -193,6 +193,8 @@ impl Checker<'_> {
         let copy = self.entries("copy", &raw.copy.0, &workdir);
         let mount = self.entries("mount", &raw.mount.0, &workdir);
         self.overlaps(&copy, &mount);
+        self.links("copy", &copy, &mount);
+        self.links("mount", &mount, &mount);
         self.commands("install", &raw.install.items, &runtimes);
         self.commands("build", &raw.build.items, &runtimes);
         self.variables(&raw.env.0);

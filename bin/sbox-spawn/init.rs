@@ -50,9 +50,11 @@ pub fn run(setup: &Setup) -> Result<u8> {
     if setup.args.probe {
         return Ok(0);
     }
+    // Before there is anybody who could look.
+    withdraw(setup)?;
     match sys::fork().context(|| "start a process".into())? {
         Fork::Child => Err(become_the_command(setup)),
-        Fork::Parent(child) => reap(child, setup),
+        Fork::Parent(child) => reap(child),
     }
 }
 
@@ -154,8 +156,8 @@ fn cannot_execute(name: &OsString, error: &std::io::Error, environment: &[(OsStr
 }
 
 /// Waits for the command, reaping everything that is orphaned on the way.
-fn reap(child: Pid, setup: &Setup) -> Result<u8> {
-    withdraw(setup)?;
+fn reap(child: Pid) -> Result<u8> {
+    sys::close_range(3, u32::MAX).context(|| "close the inherited descriptors".into())?;
     loop {
         let (signal, from_kernel) = match sys::arrived_signal(&awaited()) {
             Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
@@ -181,11 +183,12 @@ pub fn pass_on(to: Pid, signal: libc::c_int, from_kernel: bool) {
     }
 }
 
-/// From here on pid 1 tells nothing about the host: no argument, no environment, no descriptor, no memory to look into.
+/// From here on pid 1 tells nothing about the host: no argument, no environment, no memory to look into. The command is
+/// forked from it and gets its own back when it is executed.
 fn withdraw(setup: &Setup) -> Result<()> {
     let shown = || String::from("withdraw from the sandbox's eyes");
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).context(shown)?;
     rustix::thread::set_name(c"init").context(shown)?;
     sys::wipe(&setup.own_text);
-    sys::close_range(3, u32::MAX).context(shown)
+    Ok(())
 }

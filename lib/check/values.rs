@@ -166,6 +166,28 @@ impl Checker<'_> {
         }
     }
 
+    /// In a directory that is mounted read-write the agent may have put a link where a source is named: following it would
+    /// give the agent whatever it points to.
+    pub(super) fn links(&mut self, key: &str, entries: &[Entry], mount: &[Entry]) {
+        for (index, entry) in entries.iter().enumerate() {
+            let writable = mount.iter().filter(|mount| !mount.read_only && mount.src != entry.src);
+            let planted = writable
+                .filter(|mount| entry.src.starts_with(&mount.src))
+                .any(|mount| entry.src.ancestors().take_while(|place| *place != mount.src).any(Path::is_symlink));
+            if planted {
+                let path = [Step::Key(key.into()), Step::Index(index)];
+                let message =
+                    format!("Source is behind a link that the agent can change: '{}'", visible_path(&entry.src));
+                self.error(
+                    &format!("{key}[{index}]"),
+                    message,
+                    "Name the target itself, or mount its directory read-only",
+                    &path,
+                );
+            }
+        }
+    }
+
     pub(super) fn commands(&mut self, key: &str, commands: &[String], runtimes: &[Runtime]) {
         let has = |language| runtimes.is_empty() || runtimes.iter().any(|runtime| runtime.language == language);
         let (python, node) = (has(Language::Python), has(Language::Node));

@@ -79,7 +79,10 @@ impl List {
 
     fn directory(&mut self, what: &str, path: &Path) {
         let host = match std::fs::read_dir(path) {
-            Ok(entries) => format!("{} entries", entries.count()),
+            Ok(entries) => match entries.count() {
+                1 => "1 entry".into(),
+                count => format!("{count} entries"),
+            },
             Err(_) => describe(path),
         };
         self.forbid("list", &path.to_string_lossy(), what, host);

@@ -98,6 +98,21 @@ fn bad_input_is_an_error_with_a_place_or_a_hint() {
 }
 
 #[test]
+fn a_link_that_the_agent_can_plant_is_not_followed() {
+    let scratch = Scratch::new("validate-link");
+    scratch.write("precious/key", "x");
+    std::fs::create_dir_all(scratch.path("p/output/real")).unwrap();
+    std::os::unix::fs::symlink(scratch.path("precious"), scratch.path("p/output/data")).unwrap();
+    for (key, source, code) in [("copy", "data", 1), ("mount", "data", 1), ("copy", "data/key", 1), ("copy", "real", 0)]
+    {
+        let entry = if key == "copy" { format!("copy:\n  - ./output/{source}:/x\n") } else { String::new() };
+        let mount = if key == "mount" { format!("  - ./output/{source}:/x\n") } else { String::new() };
+        scratch.project("p", &format!("runtime: node:22\n{entry}mount:\n  - ./output:/out\n{mount}"));
+        scratch.sbox("p").arg("validate").assert().code(code);
+    }
+}
+
+#[test]
 fn warnings_do_not_stop() {
     let scratch = Scratch::new("validate-warn");
     scratch.project(
