@@ -106,9 +106,16 @@ pub trait Context<T> {
 impl<T> Context<T> for std::io::Result<T> {
     fn context(self, what: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| {
-            let full = matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
             let wrapped = Error::new(format!("cannot {}: {}", what(), reason(&error)));
-            if full { wrapped.hint("free some space and run the command again; nothing is lost") } else { wrapped }
+            match error.raw_os_error() {
+                Some(libc::ENOSPC | libc::EDQUOT) => {
+                    wrapped.hint("free some space and run the command again; nothing is lost")
+                }
+                Some(libc::EROFS) => {
+                    wrapped.hint("the file system is mounted read-only: use a place that can be written")
+                }
+                _ => wrapped,
+            }
         })
     }
 }

@@ -386,16 +386,19 @@ fn there_are_no_capabilities_and_none_to_gain() {
         return;
     }
     let scratch = Scratch::new("escape-caps");
-    let said = stdout(&confined(&scratch, &[], "grep -E '^(Cap|NoNewPrivs)' /proc/self/status"));
-    for line in said.lines() {
-        let value = line.split_whitespace().nth(1).unwrap();
-        if line.starts_with("NoNewPrivs") {
-            assert_eq!(value, "1");
-        } else {
-            assert_eq!(u64::from_str_radix(value, 16).unwrap(), 0, "{line}");
+    // Of the command, and of pid 1, which it might try to take over.
+    for process in ["self", "1"] {
+        let said = stdout(&confined(&scratch, &[], &format!("grep -E '^(Cap|NoNewPrivs)' /proc/{process}/status")));
+        for line in said.lines() {
+            let value = line.split_whitespace().nth(1).unwrap();
+            if line.starts_with("NoNewPrivs") {
+                assert_eq!(value, "1");
+            } else {
+                assert_eq!(u64::from_str_radix(value, 16).unwrap(), 0, "{process}: {line}");
+            }
         }
+        assert_eq!(said.lines().count(), 6);
     }
-    assert_eq!(said.lines().count(), 6);
 }
 
 #[test]

@@ -45,8 +45,6 @@ pub fn run(setup: &Setup) -> Result<u8> {
     }
     crate::assemble::enter(&setup.ops)?;
     drop_privileges()?;
-    // Giving up capabilities cleared the order to die with the launcher.
-    die_with_the_launcher(setup)?;
     if setup.args.probe {
         return Ok(0);
     }
