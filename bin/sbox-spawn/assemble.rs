@@ -57,7 +57,7 @@ fn clone_source(op: &Op) -> Result<Option<OwnedFd>> {
         Access::Device => NO_SETUID | libc::MOUNT_ATTR_NOEXEC,
     };
     sys::mount_attributes(tree.as_fd(), attributes, access != Access::Device)
-        .context(|| format!("restrict the bind of {op:?}"))?;
+        .context(|| format!("restrict the bind on '{}'", visible_path(op.dst())))?;
     Ok(Some(tree))
 }
 
@@ -126,7 +126,7 @@ impl Root {
             Op::Link { dst, target } => return self.link(dst, target),
             Op::Lock { dst } => return self.lock(dst),
             Op::Mask { dst } => return self.mask(dst),
-            Op::Dir { dst } | Op::Tmpfs { dst, .. } | Op::Proc { dst } | Op::Pts { dst } => self.directory(dst)?,
+            Op::Tmpfs { dst, .. } | Op::Proc { dst } | Op::Pts { dst } => self.directory(dst)?,
         };
         let mount = match op {
             Op::Tmpfs { mode, .. } => fresh("tmpfs", &[("mode", &format!("{mode:o}"))]),
@@ -134,9 +134,12 @@ impl Root {
             Op::Pts { .. } => fresh("devpts", &[("mode", "0620"), ("ptmxmode", "0666")]),
             _ => return Ok(()),
         };
-        let shown = || format!("mount {op:?}");
-        let mount = mount.context(shown)?;
-        attach(mount.as_fd(), place.as_fd()).context(shown)?;
+        let dst_shown = || format!("mount on '{}'", visible_path(op.dst()));
+        let mount = match (op, mount) {
+            (Op::Proc { .. }, Err(error @ Errno::PERM)) => return Err(no_proc(error)),
+            (_, mount) => mount.context(dst_shown)?,
+        };
+        attach(mount.as_fd(), place.as_fd()).context(dst_shown)?;
         if let Op::Tmpfs { dst, seal: true, .. } = op {
             self.sealed.push((dst.clone(), mount));
         }
@@ -273,6 +276,13 @@ fn open_in(at: BorrowedFd<'_>, name: &std::ffi::OsStr, flags: OFlags) -> rustix:
 fn create(parent: &OwnedFd, name: &std::ffi::OsStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))
+}
+
+/// The kernel gives a new process table only to those who see the whole of the old one (`mount_too_revealing`).
+fn no_proc(error: Errno) -> Error {
+    let why = sbox::error::reason(&error.into());
+    Error::new(format!("cannot mount a process table of the sandbox's own: {why}"))
+        .hint("this host hides parts of /proc, as container engines do: start the container with an unmasked /proc (docker: --security-opt systempaths=unconfined)")
 }
 
 fn in_the_way(dst: &Path) -> Error {

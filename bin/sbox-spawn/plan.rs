@@ -14,8 +14,6 @@ pub enum Op {
     Bind { src: PathBuf, dst: PathBuf, access: Access, optional: bool },
     /// An entry of the root directory that the agent can write: taken by descriptor, never through a symbolic link.
     Entry { root: PathBuf, name: PathBuf, dst: PathBuf },
-    /// A directory.
-    Dir { dst: PathBuf },
     /// A file with this content.
     File { dst: PathBuf, content: String },
     /// A symbolic link.
@@ -30,6 +28,23 @@ pub enum Op {
     Lock { dst: PathBuf },
     /// What the operations before put at `dst` is covered: a directory by an empty one, a file by `/dev/null`.
     Mask { dst: PathBuf },
+}
+
+impl Op {
+    /// Where it takes effect.
+    pub fn dst(&self) -> &Path {
+        match self {
+            Op::Bind { dst, .. }
+            | Op::Entry { dst, .. }
+            | Op::File { dst, .. }
+            | Op::Link { dst, .. }
+            | Op::Tmpfs { dst, .. }
+            | Op::Proc { dst }
+            | Op::Pts { dst }
+            | Op::Lock { dst }
+            | Op::Mask { dst } => dst,
+        }
+    }
 }
 
 /// What a bind allows.

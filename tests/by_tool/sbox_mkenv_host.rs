@@ -109,3 +109,36 @@ fn an_interpreter_that_lies_is_not_taken() {
     let path = format!("{}:/usr/bin:/bin", scratch.path("bin").display());
     scratch.program("sbox-mkenv-host").env("PATH", path).args(["--resolve", "python:3.99"]).assert().code(3);
 }
+
+#[test]
+fn a_node_of_the_host_is_copied_with_its_npm() {
+    if !crate::common::need_sandbox() {
+        return;
+    }
+    let Ok(host) = std::process::Command::new("node").arg("--version").output() else {
+        eprintln!("SKIPPED: this host has no Node.js");
+        return;
+    };
+    let scratch = Scratch::new("host-node");
+    let version = stdout(&host).trim().trim_start_matches('v').to_owned();
+    let prefix = scratch.path("env");
+    let output = scratch.program("sbox-mkenv-host").arg(format!("node:{version}")).arg(&prefix).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(json["version"], version.as_str());
+    let node = |words: &[&str]| {
+        let mut command = scratch.program("sbox-spawn");
+        command
+            .arg("--own")
+            .args([&prefix, &prefix])
+            .args(["--network", "none", "--"])
+            .arg(prefix.join("bin/node"))
+            .args(words);
+        stdout(&command.output().unwrap())
+    };
+    assert_eq!(node(&["-p", "process.execPath"]).trim(), prefix.join("bin/node").to_str().unwrap());
+    if prefix.join("bin/npm").exists() {
+        let npm = prefix.join("bin/npm");
+        assert!(node(&[npm.to_str().unwrap(), "--version"]).trim().split('.').count() == 3);
+    }
+}

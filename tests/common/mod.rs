@@ -71,7 +71,7 @@ impl Scratch {
     /// cannot disturb each other through it.
     pub fn sbox(&self, below: &str) -> Command {
         let mut command = self.program("sbox");
-        command.current_dir(self.path(below)).env("SBOX_CACHE", base().join("cache"));
+        command.current_dir(self.path(below)).env("SBOX_CACHE", cache());
         command
     }
 
@@ -95,6 +95,11 @@ fn path() -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
     let places = std::env::split_paths(&path).filter(|place| !place.join("sbox-spawn").exists());
     std::env::join_paths(places).unwrap()
+}
+
+/// The cache that the suite shares.
+pub fn cache() -> PathBuf {
+    base().join("cache")
 }
 
 fn skip(why: &str, forbidden_by: &str) -> bool {
