@@ -261,12 +261,12 @@ mod tests {
     fn a_planted_link_never_leads_a_write_outside() {
         let base = scratch("link");
         std::fs::create_dir(base.join("outside")).unwrap();
-        std::os::unix::fs::symlink(base.join("outside"), base.join("root/work")).unwrap();
+        std::os::unix::fs::symlink(base.join("outside"), base.join("root/dir")).unwrap();
         let root = Dir::open(&base.join("root")).unwrap();
-        let work = root.sub_or_make(Path::new("work/deep")).unwrap();
-        work.put_file("f".as_ref(), 0o644, |_| Ok(())).unwrap();
+        let dir = root.sub_or_make(Path::new("dir/deep")).unwrap();
+        dir.put_file("f".as_ref(), 0o644, |_| Ok(())).unwrap();
         assert!(std::fs::read_dir(base.join("outside")).unwrap().next().is_none());
-        assert!(base.join("root/work/deep/f").is_file());
+        assert!(base.join("root/dir/deep/f").is_file());
         std::fs::remove_dir_all(base).unwrap();
     }
 

@@ -448,6 +448,7 @@ fn nothing_survives_the_launcher() {
     let marker = format!("{}", 1_000_000 + std::process::id());
     let mut child = Command::new(bin().join("sbox-spawn"))
         .args(["sh", "-c", &format!("(setsid sleep {marker} &); trap '' TERM HUP INT; echo up; sleep {marker}")])
+        .stderr(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
