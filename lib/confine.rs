@@ -7,7 +7,7 @@ use crate::project::Project;
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// How a project's sandbox is started.
 #[derive(Debug)]
@@ -93,6 +93,15 @@ pub fn in_prefix(dir: &Path, prefix: &Path, words: &[OsString]) -> Result<Comman
     path.push(":/usr/local/bin:/usr/bin:/bin");
     command.arg(path).arg("--").args(words);
     Ok(command)
+}
+
+/// What this host gives at an isolation level, from the program that would use it.
+pub fn probe(isolation: &str) -> serde_json::Value {
+    let output = plumb::program("sbox-spawn").ok().and_then(|mut command| {
+        command.args(["--isolation", isolation, "--probe"]).stderr(Stdio::null()).output().ok()
+    });
+    let said = output.and_then(|output| serde_json::from_slice(&output.stdout).ok());
+    said.unwrap_or_else(|| serde_json::json!({"level": "none"}))
 }
 
 /// Becomes a command in the sandbox of the project that the current directory is in; returns only if that failed.

@@ -3,8 +3,10 @@
 use crate::cli;
 use crate::config::Runtime;
 use crate::error::{Error, Kind, Result};
+use crate::plumb;
 use lexopt::prelude::*;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 /// Exit code of a provider that cannot serve what it was asked for.
 pub const CANNOT_SERVE: u8 = 3;
@@ -45,4 +47,18 @@ impl Request {
 /// The refusal of a provider: another may serve.
 pub fn cannot(why: impl Into<String>) -> Error {
     Error::of(Kind::Unavailable, why)
+}
+
+/// The newest Python that this host can give without a download, among those that are known to work: 3.12 first, for
+/// which most packages have wheels.
+pub fn python_of_this_host() -> Result<Option<Runtime>> {
+    for version in ["3.12", "3.13", "3.11", "3.10", "3.9", "3.8"] {
+        let runtime = Runtime::parse(&format!("python:{version}"))?;
+        let mut command = plumb::program("sbox-mkenv-host")?;
+        command.args(["--resolve", &runtime.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        if command.status().is_ok_and(|status| status.success()) {
+            return Ok(Some(runtime));
+        }
+    }
+    Ok(None)
 }

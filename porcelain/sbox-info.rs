@@ -7,10 +7,10 @@ use sbox::config::{Config, Entry};
 use sbox::error::Result;
 use sbox::lockfile::Lockfile;
 use sbox::project::Project;
-use sbox::{cache, check, fsx, plumb, words};
+use sbox::{cache, check, confine, fsx, words};
 use serde_json::json;
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-info", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
@@ -51,9 +51,7 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
         let (files, bytes) = fsx::measure(path);
         json!({"path": path, "exists": path.is_dir(), "files": files, "bytes": bytes})
     };
-    let isolation = plumb::program("sbox-spawn")?.arg("--probe").stderr(Stdio::null()).output().ok();
-    let isolation: serde_json::Value =
-        isolation.and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default();
+    let isolation = confine::probe(&config.isolation);
     Ok(json!({
         "project": {"name": project.name(), "root": project.root(), "config": project.config(), "lock": project.lock()},
         "runtime": {

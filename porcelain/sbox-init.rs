@@ -6,9 +6,9 @@ use sbox::cli::{self, Tool};
 use sbox::config::{Language, Runtime};
 use sbox::error::{Context, Error, Result};
 use sbox::project::Project;
-use sbox::{fsx, plumb, words};
+use sbox::{fsx, plumb, provider, words};
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-init", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
@@ -90,12 +90,8 @@ impl Existing {
         if self.package_json || self.main.is_some_and(|name| name.ends_with(".js")) {
             return Runtime::parse("node:22");
         }
-        for version in ["3.12", "3.13", "3.11", "3.10", "3.9", "3.8"] {
-            let mut command = plumb::program("sbox-mkenv-host")?;
-            command.args(["--resolve", &format!("python:{version}")]).stdout(Stdio::null()).stderr(Stdio::null());
-            if command.status().is_ok_and(|status| status.success()) {
-                return Runtime::parse(&format!("python:{version}"));
-            }
+        if let Some(runtime) = provider::python_of_this_host()? {
+            return Ok(runtime);
         }
         Runtime::parse("python:3.11")
     }

@@ -7,7 +7,7 @@ use sbox::config::{self, Config};
 use sbox::error::{Error, Result};
 use sbox::lockfile::Lockfile;
 use sbox::project::Project;
-use sbox::{check, fsx, plumb, words};
+use sbox::{check, confine, fsx, plumb, words};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::process::{ExitCode, Stdio};
@@ -94,7 +94,7 @@ fn look() -> Result<Status> {
         _ if errors == 0 && sources_changed(&project)? => State::SourcesChanged,
         _ => State::UpToDate,
     };
-    let isolation = probe(&config);
+    let isolation = confine::probe(&config.isolation);
     let logs = logs(&project);
     Ok(Status { project, config, lock, built, state, isolation, logs })
 }
@@ -105,15 +105,6 @@ fn sources_changed(project: &Project) -> Result<bool> {
     command.arg("--check").current_dir(project.root()).stdout(Stdio::null()).stderr(Stdio::null());
     plumb::trace(&command);
     Ok(command.status().is_ok_and(|status| !status.success()))
-}
-
-/// What this host gives, from the program that would use it.
-fn probe(config: &Config) -> serde_json::Value {
-    let output = plumb::program("sbox-spawn").ok().and_then(|mut command| {
-        command.args(["--isolation", &config.isolation, "--probe"]).stderr(Stdio::null()).output().ok()
-    });
-    let said = output.and_then(|output| serde_json::from_slice(&output.stdout).ok());
-    said.unwrap_or_else(|| json!({"level": "none"}))
 }
 
 /// Log files of the project, by name, with their sizes. A link or a directory is none.

@@ -9,7 +9,7 @@ use sbox::cli::{self, Tool};
 use sbox::config::{Language, Runtime};
 use sbox::error::{Context, Error, Result};
 use sbox::progress::Progress;
-use sbox::{fsx, plumb, words};
+use sbox::{fsx, plumb, provider, words};
 use serde::Deserialize;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -51,17 +51,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 
 /// A runtime that this host can give without a download; else Node.js, through npm.
 fn available() -> Result<Runtime> {
-    for spec in ["python:3.12", "python:3.13", "python:3.11", "python:3.10", "python:3.9", "python:3.8"] {
-        let mut command = plumb::program("sbox-mkenv-host")?;
-        if command
-            .args(["--resolve", spec])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-        {
-            return Runtime::parse(spec);
-        }
+    if let Some(runtime) = provider::python_of_this_host()? {
+        return Ok(runtime);
     }
     Runtime::parse("node:22")
 }
