@@ -145,12 +145,27 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     }
 }
 
+/// Gives the owner access to a directory of ours that an agent may have closed (`chmod 0`): it could not be read, moved or
+/// removed otherwise. Anything but a real directory is left as it is. The caller's own directory holds it, so that no
+/// agent can swap it for a link.
+pub fn reopen(path: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() && metadata.mode() & 0o700 != 0o700 => {
+            let mode = std::fs::Permissions::from_mode(metadata.mode() & 0o777 | 0o700);
+            std::fs::set_permissions(path, mode).context(|| format!("open '{}'", visible_path(path)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Moves a tree out of the way into `trash`, where [`empty_trash`] removes it later: at once out of sight, and cheap.
 pub fn set_aside(path: &Path, trash: &Path) -> Result<()> {
     if std::fs::symlink_metadata(path).is_err() {
         return Ok(());
     }
     make_dirs(trash)?;
+    // To move a directory to another parent, its own `..` is written.
+    reopen(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     for number in 0.. {
         let target = trash.join(format!("{name}-{}-{number}", std::process::id()));

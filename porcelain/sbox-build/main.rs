@@ -103,6 +103,8 @@ fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
     let mut build = Build { project, config, options, lock, env: project.env() };
     let old = build.lock.clone();
     fsx::set_aside(&project.env_new(), &project.trash())?;
+    fsx::reopen(&project.env())?;
+    fsx::reopen(&project.rootfs())?;
     if options.force {
         // Files that the agent or the install commands made go too: this is the way back to a known state.
         fsx::set_aside(&project.rootfs(), &project.trash())?;

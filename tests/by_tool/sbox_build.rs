@@ -225,3 +225,23 @@ fn a_read_only_project_is_an_error_with_the_reason() {
     }
     set(0o755);
 }
+
+#[test]
+fn what_an_agent_closed_or_swapped_is_opened_and_made_again() {
+    let scratch = Scratch::new("build-closed");
+    let Some(root) = project(&scratch, "") else { return };
+    build(&scratch);
+    let at = root.join(".sbox/rootfs");
+    let attack = format!(
+        "cd / && mv '{0}/tmp' '{0}/app/t' && ln -s /etc '{0}/tmp'; chmod 0 '{0}' '{1}'",
+        at.display(),
+        root.join(".sbox/env").display()
+    );
+    scratch.sbox("p").args(["run", &attack]).assert().success();
+    build(&scratch);
+    scratch.sbox("p").args(["run", "python main.py && touch /tmp/x"]).assert().success().stdout("one\n");
+    assert!(at.join("tmp").symlink_metadata().unwrap().is_dir());
+    scratch.sbox("p").args(["run", &format!("chmod 0 '{}'", at.display())]).assert().success();
+    scratch.sbox("p").arg("clean").assert().success();
+    assert!(!at.exists());
+}
