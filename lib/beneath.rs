@@ -187,24 +187,71 @@ impl Dir {
     }
 
     /// Removes `name` and everything below it, following nothing. Missing is fine; directories made read-only are no
-    /// obstacle.
+    /// obstacle, nor is a tree deeper than there are descriptors or than a stack is: directories are moved up before
+    /// they are looked into.
     pub fn remove_tree(&self, name: &OsStr) -> Result<()> {
         let shown = || format!("remove '{}'", visible_path(self.path.join(name)));
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            Err(error) => return Err(error).context(shown),
+        if self.unlink(name)? {
+            return Ok(());
         }
+        let top = self.sub_opened(name)?;
+        let mut moved = 0;
+        loop {
+            let entries = top.entries()?;
+            if entries.is_empty() {
+                break;
+            }
+            for entry in entries {
+                if !top.unlink(&entry.name)? {
+                    top.sub_opened(&entry.name)?.empty_into(&top, &mut moved)?;
+                    rustix::fs::unlinkat(&top.fd, &entry.name, AtFlags::REMOVEDIR).context(shown)?;
+                }
+            }
+        }
+        drop(top);
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).context(shown)
+    }
+
+    /// Removes what is in this directory; its directories are moved to `top` under names that nobody has.
+    fn empty_into(&self, top: &Dir, moved: &mut u64) -> Result<()> {
+        for entry in self.entries()? {
+            if self.unlink(&entry.name)? {
+                continue;
+            }
+            // To move a directory to another parent, its own `..` is written.
+            self.make_writable(&entry.name)?;
+            loop {
+                *moved += 1;
+                let name = format!(".sbox-removed-{moved}");
+                let flags = rustix::fs::RenameFlags::NOREPLACE;
+                match rustix::fs::renameat_with(&self.fd, &entry.name, &top.fd, &name, flags) {
+                    Err(Errno::EXIST) => {}
+                    result => {
+                        break result.context(|| format!("remove '{}'", visible_path(self.path.join(&entry.name))))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes `name` if it is no directory; tells whether it is gone.
+    fn unlink(&self, name: &OsStr) -> Result<bool> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::ISDIR | Errno::PERM) => Ok(false),
+            Err(error) => Err(error).context(|| format!("remove '{}'", visible_path(self.path.join(name)))),
+        }
+    }
+
+    /// The directory `name`, opened for everything, whatever its mode was.
+    fn sub_opened(&self, name: &OsStr) -> Result<Dir> {
         if let Err(Errno::ACCESS) = self.at(name, OFlags::DIRECTORY | OFlags::RDONLY) {
             self.make_writable(name)?;
         }
         let dir = self.sub(name)?;
         let _ = rustix::fs::fchmod(&dir.fd, Mode::from_raw_mode(0o700));
-        for entry in dir.entries()? {
-            dir.remove_tree(&entry.name)?;
-        }
-        drop(dir);
-        rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).context(shown)
+        Ok(dir)
     }
 
     /// chmod of a directory that cannot even be opened. Through `/proc/self/fd` of an `O_PATH` descriptor: no link is
@@ -288,6 +335,24 @@ mod tests {
         let root = Dir::open(&base.join("root")).unwrap();
         assert!(root.file("fifo").is_err());
         assert!(root.file("link").is_err());
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_tree_deeper_than_there_are_descriptors_is_removed() {
+        let base = scratch("deep");
+        let mut dir = Dir::open(&base.join("root")).unwrap();
+        for level in 0..3000 {
+            let deeper = dir.sub_or_make(Path::new("a-long-name-so-that-the-path-is-too-long-for-the-kernel")).unwrap();
+            if level % 500 == 0 {
+                deeper.put_file("f".as_ref(), 0o600, |_| Ok(())).unwrap();
+                deeper.put_file(".sbox-removed-1".as_ref(), 0o600, |_| Ok(())).unwrap();
+            }
+            dir = Dir { fd: deeper.fd, path: PathBuf::from("deep") };
+        }
+        drop(dir);
+        Dir::open(&base).unwrap().remove_tree("root".as_ref()).unwrap();
+        assert!(!base.join("root").exists());
         std::fs::remove_dir_all(base).unwrap();
     }
 
