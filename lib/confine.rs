@@ -18,6 +18,8 @@ pub struct Confine<'a> {
     pub config: &'a Config,
     /// The directory that appears as `.sbox/env`: another one while a new environment is being built.
     pub env: PathBuf,
+    /// The directory that appears as the root, and as `.sbox/rootfs`.
+    pub rootfs: PathBuf,
     /// The isolation level, if not the configuration's.
     pub isolation: Option<String>,
 }
@@ -33,7 +35,7 @@ pub struct Prepared {
 impl<'a> Confine<'a> {
     /// The sandbox of a project as it was built.
     pub fn new(project: &'a Project, config: &'a Config) -> Confine<'a> {
-        Confine { project, config, env: project.env(), isolation: None }
+        Confine { project, config, env: project.env(), rootfs: project.rootfs(), isolation: None }
     }
 
     /// A command that runs `words` in `directory` of the sandbox.
@@ -41,12 +43,12 @@ impl<'a> Confine<'a> {
         let isolation = self.isolation.as_deref().unwrap_or(&self.config.isolation);
         let environment = self.environment(isolation)?;
         let mut command = plumb::program("sbox-spawn")?;
-        command.arg("--root").arg(self.project.rootfs());
+        command.arg("--root").arg(&self.rootfs);
         command.arg("--hide").arg(self.project.state());
         for mount in &self.config.mount {
             command.arg(if mount.read_only { "--ro-bind" } else { "--bind" }).args([&mount.src, &mount.dst]);
         }
-        command.arg("--own").args([self.project.rootfs(), self.project.rootfs()]);
+        command.arg("--own").args([&self.rootfs, &self.project.rootfs()]);
         command.arg("--own").args([&self.env, &self.project.env()]);
         command.args(["--network", &self.config.network, "--isolation", isolation, "--chdir", directory]);
         command.arg("--env-fd").arg(environment.as_raw_fd().to_string());

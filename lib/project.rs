@@ -72,6 +72,11 @@ impl Project {
         self.state().join("rootfs")
     }
 
+    /// `.sbox/rootfs.new`: the same for the agent's world.
+    pub fn rootfs_new(&self) -> PathBuf {
+        self.state().join("rootfs.new")
+    }
+
     /// `.sbox/env.sh`.
     pub fn env_sh(&self) -> PathBuf {
         self.state().join("env.sh")
@@ -90,6 +95,11 @@ impl Project {
     /// `.sbox/stage.json`: what was copied into rootfs, and from what.
     pub fn stage_record(&self) -> PathBuf {
         self.state().join("stage.json")
+    }
+
+    /// `.sbox/stage.new.json`: the record of `.sbox/rootfs.new`.
+    pub fn stage_record_new(&self) -> PathBuf {
+        self.state().join("stage.new.json")
     }
 
     /// `.sbox/trash`: what was replaced and is not yet deleted.

@@ -70,8 +70,10 @@ fn what(project: &Project, all: bool, logs: bool) -> Vec<PathBuf> {
         project.env(),
         project.env_new(),
         project.rootfs(),
+        project.rootfs_new(),
         project.env_sh(),
         project.stage_record(),
+        project.stage_record_new(),
         project.lock(),
     ];
     if all {

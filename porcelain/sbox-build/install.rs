@@ -9,7 +9,6 @@ use sbox::config::Config;
 use sbox::confine::Confine;
 use sbox::error::{Context, Error, Result};
 use sbox::lockfile::{InstallRecord, Lockfile};
-use sbox::project::Project;
 use sbox::{fsx, plumb, words};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -27,8 +26,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    pub fn read(project: &Project) -> Sources {
-        let text = std::fs::read(project.stage_record()).ok();
+    pub fn read(record: &Path) -> Sources {
+        let text = std::fs::read(record).ok();
         text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
@@ -112,8 +111,8 @@ fn keys(config: &Config, lock: &Lockfile, sources: &Sources) -> Vec<String> {
 }
 
 /// The first command that has to run; `None` if all are done.
-pub fn pending(project: &Project, config: &Config, lock: &Lockfile) -> Result<Option<usize>> {
-    let keys = keys(config, lock, &Sources::read(project));
+pub fn pending(record: &Path, config: &Config, lock: &Lockfile) -> Result<Option<usize>> {
+    let keys = keys(config, lock, &Sources::read(record));
     let first = keys.iter().enumerate().find(|(at, key)| lock.install.get(*at).is_none_or(|done| done.key != **key));
     let fewer = lock.install.len() > keys.len();
     Ok(first.map(|(at, _)| at).or_else(|| fewer.then_some(keys.len())))
@@ -121,8 +120,8 @@ pub fn pending(project: &Project, config: &Config, lock: &Lockfile) -> Result<Op
 
 /// Runs what has to run.
 pub fn commands(build: &mut Build<'_>) -> Result<bool> {
-    let Some(first) = pending(build.project, build.config, &build.lock)? else { return Ok(false) };
-    let keys = keys(build.config, &build.lock, &Sources::read(build.project));
+    let Some(first) = pending(&build.record, build.config, &build.lock)? else { return Ok(false) };
+    let keys = keys(build.config, &build.lock, &Sources::read(&build.record));
     build.lock.install.truncate(first);
     let in_place = build.env == build.project.env();
     // One build, one log.
@@ -142,6 +141,7 @@ pub fn commands(build: &mut Build<'_>) -> Result<bool> {
 fn run(build: &Build<'_>, command: &str) -> Result<()> {
     let mut confine = Confine::new(build.project, build.config);
     confine.env.clone_from(&build.env);
+    confine.rootfs.clone_from(&build.rootfs);
     let words: [OsString; 3] = ["/bin/sh".into(), "-c".into(), command.into()];
     let mut prepared = confine.command(directory(build, command), &words)?;
     let (output, input) = std::io::pipe().context(|| "make a pipe".into())?;
@@ -172,7 +172,7 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
 /// Where a command runs: in the workdir, unless a path that it names is only there when seen from `/`. Both are habits:
 /// `pip install -r requirements.txt` and `pip install -r app/requirements.txt`.
 fn directory<'a>(build: &'a Build<'_>, command: &str) -> &'a str {
-    let Ok(root) = Dir::open(&build.project.rootfs()) else { return &build.config.workdir };
+    let Ok(root) = Dir::open(&build.rootfs) else { return &build.config.workdir };
     let there = |place: &Path| {
         let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let dir = root.sub(parent);

@@ -10,6 +10,7 @@ use sbox::{fsx, plumb, words};
 use serde::Deserialize;
 use serde_json::json;
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 
 /// Whether the environment serves what the configuration asks for.
@@ -33,11 +34,11 @@ pub fn check(project: &Project, config: &Config) -> Result<u8> {
     let lock = Lockfile::read(project).filter(Lockfile::is_whole);
     let Some(lock) = lock else { return Ok(1) };
     let current = lock.config_hash == config.hash
-        && std::path::Path::new(&lock.prefix) == project.env()
+        && Path::new(&lock.prefix) == project.env()
         && runtime_is_current(project, config, &lock)
         && project.rootfs().is_dir()
-        && stage(project, config, &["--dry-run"])?.is_empty()
-        && install::pending(project, config, &lock)?.is_none();
+        && stage(config, &project.rootfs(), &project.stage_record(), &["--dry-run"])?.is_empty()
+        && install::pending(&project.stage_record(), config, &lock)?.is_none();
     Ok(u8::from(!current))
 }
 
@@ -99,15 +100,15 @@ struct MadeRuntime {
 
 /// The layer of files: `copy`, places for `mount`, and the directories that every sandbox has.
 pub fn files(build: &mut Build<'_>) -> Result<bool> {
-    let (project, config) = (build.project, build.config);
-    if !project.rootfs().is_dir() {
+    let config = build.config;
+    if !build.rootfs.is_dir() {
         // What the install commands made there is gone with it.
         build.lock.install.clear();
     }
     let progress = (!config.copy.is_empty()).then(|| Progress::spin("copying files"));
-    let changes = stage(project, config, if build.options.force { &["--force"] } else { &[] })?;
+    let changes = stage(config, &build.rootfs, &build.record, if build.options.force { &["--force"] } else { &[] })?;
     drop(progress);
-    build.lock.sources = install::Sources::read(project).fingerprint;
+    build.lock.sources = install::Sources::read(&build.record).fingerprint;
     if changes.is_empty() {
         return Ok(false);
     }
@@ -119,9 +120,9 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
 }
 
 /// Runs sbox-stage over the configuration's entries; gives the lines that it printed.
-fn stage(project: &Project, config: &Config, options: &[&str]) -> Result<Vec<String>> {
+fn stage(config: &Config, rootfs: &Path, record: &Path, options: &[&str]) -> Result<Vec<String>> {
     let mut command = plumb::program("sbox-stage")?;
-    command.args(options).arg("--into").arg(project.rootfs()).arg("--record").arg(project.stage_record());
+    command.args(options).arg("--into").arg(rootfs).arg("--record").arg(record);
     plumb::trace(&command);
     let shown = || String::from("start 'sbox-stage'");
     let mut child = plumb::tie(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
@@ -152,11 +153,14 @@ pub fn activation(build: &mut Build<'_>) -> Result<()> {
     fsx::write_atomic(&build.project.env_sh(), &script, 0o644)
 }
 
-/// A new environment takes the place of the old one.
+/// What was made anew takes the place of the old.
 pub fn put_in_place(build: &Build<'_>) -> Result<()> {
-    if build.env == build.project.env() {
-        return Ok(());
+    let project = build.project;
+    let places =
+        [(&build.env, project.env()), (&build.rootfs, project.rootfs()), (&build.record, project.stage_record())];
+    for (new, place) in places.into_iter().filter(|(new, place)| *new != place) {
+        fsx::set_aside(&place, &project.trash())?;
+        std::fs::rename(new, &place).context(|| format!("put '{}' in place", words::visible_path(&place)))?;
     }
-    fsx::set_aside(&build.project.env(), &build.project.trash())?;
-    std::fs::rename(&build.env, build.project.env()).context(|| "put the new environment in place".into())
+    Ok(())
 }

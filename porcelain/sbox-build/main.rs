@@ -52,6 +52,9 @@ pub struct Build<'a> {
     lock: Lockfile,
     /// The environment that is worked on: the project's, or the one that will take its place.
     env: std::path::PathBuf,
+    /// The root file system that is worked on, likewise, and its record.
+    rootfs: std::path::PathBuf,
+    record: std::path::PathBuf,
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
@@ -100,15 +103,21 @@ fn validated(project: &Project) -> Result<Config> {
 /// Brings every layer up to date. Tells whether anything had to be done.
 fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
     let lock = Lockfile::read(project).filter(|lock| lock.version == lockfile::VERSION).unwrap_or_default();
-    let mut build = Build { project, config, options, lock, env: project.env() };
+    let (env, rootfs, record) = (project.env(), project.rootfs(), project.stage_record());
+    let mut build = Build { project, config, options, lock, env, rootfs, record };
     let old = build.lock.clone();
-    fsx::set_aside(&project.env_new(), &project.trash())?;
+    for leftover in [project.env_new(), project.rootfs_new(), project.stage_record_new()] {
+        fsx::set_aside(&leftover, &project.trash())?;
+    }
     fsx::reopen(&project.env())?;
     fsx::reopen(&project.rootfs())?;
-    if options.force {
-        // Files that the agent or the install commands made go too: this is the way back to a known state.
-        fsx::set_aside(&project.rootfs(), &project.trash())?;
-        fsx::set_aside(&project.stage_record(), &project.trash())?;
+    if options.force && build.lock.is_whole() {
+        // Files that the agent or the install commands made go too: this is the way back to a known state. But not
+        // before there is another one.
+        (build.rootfs, build.record) = (project.rootfs_new(), project.stage_record_new());
+    } else if options.force {
+        fsx::set_aside(&build.rootfs, &project.trash())?;
+        fsx::set_aside(&build.record, &project.trash())?;
     }
     let mut changed = options.force;
     changed |= relocate::moved(&mut build)?;

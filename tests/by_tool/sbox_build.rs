@@ -139,7 +139,13 @@ fn a_failed_rebuild_leaves_the_last_good_state() {
     scratch.sbox("p").args(["exec", "python", "main.py"]).assert().success().stdout("one\n");
     // A new runtime whose install command fails does not replace the old one either.
     scratch.write("p/.sbox/config.yaml", &format!("{config}install: [exit 1]\n"));
+    scratch.write("p/.sbox/rootfs/home/kept", "x");
     scratch.sbox("p").args(["build", "--force"]).assert().code(1);
+    scratch.write("p/.sbox/config.yaml", &config);
+    scratch.sbox("p").args(["exec", "python", "main.py"]).assert().success().stdout("one\n");
+    assert!(scratch.path("p/.sbox/rootfs/home/kept").exists());
+    build(&scratch);
+    assert!(!scratch.path("p/.sbox/rootfs.new").exists() && !scratch.path("p/.sbox/env.new").exists());
 }
 
 #[test]
