@@ -89,8 +89,8 @@ pub fn keep_times(target: &File, metadata: &std::fs::Metadata) -> std::io::Resul
 }
 
 /// Copies a whole tree to a place that does not exist yet; `keep` says which entries, by their path in the tree.
-/// Symbolic links stay links, other special files are left out. Returns the number of files and their bytes.
-pub fn copy_tree(from: &Path, to: &Path, keep: &(dyn Fn(&Path) -> bool + Sync)) -> Result<(u64, u64)> {
+/// Symbolic links stay links, other special files are left out.
+pub fn copy_tree(from: &Path, to: &Path, keep: &(dyn Fn(&Path) -> bool + Sync)) -> Result<()> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(from)
         .into_iter()
@@ -114,23 +114,18 @@ pub fn copy_tree(from: &Path, to: &Path, keep: &(dyn Fn(&Path) -> bool + Sync)) 
 }
 
 /// Copies files with two workers: the cost is per file, mostly in the kernel, and more than two gain nothing (measured).
-pub fn copy_files(files: &[(PathBuf, PathBuf)]) -> Result<(u64, u64)> {
+fn copy_files(files: &[(PathBuf, PathBuf)]) -> Result<()> {
     let next = std::sync::atomic::AtomicUsize::new(0);
-    let work = || -> Result<u64> {
-        let mut bytes = 0;
-        loop {
-            let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let Some((from, to)) = files.get(at) else { return Ok(bytes) };
+    let work = || {
+        while let Some((from, to)) = files.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
             copy_file(from, to)?;
-            bytes += std::fs::symlink_metadata(to).map_or(0, |metadata| metadata.len());
         }
+        Ok(())
     };
-    let totals: Vec<Result<u64>> = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let workers: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(Error::new("a copy failed")))).collect()
-    });
-    let bytes = totals.into_iter().collect::<Result<Vec<_>>>()?.into_iter().sum();
-    Ok((files.len() as u64, bytes))
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| Err(Error::new("a copy failed"))))
+    })
 }
 
 /// Removes a tree, also one whose directories were made read-only. Missing is fine.

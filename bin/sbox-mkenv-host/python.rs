@@ -110,9 +110,7 @@ pub fn make(python: &Python, prefix: &Path) -> Result<Vec<Package>> {
         install_pip(python, prefix, &base)?;
     }
     compile(python, prefix)?;
-    let packages = check(python, prefix)?;
-    // Trying it leaves byte code only where some is missing anyway.
-    Ok(packages)
+    check(python, prefix)
 }
 
 /// Copies the parts to their places below `base`.
@@ -268,7 +266,7 @@ fn site_packages(python: &Python, target: &Path) -> Result<()> {
             _ => ["pkg_resources", "_distutils_hack", "README.txt"].contains(&first.as_str()),
         }
     };
-    fsx::copy_tree(&from, target, &wanted).map(drop)
+    fsx::copy_tree(&from, target, &wanted)
 }
 
 /// `pyvenv.cfg`, the interpreter's names as links to the base, and a place for packages (PEP 405).

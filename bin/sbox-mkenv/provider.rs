@@ -42,20 +42,20 @@ impl Provider {
     pub fn resolve(&self, runtime: &Runtime) -> Result<std::result::Result<Made, String>> {
         let mut command = Command::new(&self.path);
         command.arg("--resolve").arg(runtime.to_string());
-        // A refusal is kept for the end, when nobody served; it would only confuse when somebody else did.
-        self.ask(command, Stdio::piped())
+        self.ask(command)
     }
 
     /// Makes the runtime at `prefix`. The inner error is its refusal.
     pub fn make(&self, runtime: &Runtime, prefix: &Path) -> Result<std::result::Result<Made, String>> {
         let mut command = Command::new(&self.path);
         command.arg(runtime.to_string()).arg(prefix);
-        self.ask(command, Stdio::piped())
+        self.ask(command)
     }
 
-    fn ask(&self, mut command: Command, stderr: Stdio) -> Result<std::result::Result<Made, String>> {
+    /// A refusal is kept for the end, when nobody served; it would only confuse when somebody else did.
+    fn ask(&self, mut command: Command) -> Result<std::result::Result<Made, String>> {
         plumb::trace(&command);
-        let output = plumb::tie(&mut command).stdin(Stdio::null()).stderr(stderr).output();
+        let output = plumb::tie(&mut command).stdin(Stdio::null()).stderr(Stdio::piped()).output();
         let output = output.context(|| format!("start the provider '{}'", self.name))?;
         let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match output.status.code() {

@@ -103,8 +103,6 @@ struct Root {
     top: OwnedFd,
     /// Mounts of ours that become read-only when everything stands.
     sealed: Vec<(PathBuf, OwnedFd)>,
-    /// What covers masked places: an empty read-only directory.
-    nothing: Option<OwnedFd>,
 }
 
 impl Root {
@@ -113,7 +111,7 @@ impl Root {
         let place = rustix::fs::open(WORKSHOP, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .context(|| format!("open '{WORKSHOP}'"))?;
         attach(top.as_fd(), place.as_fd()).context(|| "hang up the root".into())?;
-        Ok(Root { top, sealed: Vec::new(), nothing: None })
+        Ok(Root { top, sealed: Vec::new() })
     }
 
     fn execute(&mut self, op: &Op, tree: Option<OwnedFd>) -> Result<()> {
@@ -222,30 +220,18 @@ impl Root {
         attach(tree.as_fd(), place.as_fd()).context(shown)
     }
 
-    fn mask(&mut self, dst: &Path) -> Result<()> {
+    fn mask(&self, dst: &Path) -> Result<()> {
         let Some(place) = self.existing(dst)? else { return Ok(()) };
         let shown = || format!("mask '{}'", visible_path(dst));
         let kind = rustix::fs::fstat(&place).context(shown)?.st_mode;
         let cover = if FileType::from_raw_mode(kind) == FileType::Directory {
-            if self.nothing.is_none() {
-                let nothing = fresh("tmpfs", &[("mode", "0555")]).context(shown)?;
-                sys::mount_attributes(nothing.as_fd(), READ_ONLY, false).context(shown)?;
-                attach(nothing.as_fd(), place.as_fd()).context(shown)?;
-                self.nothing = Some(nothing);
-                return Ok(());
-            }
-            self.nothing.as_ref().map(|nothing| clone_descriptor(nothing.as_fd())).unwrap_or(Err(Errno::NOENT))
+            fresh("tmpfs", &[("mode", "0555")])
         } else {
-            rustix::mount::open_tree(
-                CWD,
-                "/dev/null",
-                OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-            )
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            rustix::mount::open_tree(CWD, "/dev/null", flags)
         };
         let cover = cover.context(shown)?;
-        if FileType::from_raw_mode(kind) != FileType::Directory {
-            sys::mount_attributes(cover.as_fd(), READ_ONLY | NO_SETUID, false).context(shown)?;
-        }
+        sys::mount_attributes(cover.as_fd(), READ_ONLY | NO_SETUID, false).context(shown)?;
         attach(cover.as_fd(), place.as_fd()).context(shown)
     }
 

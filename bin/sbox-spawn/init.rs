@@ -120,9 +120,8 @@ fn no_directories_as_standard_streams() -> Result<()> {
     for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
         let Ok(stat) = rustix::fs::fstat(stream) else { continue };
         if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
-            return Err(Error::new("a standard stream is a directory")).map_err(|error| {
-                error.hint("give the command a file, a pipe or /dev/null: through a directory it could leave")
-            });
+            return Err(Error::new("a standard stream is a directory")
+                .hint("give the command a file, a pipe or /dev/null: through a directory it could leave"));
         }
         // An O_PATH descriptor is no stream either.
         let flags = rustix::fs::fcntl_getfl(stream).context(shown)?;
