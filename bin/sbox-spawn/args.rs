@@ -28,6 +28,7 @@ How it runs:
       --hostname NAME     name of the host inside [sbox]
       --network MODE      host or none [host]
       --isolation LEVEL   auto or namespace [auto]
+      --nested            let the command make user namespaces and mounts of its own
       --status-fd N       write what happens to descriptor N, one JSON object a line
   -n, --dry-run           print the operations that make the root, one JSON object a line
       --probe             print what this host can give, as JSON
@@ -54,6 +55,7 @@ pub struct Args {
     pub env_fd: Option<RawFd>,
     pub hostname: Option<OsString>,
     pub no_network: bool,
+    pub nested: bool,
     pub status_fd: Option<RawFd>,
     pub dry_run: bool,
     pub probe: bool,
@@ -77,6 +79,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("hostname") => args.hostname = Some(parser.value()?),
             Long("network") => args.no_network = network(parser.value()?)?,
             Long("isolation") => level(parser.value()?)?,
+            Long("nested") => args.nested = true,
             Long("status-fd") => args.status_fd = Some(descriptor(parser)?),
             Short('n') | Long("dry-run") => args.dry_run = true,
             Long("probe") => args.probe = true,

@@ -93,8 +93,17 @@ fn become_the_command(setup: &Setup) -> Error {
     let words = &setup.args.command;
     let mut command = std::process::Command::new(&words[0]);
     command.args(&words[1..]).env_clear().envs(setup.environment.iter().map(|(name, value)| (name, value)));
+    // Last: exec needs nothing that it refuses, and everything before might.
+    if let Err(error) = sys::filter_system_calls(&crate::filter::program(setup.args.nested)) {
+        return no_filter(&error);
+    }
     let error = command.exec();
     cannot_execute(&words[0], &error, &setup.environment)
+}
+
+fn no_filter(error: &std::io::Error) -> Error {
+    Error::new(format!("cannot filter system calls: {}", reason(error)))
+        .hint("the kernel needs CONFIG_SECCOMP_FILTER, which every distribution sets; nothing was run")
 }
 
 fn prepare(setup: &Setup) -> Result<()> {

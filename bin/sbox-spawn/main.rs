@@ -8,7 +8,9 @@
 mod args;
 mod assemble;
 mod base;
+mod denied;
 mod environment;
+mod filter;
 mod init;
 mod plan;
 mod probe;

@@ -3,8 +3,10 @@
 //! Every function wraps one call and adds nothing to it.
 #![allow(unsafe_code)]
 
+mod seccomp;
 mod signals;
 
+pub use seccomp::{Instruction, filter_system_calls};
 pub use signals::{Signals, arrived_signal, block};
 
 use std::ffi::{CStr, CString, OsStr};

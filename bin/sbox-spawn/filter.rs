@@ -1,0 +1,333 @@
+//! The seccomp filter: which system calls the command may make.
+//!
+//! It runs in the kernel before every call. A call of another architecture (32-bit, x32) and one newer than the list are
+//! answered with `ENOSYS`. What is looked at in the arguments comes first; for every other call the kernel remembers the
+//! answer by number (Linux 5.11 and later) and does not run the filter again.
+
+use crate::denied::{Answer, BY_NUMBER, Denied, EVERYWHERE, HERE, NEWEST};
+use libc::c_long;
+use sbox::sys::Instruction;
+
+/// `AUDIT_ARCH_*` of this program (linux/audit.h): the ELF machine, 64-bit, little-endian.
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xC000_003E;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xC000_00B7;
+#[cfg(target_arch = "riscv64")]
+const ARCHITECTURE: u32 = 0xC000_00F3;
+
+/// Numbers with this bit are x32 calls, which have the architecture of x86-64 (arch/x86/include/uapi/asm/unistd.h).
+#[cfg(target_arch = "x86_64")]
+const X32: u32 = 0x4000_0000;
+
+/// Every flag of unshare(2) and clone(2) that makes a namespace. `CLONE_NEWTIME` is a signal number to clone(2).
+const NAMESPACES: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32;
+const NEW_TIME: u32 = 0x80;
+
+/// Set-uid and set-gid.
+const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
+
+/// ioctl(2) requests on a terminal. Compared in their low 32 bits, as the kernel does (CVE-2023-28339 and its kind: a
+/// filter that compares 64 bits is passed with a high bit set).
+const TERMINAL_REQUESTS: [(u32, &str); 3] = [
+    (libc::TIOCSTI as u32, "puts input into the terminal, which the user's shell then reads"),
+    (0x541C, "TIOCLINUX: the same on a console, by its selection"),
+    (0x5423, "TIOCSETD: line disciplines are old drivers that any process can load"),
+];
+
+/// What socket(2) may make. Others are drivers of rare protocols, loaded on demand, or reach past a network namespace
+/// (`AF_VSOCK`).
+const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+
+/// Protocols of `AF_INET` and `AF_INET6`: default, ICMP, TCP, UDP, ICMPv6, MPTCP. Not SCTP, DCCP and the like, for the
+/// same reason.
+const PROTOCOLS: [i32; 6] =
+    [0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6, libc::IPPROTO_MPTCP];
+
+/// personality(2): the default, and the question which one it is.
+const PERSONALITIES: [u32; 2] = [0, 0xFFFF_FFFF];
+
+/// The filter. With `nested` the agent may make namespaces and mounts of its own, for a sandbox that it brings along.
+pub fn program(nested: bool) -> Vec<Instruction> {
+    let mut filter = Filter(Vec::new());
+    filter.foreign_calls();
+    filter.set_id_bits();
+    filter.sockets();
+    for (request, _) in TERMINAL_REQUESTS {
+        filter.when(libc::SYS_ioctl, &[Test::Equal(1, request)], errno(libc::EPERM));
+    }
+    if !nested {
+        filter.when(libc::SYS_clone, &[Test::Any(0, NAMESPACES)], errno(libc::EPERM));
+        filter.when(libc::SYS_unshare, &[Test::Any(0, NAMESPACES | NEW_TIME)], errno(libc::EPERM));
+    }
+    let differs = PERSONALITIES.map(|persona| Test::Differs(0, persona));
+    filter.when(libc::SYS_personality, &differs, errno(libc::EPERM));
+    for denied in EVERYWHERE.iter().chain(&BY_NUMBER).chain(HERE).filter(|denied| denied.always || !nested) {
+        filter.deny(denied);
+    }
+    filter.0.push(statement(RETURN, libc::SECCOMP_RET_ALLOW));
+    filter.0
+}
+
+/// A question about an argument: its number, from 0, and a value. Only the low 32 bits are looked at: every argument here
+/// is an int to the kernel.
+#[derive(Debug, Clone, Copy)]
+enum Test {
+    Equal(u32, u32),
+    Differs(u32, u32),
+    /// Has any of these bits.
+    Any(u32, u32),
+}
+
+const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const GREATER: u32 = libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K;
+const ANY: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+
+/// Offsets in `struct seccomp_data` (linux/seccomp.h).
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+struct Filter(Vec<Instruction>);
+
+impl Filter {
+    fn foreign_calls(&mut self) {
+        let missing = errno(libc::ENOSYS);
+        self.0.push(statement(LOAD, ARCH));
+        self.0.push(jump(EQUAL, ARCHITECTURE, 1, 0));
+        self.0.push(statement(RETURN, missing));
+        self.0.push(statement(LOAD, NUMBER));
+        #[cfg(target_arch = "x86_64")]
+        {
+            self.0.push(jump(ANY, X32, 0, 1));
+            self.0.push(statement(RETURN, missing));
+        }
+        self.0.push(jump(GREATER, NEWEST, 0, 1));
+        self.0.push(statement(RETURN, missing));
+    }
+
+    /// A set-uid program that an agent leaves in a mount is the user's to anybody who starts it on the host.
+    fn set_id_bits(&mut self) {
+        const FCHMODAT2: c_long = 452;
+        let refuse = errno(libc::EPERM);
+        // A mode counts only where a file is made.
+        let makes = Test::Any(2, (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32);
+        self.when(libc::SYS_openat, &[makes, Test::Any(3, SET_ID)], refuse);
+        for (number, argument) in
+            [(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (FCHMODAT2, 2), (libc::SYS_mknodat, 2)]
+        {
+            self.when(number, &[Test::Any(argument, SET_ID)], refuse);
+        }
+        #[cfg(target_arch = "x86_64")]
+        {
+            let makes = Test::Any(1, (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32);
+            self.when(libc::SYS_open, &[makes, Test::Any(2, SET_ID)], refuse);
+            for number in [libc::SYS_chmod, libc::SYS_creat, libc::SYS_mknod] {
+                self.when(number, &[Test::Any(1, SET_ID)], refuse);
+            }
+        }
+    }
+
+    fn sockets(&mut self) {
+        let strange = FAMILIES.map(|family| Test::Differs(0, family as u32));
+        for number in [libc::SYS_socket, libc::SYS_socketpair] {
+            self.when(number, &strange, errno(libc::EAFNOSUPPORT));
+        }
+        // Of netlink only NETLINK_ROUTE (0): programs ask it for their addresses.
+        let netlink = [Test::Equal(0, libc::AF_NETLINK as u32), Test::Differs(2, 0)];
+        self.when(libc::SYS_socket, &netlink, errno(libc::EPROTONOSUPPORT));
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let mut tests = vec![Test::Equal(0, family as u32)];
+            tests.extend(PROTOCOLS.map(|protocol| Test::Differs(2, protocol as u32)));
+            self.when(libc::SYS_socket, &tests, errno(libc::EPROTONOSUPPORT));
+        }
+    }
+
+    fn deny(&mut self, denied: &Denied) {
+        let answer = match denied.answer {
+            Answer::Forbidden => errno(libc::EPERM),
+            Answer::Missing => errno(libc::ENOSYS),
+        };
+        self.0.push(jump(EQUAL, denied.number as u32, 0, 1));
+        self.0.push(statement(RETURN, answer));
+    }
+
+    /// `answer`, where `number` is called and every test holds. The accumulator has the number before and after.
+    fn when(&mut self, number: c_long, tests: &[Test], answer: u32) {
+        // Two instructions a test, one answer, one to load the number again.
+        let length = (2 * tests.len() + 2) as u8;
+        self.0.push(jump(EQUAL, number as u32, 0, length));
+        for (at, test) in tests.iter().enumerate() {
+            // To the last instruction of this block.
+            let past = length - 2 * at as u8 - 3;
+            let (argument, question) = match *test {
+                Test::Equal(argument, value) => (argument, jump(EQUAL, value, 0, past)),
+                Test::Differs(argument, value) => (argument, jump(EQUAL, value, past, 0)),
+                Test::Any(argument, bits) => (argument, jump(ANY, bits, 0, past)),
+            };
+            self.0.push(statement(LOAD, ARGUMENTS + 8 * argument));
+            self.0.push(question);
+        }
+        self.0.push(statement(RETURN, answer));
+        self.0.push(statement(LOAD, NUMBER));
+    }
+}
+
+const fn errno(number: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | number as u32
+}
+
+fn statement(code: u32, k: u32) -> Instruction {
+    jump(code, k, 0, 0)
+}
+
+fn jump(code: u32, k: u32, yes: u8, no: u8) -> Instruction {
+    Instruction { code: code as u16, jt: yes, jf: no, k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel does with the filter: the part of classic BPF that is used here (linux net/core/filter.c).
+    fn answer(filter: &[Instruction], arch: u32, number: c_long, arguments: [u64; 6]) -> u32 {
+        let load = |offset: u32| match offset {
+            NUMBER => number as u32,
+            ARCH => arch,
+            at => arguments[((at - ARGUMENTS) / 8) as usize] as u32,
+        };
+        let (mut at, mut accumulator) = (0usize, 0u32);
+        loop {
+            let Instruction { code, jt, jf, k } = filter[at];
+            let jump = |yes: bool| at + 1 + usize::from(if yes { jt } else { jf });
+            at = match u32::from(code) {
+                LOAD => {
+                    accumulator = load(k);
+                    at + 1
+                }
+                EQUAL => jump(accumulator == k),
+                GREATER => jump(accumulator > k),
+                ANY => jump(accumulator & k != 0),
+                RETURN => return k,
+                other => panic!("instruction {other:#x}"),
+            };
+        }
+    }
+
+    fn asked(nested: bool, number: c_long, arguments: &[u64]) -> u32 {
+        let mut all = [0; 6];
+        all[..arguments.len()].copy_from_slice(arguments);
+        answer(&program(nested), ARCHITECTURE, number, all)
+    }
+
+    const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
+    const REFUSED: u32 = errno(libc::EPERM);
+    const MISSING: u32 = errno(libc::ENOSYS);
+
+    #[test]
+    fn calls_of_other_architectures_do_not_exist() {
+        let filter = program(false);
+        for arch in [0x4000_0003, 0x4000_0028, 0] {
+            // AUDIT_ARCH_I386, AUDIT_ARCH_ARM
+            assert_eq!(answer(&filter, arch, libc::SYS_getpid, [0; 6]), MISSING);
+        }
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(asked(false, libc::SYS_getpid | i64::from(X32), &[]), MISSING);
+        assert_eq!(asked(false, i64::from(NEWEST) + 1, &[]), MISSING);
+    }
+
+    #[test]
+    fn every_call_of_the_list_is_denied() {
+        for denied in EVERYWHERE.iter().chain(&BY_NUMBER).chain(HERE) {
+            let wanted = if denied.answer == Answer::Missing { MISSING } else { REFUSED };
+            assert_eq!(asked(false, denied.number, &[]), wanted, "{}: {}", denied.number, denied.why);
+            assert_eq!(asked(true, denied.number, &[]), if denied.always { wanted } else { ALLOWED });
+        }
+    }
+
+    #[test]
+    fn ordinary_calls_are_allowed() {
+        for number in [
+            libc::SYS_read,
+            libc::SYS_mmap,
+            libc::SYS_execve,
+            libc::SYS_futex,
+            libc::SYS_ptrace,
+            libc::SYS_seccomp,
+            libc::SYS_epoll_pwait2,
+            libc::SYS_rseq,
+            libc::SYS_statx,
+            libc::SYS_copy_file_range,
+            libc::SYS_pidfd_open,
+            libc::SYS_landlock_create_ruleset,
+        ] {
+            assert_eq!(asked(false, number, &[u64::MAX; 6]), ALLOWED, "{number}");
+        }
+    }
+
+    #[test]
+    fn no_call_makes_a_namespace_unless_nested() {
+        for flag in (0..32).map(|bit| 1u64 << bit) {
+            let makes = flag & u64::from(NAMESPACES) != 0;
+            assert_eq!(asked(false, libc::SYS_clone, &[flag | 17]) == REFUSED, makes, "clone {flag:#x}");
+            assert_eq!(asked(false, libc::SYS_unshare, &[flag]) == REFUSED, makes || flag == 0x80, "unshare {flag:#x}");
+            assert_eq!(asked(true, libc::SYS_clone, &[flag]), ALLOWED);
+        }
+    }
+
+    #[test]
+    fn no_call_sets_a_set_id_bit() {
+        let create = (libc::O_CREAT | libc::O_WRONLY) as u64;
+        for bit in [0o4755, 0o2755, 0o6755] {
+            assert_eq!(asked(false, libc::SYS_fchmod, &[3, bit]), REFUSED);
+            assert_eq!(asked(false, libc::SYS_fchmodat, &[3, 0, bit]), REFUSED);
+            assert_eq!(asked(false, 452, &[3, 0, bit, 0]), REFUSED);
+            assert_eq!(asked(false, libc::SYS_mknodat, &[3, 0, bit]), REFUSED);
+            assert_eq!(asked(false, libc::SYS_openat, &[3, 0, create, bit]), REFUSED);
+            assert_eq!(asked(false, libc::SYS_openat, &[3, 0, libc::O_TMPFILE as u64 | 1, bit]), REFUSED);
+            // Without O_CREAT the register holds whatever it held.
+            assert_eq!(asked(false, libc::SYS_openat, &[3, 0, libc::O_DIRECTORY as u64, bit]), ALLOWED);
+        }
+        assert_eq!(asked(false, libc::SYS_openat, &[3, 0, create, 0o1777]), ALLOWED);
+        assert_eq!(asked(false, libc::SYS_fchmod, &[3, 0o1777]), ALLOWED);
+    }
+
+    #[test]
+    fn the_terminal_takes_no_injected_input_in_either_width() {
+        for request in [0x5412u64, 0x541C, 0x5423] {
+            assert_eq!(asked(false, libc::SYS_ioctl, &[0, request]), REFUSED);
+            assert_eq!(asked(false, libc::SYS_ioctl, &[0, request | 1 << 32]), REFUSED);
+        }
+        assert_eq!(asked(false, libc::SYS_ioctl, &[0, 0x5401]), ALLOWED);
+    }
+
+    #[test]
+    fn sockets_are_unix_internet_and_route() {
+        for family in 0..60u64 {
+            let wanted = if [1, 2, 10, 16].contains(&family) { ALLOWED } else { errno(libc::EAFNOSUPPORT) };
+            assert_eq!(asked(false, libc::SYS_socket, &[family, 1, 0]), wanted, "{family}");
+        }
+        assert_eq!(asked(false, libc::SYS_socket, &[16, 3, 15]), errno(libc::EPROTONOSUPPORT));
+        for protocol in [6, 17, 262] {
+            assert_eq!(asked(false, libc::SYS_socket, &[2, 1, protocol]), ALLOWED);
+        }
+        for protocol in [132, 33, 136, 255] {
+            assert_eq!(asked(false, libc::SYS_socket, &[10, 1, protocol]), errno(libc::EPROTONOSUPPORT));
+        }
+    }
+
+    #[test]
+    fn only_the_ordinary_personality_can_be_taken() {
+        assert_eq!(asked(false, libc::SYS_personality, &[0xFFFF_FFFF]), ALLOWED);
+        assert_eq!(asked(false, libc::SYS_personality, &[0]), ALLOWED);
+        assert_eq!(asked(false, libc::SYS_personality, &[0x0040_0000]), REFUSED);
+    }
+}
