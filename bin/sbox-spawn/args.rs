@@ -26,8 +26,12 @@ How it runs:
       --setenv NAME VALUE  set NAME (for secrets use --env or --env-fd)
       --env-fd N          read the whole environment from descriptor N: NAME=VALUE, each ended by NUL
       --hostname NAME     name of the host inside [sbox]
-      --network MODE      host or none [host]
-      --isolation LEVEL   auto or namespace [auto]
+      --network MODE      host; none; or proxy: nothing but what --allow names [host]
+      --allow NAME[:PORT]  let it reach NAME, or any name below *.NAME, on PORT [80 and 443]
+      --deny NAME[:PORT]  not this one, although --allow names it
+      --access-log FILE   append to FILE what was asked of the proxy, one JSON object a line
+      --port [HOST:]PORT  PORT of the host's loopback, HOST if another number, leads to PORT inside
+      --isolation LEVEL   namespace, landlock, env, or auto: the strongest that this host gives [auto]
       --nested            let the command make user namespaces and mounts of its own
       --status-fd N       write what happens to descriptor N, one JSON object a line
   -n, --dry-run           print the operations that make the root, one JSON object a line
@@ -43,6 +47,56 @@ pub enum Mount {
     Tmpfs { dst: PathBuf },
 }
 
+/// How strongly the command is confined; each is weaker than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// A root and namespaces of its own.
+    Namespace,
+    /// The host's paths, and the kernel denies all that were not given.
+    Landlock,
+    /// Nothing is enforced.
+    Env,
+}
+
+impl Level {
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Namespace => "namespace",
+            Level::Landlock => "landlock",
+            Level::Env => "env",
+        }
+    }
+}
+
+/// What the command can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// All that the host can.
+    #[default]
+    Host,
+    /// A loopback of its own.
+    None,
+    /// The same, and a proxy to some names.
+    Proxy,
+}
+
+#[derive(Debug, Default)]
+pub struct Network {
+    pub mode: Mode,
+    pub allow: Vec<String>,
+    pub deny: Vec<String>,
+    pub log: Option<PathBuf>,
+    /// On the host, inside.
+    pub ports: Vec<(u16, u16)>,
+}
+
+impl Network {
+    /// Whether the sandbox has a network of its own.
+    pub fn is_own(&self) -> bool {
+        self.mode != Mode::Host
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Args {
     pub root: Option<PathBuf>,
@@ -54,8 +108,10 @@ pub struct Args {
     pub set: Vec<(OsString, OsString)>,
     pub env_fd: Option<RawFd>,
     pub hostname: Option<OsString>,
-    pub no_network: bool,
+    pub network: Network,
     pub nested: bool,
+    /// Nothing: the strongest that there is.
+    pub isolation: Option<Level>,
     pub status_fd: Option<RawFd>,
     pub dry_run: bool,
     pub probe: bool,
@@ -77,8 +133,12 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("setenv") => args.set.push((parser.value()?, parser.value()?)),
             Long("env-fd") => args.env_fd = Some(descriptor(parser)?),
             Long("hostname") => args.hostname = Some(parser.value()?),
-            Long("network") => args.no_network = network(parser.value()?)?,
-            Long("isolation") => level(parser.value()?)?,
+            Long("network") => args.network.mode = mode(parser.value()?)?,
+            Long("allow") => args.network.allow.push(parser.value()?.string()?),
+            Long("deny") => args.network.deny.push(parser.value()?.string()?),
+            Long("access-log") => args.network.log = Some(parser.value()?.into()),
+            Long("port") => args.network.ports.push(port(&parser.value()?.string()?)?),
+            Long("isolation") => args.isolation = level(parser.value()?)?,
             Long("nested") => args.nested = true,
             Long("status-fd") => args.status_fd = Some(descriptor(parser)?),
             Short('n') | Long("dry-run") => args.dry_run = true,
@@ -90,6 +150,14 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             }
             other => return Err(cli::common(other)),
         }
+    }
+    let network = &args.network;
+    if network.mode != Mode::Proxy && !(network.allow.is_empty() && network.deny.is_empty() && network.log.is_none()) {
+        return Err(Error::usage("--allow, --deny and --access-log belong to --network proxy"));
+    }
+    if network.mode == Mode::Host && !network.ports.is_empty() {
+        return Err(Error::usage("--port leads into a network of the sandbox's own")
+            .hint("with --network host its servers are on the host's loopback already"));
     }
     if args.command.is_empty() && !args.probe && !args.dry_run {
         return Err(Error::usage("missing command"));
@@ -115,23 +183,33 @@ fn descriptor(parser: &mut lexopt::Parser) -> Result<RawFd> {
     if number > 2 { Ok(number) } else { Err(Error::usage(format!("descriptor {number} is not above 2"))) }
 }
 
-fn network(mode: OsString) -> Result<bool> {
-    match mode.to_str() {
-        Some("host") => Ok(false),
-        Some("none") => Ok(true),
-        _ => Err(Error::usage(format!("unknown network '{}'", mode.to_string_lossy())).hint("host or none")),
+fn mode(name: OsString) -> Result<Mode> {
+    match name.to_str() {
+        Some("host") => Ok(Mode::Host),
+        Some("none") => Ok(Mode::None),
+        Some("proxy") => Ok(Mode::Proxy),
+        _ => Err(Error::usage(format!("unknown network '{}'", name.to_string_lossy())).hint("host, none or proxy")),
     }
 }
 
-/// A level that cannot be given is an error and never a weaker one.
-fn level(name: OsString) -> Result<()> {
+/// `8080` or `9000:8080`: on the host, inside.
+fn port(text: &str) -> Result<(u16, u16)> {
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    let (host, inside) = text.split_once(':').unwrap_or((text, text));
+    match (number(host), number(inside)) {
+        (Some(host), Some(inside)) => Ok((host, inside)),
+        _ => Err(Error::usage(format!("'{}' is no port", sbox::words::visible(text))).hint("--port 8080, or 9000:8080")),
+    }
+}
+
+fn level(name: OsString) -> Result<Option<Level>> {
     match name.to_str() {
-        Some("auto" | "namespace") => Ok(()),
-        Some("landlock" | "env") => {
-            let message = format!("isolation level '{}' is not in this version", name.to_string_lossy());
-            Err(Error::new(message).hint("use 'namespace', which is stronger"))
-        }
-        _ => Err(Error::usage(format!("unknown isolation level '{}'", name.to_string_lossy()))),
+        Some("auto") => Ok(None),
+        Some("namespace") => Ok(Some(Level::Namespace)),
+        Some("landlock") => Ok(Some(Level::Landlock)),
+        Some("env") => Ok(Some(Level::Env)),
+        _ => Err(Error::usage(format!("unknown isolation level '{}'", name.to_string_lossy()))
+            .hint("auto, namespace, landlock or env")),
     }
 }
 
@@ -147,7 +225,7 @@ mod tests {
     fn the_commands_own_flags_are_left_alone() {
         let args = parsed(&["--network", "none", "python", "-c", "print(1)", "--env", "X"]).unwrap();
         assert_eq!(args.command, ["python", "-c", "print(1)", "--env", "X"]);
-        assert!(args.no_network && args.pass.is_empty());
+        assert!(args.network.is_own() && args.pass.is_empty());
     }
 
     #[test]
@@ -164,8 +242,10 @@ mod tests {
     }
 
     #[test]
-    fn a_weaker_level_is_never_taken_silently() {
-        assert!(parsed(&["--isolation", "env", "true"]).is_err());
+    fn a_level_is_weaker_than_the_one_before() {
+        assert!(Level::Namespace < Level::Landlock && Level::Landlock < Level::Env);
+        assert_eq!(parsed(&["--isolation", "landlock", "true"]).unwrap().isolation, Some(Level::Landlock));
+        assert!(parsed(&["--isolation", "none", "true"]).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
-use sbox::error::{Context, Error, Result};
+use sbox::error::{Context, Error, Kind, Result};
 use sbox::sys;
 use sbox::words::visible_path;
 use std::path::{Path, PathBuf};
@@ -23,11 +23,23 @@ const NO_SETUID: u64 = libc::MOUNT_ATTR_NOSUID;
 const NO_DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 
-/// Makes the root that `ops` describe and enters it. The caller is in fresh user, mount and pid namespaces.
-pub fn enter(ops: &[Op]) -> Result<()> {
+/// The mount trees that the operations take from the host, in their order.
+pub type Trees = Vec<Option<OwnedFd>>;
+
+/// Takes them, detached. The caller may mount in the namespace it is in.
+pub fn take(ops: &[Op]) -> Result<Trees> {
+    ops.iter().map(clone_source).collect()
+}
+
+/// Makes the root that `ops` describe and enters it. The caller is in fresh user, mount and pid namespaces; `taken` are
+/// the trees if somebody with more rights had to take them.
+pub fn enter(ops: &[Op], taken: Option<Trees>) -> Result<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).context(|| "make the mounts private".into())?;
-    let trees = ops.iter().map(clone_source).collect::<Result<Vec<_>>>()?;
+    rustix::mount::mount_change("/", private).map_err(|error| crate::probe::no_namespaces(&error.into()))?;
+    let trees = match taken {
+        Some(trees) => trees,
+        None => take(ops)?,
+    };
     let mut root = Root::new()?;
     for (op, tree) in ops.iter().zip(trees) {
         root.execute(op, tree)?;
@@ -267,7 +279,7 @@ fn create(parent: &OwnedFd, name: &std::ffi::OsStr) -> rustix::io::Result<OwnedF
 /// The kernel gives a new process table only to those who see the whole of the old one (`mount_too_revealing`).
 fn no_proc(error: Errno) -> Error {
     let why = sbox::error::reason(&error.into());
-    Error::new(format!("cannot mount a process table of the sandbox's own: {why}"))
+    Error::of(Kind::Unavailable, format!("cannot mount a process table of the sandbox's own: {why}"))
         .hint("this host hides parts of /proc, as container engines do: start the container with an unmasked /proc (docker: --security-opt systempaths=unconfined)")
 }
 

@@ -54,6 +54,9 @@ const ETC_DIRS: [&str; 11] = [
 /// The same in every sandbox, so that it identifies none; a valid machine-id(5).
 const MACHINE_ID: &str = "5b0c5b0c5b0c5b0c5b0c5b0c5b0c5b0c\n";
 
+/// The device nodes that every program may use.
+pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
 /// Of `/proc`: kept readable, since programs look there, but a write would reach the whole host when the caller is
 /// real root (`core_pattern` and `sysrq-trigger` are the classics).
 const PROC_READ_ONLY: [&str; 5] = ["sys", "sysrq-trigger", "irq", "bus", "fs"];
@@ -88,6 +91,13 @@ pub fn system(home: &Path, hostname: &OsStr) -> Result<Vec<Op>> {
     ops.extend(proc());
     ops.extend(dev());
     Ok(ops)
+}
+
+/// What of the host a command may read that sees its paths: programs, the same files of `/etc`, the account list that tells
+/// it who it is, and `/proc`, whose files of other processes Landlock keeps from it.
+pub fn readable_on_host() -> Vec<PathBuf> {
+    let etc = ETC_FILES.iter().chain(&ETC_DIRS).chain(&["passwd", "group", "hosts", "hostname"]);
+    SYSTEM.iter().map(PathBuf::from).chain(etc.map(|name| Path::new("/etc").join(name))).chain(["/proc".into()]).collect()
 }
 
 fn programs() -> Vec<Op> {
@@ -174,7 +184,7 @@ fn proc() -> Vec<Op> {
 fn dev() -> Vec<Op> {
     let at = |name: &str| Path::new("/dev").join(name);
     let mut ops = vec![Op::Tmpfs { dst: "/dev".into(), mode: 0o755, seal: true }];
-    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+    for name in DEVICES {
         ops.push(Op::Bind { src: at(name), dst: at(name), access: Access::Device, optional: name == "tty" });
     }
     ops.push(Op::Pts { dst: at("pts") });

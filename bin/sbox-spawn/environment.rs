@@ -1,6 +1,6 @@
 //! The environment of the command: nothing of the caller's that was not asked for.
 
-use crate::args::Args;
+use crate::args::{Args, Level};
 use sbox::error::{Context, Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -27,13 +27,20 @@ pub fn read(args: &Args) -> Result<Vec<(OsString, OsString)>> {
     Ok(environment)
 }
 
+/// Says inside how strongly it is confined, where that is said at all.
+pub fn name_level(environment: &mut [(OsString, OsString)], level: Level) {
+    for (_, value) in environment.iter_mut().filter(|(name, _)| name == "SBOX_ISOLATION") {
+        *value = level.name().into();
+    }
+}
+
 fn minimal(args: &Args) -> Vec<(OsString, OsString)> {
     let home = if args.root.is_some() { "/home" } else { "/home/agent" };
     let mut environment = vec![
         ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
         ("HOME".into(), home.into()),
         ("SBOX_ACTIVE".into(), "1".into()),
-        ("SBOX_ISOLATION".into(), "namespace".into()),
+        ("SBOX_ISOLATION".into(), Level::Namespace.name().into()),
     ];
     let passed = |name: &OsString| {
         let name = name.to_string_lossy();

@@ -4,6 +4,7 @@
 //! answered with `ENOSYS`. What is looked at in the arguments comes first; for every other call the kernel remembers the
 //! answer by number (Linux 5.11 and later) and does not run the filter again.
 
+use crate::args::{Args, Level};
 use crate::denied::{Answer, BY_NUMBER, Denied, EVERYWHERE, HERE, NEWEST};
 use libc::c_long;
 use sbox::sys::Instruction;
@@ -53,12 +54,35 @@ const PROTOCOLS: [i32; 6] =
 /// personality(2): the default, and the question which one it is.
 const PERSONALITIES: [u32; 2] = [0, 0xFFFF_FFFF];
 
-/// The filter. With `nested` the agent may make namespaces and mounts of its own, for a sandbox that it brings along.
-pub fn program(nested: bool) -> Vec<Instruction> {
+/// What differs from one sandbox to another.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope {
+    /// The agent may make namespaces and mounts of its own, for a sandbox that it brings along.
+    nested: bool,
+    /// The families of sockets.
+    families: &'static [i32],
+}
+
+impl Scope {
+    pub fn of(args: &Args, level: Level) -> Scope {
+        let families = match level {
+            Level::Namespace => FAMILIES.as_slice(),
+            // Without a mount namespace a socket in the file system (an SSH agent's, a container engine's) is one connect(2)
+            // away, which Landlock does not look at before Linux 7.1. Without a network namespace `none` is this.
+            _ if args.network.is_own() => &[],
+            _ => &FAMILIES[1..],
+        };
+        Scope { nested: args.nested && level == Level::Namespace, families }
+    }
+}
+
+/// The filter.
+pub fn program(scope: &Scope) -> Vec<Instruction> {
+    let nested = scope.nested;
     let mut filter = Filter(Vec::new());
     filter.foreign_calls();
     filter.set_id_bits();
-    filter.sockets();
+    filter.sockets(scope.families);
     for (request, _) in TERMINAL_REQUESTS {
         filter.when(libc::SYS_ioctl, &[Test::Equal(1, request)], errno(libc::EPERM));
     }
@@ -136,11 +160,10 @@ impl Filter {
         }
     }
 
-    fn sockets(&mut self) {
-        let strange = FAMILIES.map(|family| Test::Differs(0, family as u32));
-        for number in [libc::SYS_socket, libc::SYS_socketpair] {
-            self.when(number, &strange, errno(libc::EAFNOSUPPORT));
-        }
+    fn sockets(&mut self, families: &[i32]) {
+        let strange: Vec<Test> = families.iter().map(|family| Test::Differs(0, *family as u32)).collect();
+        self.when(libc::SYS_socket, &strange, errno(libc::EAFNOSUPPORT));
+        self.when(libc::SYS_socketpair, &[Test::Differs(0, libc::AF_UNIX as u32)], errno(libc::EAFNOSUPPORT));
         // Of netlink only NETLINK_ROUTE (0): programs ask it for their addresses.
         let netlink = [Test::Equal(0, libc::AF_NETLINK as u32), Test::Differs(2, 0)];
         self.when(libc::SYS_socket, &netlink, errno(libc::EPROTONOSUPPORT));
@@ -225,7 +248,7 @@ mod tests {
     fn asked(nested: bool, number: c_long, arguments: &[u64]) -> u32 {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
-        answer(&program(nested), ARCHITECTURE, number, all)
+        answer(&program(&Scope { nested, families: &FAMILIES }), ARCHITECTURE, number, all)
     }
 
     const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
@@ -234,7 +257,7 @@ mod tests {
 
     #[test]
     fn calls_of_other_architectures_do_not_exist() {
-        let filter = program(false);
+        let filter = program(&Scope { nested: false, families: &FAMILIES });
         for arch in [0x4000_0003, 0x4000_0028, 0] {
             // AUDIT_ARCH_I386, AUDIT_ARCH_ARM
             assert_eq!(answer(&filter, arch, libc::SYS_getpid, [0; 6]), MISSING);
@@ -322,6 +345,18 @@ mod tests {
         for protocol in [132, 33, 136, 255] {
             assert_eq!(asked(false, libc::SYS_socket, &[10, 1, protocol]), errno(libc::EPROTONOSUPPORT));
         }
+    }
+
+    #[test]
+    fn without_namespaces_no_socket_reaches_another_program_and_none_the_network_unless_given() {
+        let open = program(&Scope { nested: false, families: &FAMILIES[1..] });
+        let closed = program(&Scope { nested: false, families: &[] });
+        let socket = |filter: &[Instruction], family| {
+            answer(filter, ARCHITECTURE, libc::SYS_socket, [family, 1, 0, 0, 0, 0]) == ALLOWED
+        };
+        assert_eq!([1, 2, 10, 16].map(|family| socket(&open, family)), [false, true, true, true]);
+        assert_eq!([1, 2, 10, 16].map(|family| socket(&closed, family)), [false; 4]);
+        assert_eq!(answer(&closed, ARCHITECTURE, libc::SYS_socketpair, [1, 1, 0, 0, 0, 0]), ALLOWED);
     }
 
     #[test]

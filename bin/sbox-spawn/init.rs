@@ -1,12 +1,13 @@
 //! Pid 1 of the sandbox: starts the command, passes signals on, reaps, and takes everything with it when it ends.
 
-use crate::Setup;
+use crate::assemble::Trees;
+use crate::namespaces::Owner;
+use crate::{Exit, Sandbox, command, report};
+use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, WaitOptions};
-use sbox::error::{Context, Error, Kind, Result, reason};
+use sbox::error::{Context, Error, Result};
 use sbox::sys::{self, Fork, Signals};
-use std::ffi::OsString;
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 
 /// Signals that are passed on to the command when a process sends them. What a key on the terminal sends reaches the
 /// command by itself, since it is in the terminal's foreground group too.
@@ -35,38 +36,64 @@ pub fn code(status: rustix::process::WaitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255)
 }
 
+/// What the launcher hands to init.
+pub struct Start {
+    /// A byte comes when the ids are mapped; its end, when the launcher is dead.
+    pub gate: OwnedFd,
+    pub owner: Owner,
+    /// The mount trees, where only the launcher could take them.
+    pub trees: Option<Trees>,
+}
+
+/// The whole life of pid 1; gives the exit code of the sandbox.
+pub fn main(sandbox: &Sandbox, start: &mut Start, exit: &Exit) -> u8 {
+    run(sandbox, start).unwrap_or_else(|error| report::failed_inside(&error, exit))
+}
+
 /// Runs as pid 1 until the command ends; gives its exit code.
-pub fn run(setup: &Setup) -> Result<u8> {
-    die_with_the_launcher(setup)?;
-    sys::host_name(crate::plan::hostname(&setup.args)).context(|| "set the host name".into())?;
-    if setup.args.no_network {
+fn run(sandbox: &Sandbox, start: &mut Start) -> Result<u8> {
+    wait_for_go(&start.gate)?;
+    crate::namespaces::take_ids(start.owner)?;
+    die_with_the_launcher(&start.gate, Signal::KILL)?;
+    sys::host_name(crate::plan::hostname(&sandbox.args)).context(|| "set the host name".into())?;
+    if sandbox.args.network.is_own() {
         let socket = sys::interface_socket().context(|| "bring up the loopback interface".into())?;
         sys::interface_up(socket.as_fd(), c"lo").context(|| "bring up the loopback interface".into())?;
     }
-    crate::assemble::enter(&setup.ops)?;
+    crate::assemble::enter(&sandbox.ops, start.trees.take())?;
     drop_privileges()?;
-    if setup.args.probe {
+    if sandbox.args.probe {
         return Ok(0);
     }
     // Before there is anybody who could look.
-    withdraw(setup)?;
+    withdraw(sandbox)?;
     match sys::fork().context(|| "start a process".into())? {
-        Fork::Child => Err(become_the_command(setup)),
+        Fork::Child => Err(command::become_it(sandbox, crate::args::Level::Namespace)),
         Fork::Parent(child) => reap(child),
     }
 }
 
-/// When the launcher dies, however it dies, so does this process, and with it everything in the sandbox.
-fn die_with_the_launcher(setup: &Setup) -> Result<()> {
-    let shown = || String::from("tie the sandbox to its launcher");
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context(shown)?;
-    // It may be dead already: then the other end of the pipe is closed, and the signal would never come.
-    let mut poll = [rustix::event::PollFd::new(&setup.alive, rustix::event::PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    match rustix::event::poll(&mut poll, Some(&now)).context(shown)? {
-        0 => Ok(()),
-        _ => Err(Error::new("the launcher is gone")),
+/// Waits until the launcher has mapped the ids; fails when it died, or gave up.
+pub fn wait_for_go(gate: &OwnedFd) -> Result<()> {
+    match rustix::io::read(gate, &mut [0u8; 1]) {
+        Ok(1) => Ok(()),
+        _ => Err(Error::reported(125)),
     }
+}
+
+/// When the launcher dies, however it dies, this process gets `signal`: killed, pid 1 takes everything with it.
+pub fn die_with_the_launcher(gate: &OwnedFd, signal: Signal) -> Result<()> {
+    let shown = || String::from("tie the sandbox to its launcher");
+    rustix::process::set_parent_process_death_signal(Some(signal)).context(shown)?;
+    // It may be dead already, and the signal would never come.
+    if is_closed(gate) { Err(Error::new("the launcher is gone")) } else { Ok(()) }
+}
+
+/// Whether the other end of the pipe is closed.
+pub fn is_closed(gate: &OwnedFd) -> bool {
+    let mut poll = [rustix::event::PollFd::new(gate, rustix::event::PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut poll, Some(&now)) != Ok(0)
 }
 
 /// No capability in any set, none to be gained again by any exec.
@@ -84,83 +111,6 @@ fn drop_privileges() -> Result<()> {
     rustix::thread::set_no_new_privs(true).context(|| "set no_new_privs".into())
 }
 
-/// The last process before the command. What confines it further comes here, in this order: Landlock, then seccomp.
-fn become_the_command(setup: &Setup) -> Error {
-    match prepare(setup) {
-        Ok(()) => {}
-        Err(error) => return error,
-    }
-    let words = &setup.args.command;
-    let mut command = std::process::Command::new(&words[0]);
-    command.args(&words[1..]).env_clear().envs(setup.environment.iter().map(|(name, value)| (name, value)));
-    // Last: exec needs nothing that it refuses, and everything before might.
-    if let Err(error) = sys::filter_system_calls(&crate::filter::program(setup.args.nested)) {
-        return no_filter(&error);
-    }
-    let error = command.exec();
-    cannot_execute(&words[0], &error, &setup.environment)
-}
-
-fn no_filter(error: &std::io::Error) -> Error {
-    Error::new(format!("cannot filter system calls: {}", reason(error)))
-        .hint("the kernel needs CONFIG_SECCOMP_FILTER, which every distribution sets; nothing was run")
-}
-
-fn prepare(setup: &Setup) -> Result<()> {
-    sys::new_session_keyring().or_else(unless_missing).context(|| "make a session keyring".into())?;
-    no_directories_as_standard_streams()?;
-    sys::close_on_exec_from(3).context(|| "close the inherited descriptors".into())?;
-    sys::block(&Signals::of(&[])).context(|| "restore the signals".into())?;
-    if let Some(directory) = &setup.args.chdir {
-        let shown = sbox::words::visible_path(directory);
-        rustix::process::chdir(directory).context(|| format!("enter '{shown}' in the sandbox"))?;
-    }
-    Ok(())
-}
-
-/// A kernel without keyrings has none to leak.
-fn unless_missing(error: std::io::Error) -> std::io::Result<()> {
-    if error.raw_os_error() == Some(libc::ENOSYS) { Ok(()) } else { Err(error) }
-}
-
-/// A directory as stdin would be a way out: fchdir(2), then `..`.
-fn no_directories_as_standard_streams() -> Result<()> {
-    let shown = || String::from("look at the standard streams");
-    for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
-        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
-            return Err(Error::new("a standard stream is a directory")
-                .hint("give the command a file, a pipe or /dev/null: through a directory it could leave"));
-        }
-        // An O_PATH descriptor is no stream either.
-        let flags = rustix::fs::fcntl_getfl(stream).context(shown)?;
-        if flags.contains(rustix::fs::OFlags::PATH) {
-            return Err(Error::new("a standard stream was opened with O_PATH"));
-        }
-    }
-    Ok(())
-}
-
-fn cannot_execute(name: &OsString, error: &std::io::Error, environment: &[(OsString, OsString)]) -> Error {
-    let shown = sbox::words::visible(&name.to_string_lossy());
-    let is_path = name.to_string_lossy().contains('/');
-    match error.raw_os_error() {
-        Some(libc::ENOENT | libc::ENOTDIR) if is_path && std::path::Path::new(name).exists() => {
-            Error::of(Kind::NotExecutable, format!("cannot execute '{shown}': its interpreter is not in the sandbox"))
-                .hint("the first line of the file, or its ELF header, names a program that is not mounted")
-        }
-        Some(libc::ENOENT | libc::ENOTDIR) => {
-            let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.to_string_lossy());
-            let error = Error::of(Kind::NotFound, format!("'{shown}' was not found in the sandbox"));
-            match path {
-                Some(path) if !is_path => error.hint(format!("PATH inside is {}", sbox::words::visible(&path))),
-                _ => error,
-            }
-        }
-        _ => Error::of(Kind::NotExecutable, format!("cannot execute '{shown}': {}", reason(error))),
-    }
-}
-
 /// Waits for the command, reaping everything that is orphaned on the way.
 fn reap(child: Pid) -> Result<u8> {
     sys::close_range(3, u32::MAX).context(|| "close the inherited descriptors".into())?;
@@ -173,12 +123,20 @@ fn reap(child: Pid) -> Result<u8> {
             pass_on(child, signal, from_kernel);
             continue;
         }
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if pid == child {
-                return Ok(code(status));
-            }
+        if let Some(code) = reaped(child) {
+            return Ok(code);
         }
     }
+}
+
+/// Reaps all that ended; the exit code of `child`, if it is among them.
+pub fn reaped(child: Pid) -> Option<u8> {
+    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+        if pid == child {
+            return Some(code(status));
+        }
+    }
+    None
 }
 
 /// Sends a signal on, unless the kernel sent it to the whole foreground group already.
@@ -191,10 +149,10 @@ pub fn pass_on(to: Pid, signal: libc::c_int, from_kernel: bool) {
 
 /// From here on pid 1 tells nothing about the host: no argument, no environment, no memory to look into. The command is
 /// forked from it and gets its own back when it is executed.
-fn withdraw(setup: &Setup) -> Result<()> {
+fn withdraw(sandbox: &Sandbox) -> Result<()> {
     let shown = || String::from("withdraw from the sandbox's eyes");
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).context(shown)?;
     rustix::thread::set_name(c"init").context(shown)?;
-    sys::wipe(&setup.own_text);
+    sys::wipe(&sandbox.own_text);
     Ok(())
 }

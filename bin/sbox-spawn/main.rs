@@ -2,40 +2,53 @@
 //!
 //! Three processes: the *launcher* (this one) waits outside and passes signals on; *init* is pid 1 of the sandbox,
 //! makes its root and reaps; the *command* is the third. The launcher's death kills init, and init's death kills
-//! everything in the sandbox: the kernel sees to both.
+//! everything in the sandbox: the kernel sees to both. Where there can be no namespaces (levels `landlock` and `env`) a
+//! *keeper* takes the place of init, on the host's side.
 #![forbid(unsafe_code)]
 
 mod args;
 mod assemble;
 mod base;
+mod command;
 mod denied;
 mod environment;
 mod filter;
 mod init;
+mod keeper;
+mod landlock;
+mod links;
+mod namespaces;
 mod plan;
 mod probe;
 mod report;
 
-use rustix::fd::OwnedFd;
+use args::Level;
+use namespaces::Launched;
 use rustix::process::{Pid, WaitOptions};
 use sbox::cli::{self, Tool};
-use sbox::error::{Context, Error, Result};
-use sbox::sys::{self, Fork};
+use sbox::error::{Context, Error, Kind, Result};
+use sbox::sys;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-spawn", usage: args::USAGE, runs_a_command: true };
 
-/// Everything that init needs, made before it exists.
-pub struct Setup {
+/// Everything that a sandbox is made of, known before anything is made.
+pub struct Sandbox {
     args: args::Args,
     environment: Vec<(OsString, OsString)>,
     ops: Vec<plan::Op>,
-    /// Readable, or closed at the other end, when the launcher is dead.
-    alive: OwnedFd,
     /// Where this process's arguments and environment are in memory.
     own_text: Vec<(usize, usize)>,
+}
+
+/// How a process that is not the launcher says that it failed.
+pub struct Exit {
+    /// A byte in it says that the command was never executed.
+    exec: Option<rustix::fd::OwnedFd>,
+    /// Where a lack of the host's is told, if a weaker level can be tried instead.
+    verdict: Option<rustix::fd::OwnedFd>,
 }
 
 fn main() -> ExitCode {
@@ -56,44 +69,89 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let mut reporter = report::Reporter::new(args.status_fd)?;
     let terminal = Terminal::remember();
     sys::block(&init::awaited()).context(|| "hold signals back".into())?;
-    let launched = launch(args, environment, ops, reporter.exec_pipe())?;
-    reporter.started(launched.init)?;
-    let code = wait(launched.init)?;
+    let mut sandbox = Sandbox { args, environment, ops, own_text: own_text()? };
+    let code = strongest(&mut sandbox, &mut reporter);
     terminal.restore();
+    let code = code?;
     reporter.ended(code);
     Ok(code)
 }
 
-/// A sandbox that is being made or runs. Its end of the pipe must live as long as the launcher.
-pub struct Launched {
-    /// Pid 1 of the sandbox, as the launcher sees it.
-    pub init: Pid,
-    _alive: OwnedFd,
-}
-
-/// Makes the namespaces and starts init in them.
-pub fn launch(
-    args: args::Args,
-    environment: Vec<(OsString, OsString)>,
-    ops: Vec<plan::Op>,
-    exec_pipe: Option<OwnedFd>,
-) -> Result<Launched> {
-    let own_text = own_text()?;
-    let (alive, alive_other_end) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
-    enter_namespaces(&args)?;
-    let setup = Setup { args, environment, ops, alive, own_text };
-    match sys::fork().context(|| "start a process".into())? {
-        Fork::Parent(init) => Ok(Launched { init, _alive: alive_other_end }),
-        Fork::Child => {
-            drop(alive_other_end);
-            let code = match init::run(&setup) {
-                Ok(code) => code,
-                Err(error) => report::failed_inside(&TOOL, &error, exec_pipe),
-            };
-            end(code)
+/// Runs the command at the level asked for, or at the strongest that this host gives.
+fn strongest(sandbox: &mut Sandbox, reporter: &mut report::Reporter) -> Result<u8> {
+    let levels = match sandbox.args.isolation {
+        Some(level) => vec![level],
+        None => vec![Level::Namespace, Level::Landlock, Level::Env],
+    };
+    let mut lack = None;
+    for (at, level) in levels.iter().enumerate() {
+        let last = at + 1 == levels.len();
+        sandbox.may_run_at(*level)?;
+        if let Some(why) = &lack {
+            namespaces::warn_of(*level, why);
+        }
+        environment::name_level(&mut sandbox.environment, *level);
+        match attempt(sandbox, *level, reporter, last)? {
+            Attempt::Ended(code) => return Ok(code),
+            Attempt::Unavailable(why) if last => return Err(why),
+            Attempt::Unavailable(why) => lack = Some(why),
         }
     }
+    Err(lack.unwrap_or_else(|| Error::new("no isolation level is left")))
+}
+
+impl Sandbox {
+    /// Nothing runs with less than was asked for: what a weaker level cannot give is an error there.
+    fn may_run_at(&self, level: Level) -> Result<()> {
+        let network = &self.args.network;
+        let lost = match level {
+            Level::Namespace => return Ok(()),
+            _ if network.mode == args::Mode::Proxy => "a network that leads to some names only",
+            _ if !network.ports.is_empty() => "ports that lead into a network of its own",
+            Level::Env if network.mode == args::Mode::None => "a command without network",
+            _ => return self.may_show_at(level),
+        };
+        let message = format!("isolation level '{}' cannot give {lost}", level.name());
+        Err(Error::new(message).hint("sbox doctor says what this host lacks for level 'namespace'"))
+    }
+
+    /// What is hidden in a directory that is shown can only be covered by a mount.
+    fn may_show_at(&self, level: Level) -> Result<()> {
+        for hidden in &self.args.hide {
+            for mount in &self.args.mounts {
+                let args::Mount::Bind { src, .. } = mount else { continue };
+                if level == Level::Landlock && hidden.starts_with(src) {
+                    let (hidden, src) = (sbox::words::visible_path(hidden), sbox::words::visible_path(src));
+                    let message = format!("isolation level 'landlock' cannot hide '{hidden}' in '{src}'");
+                    return Err(Error::new(message).hint("mount a directory that does not hold it"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Attempt {
+    Ended(u8),
+    /// The host cannot give this level, and the command was not run.
+    Unavailable(Error),
+}
+
+fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut report::Reporter, last: bool) -> Result<Attempt> {
+    let mut verdict = report::Verdict::new(!last)?;
+    let exit = Exit { exec: reporter.exec_pipe()?, verdict: verdict.writer() };
+    let launched = match level {
+        Level::Namespace => namespaces::launch(sandbox, &exit),
+        level => keeper::launch(sandbox, level, &exit),
+    };
+    let launched = match launched {
+        Err(error) if error.kind() == Kind::Unavailable => return Ok(Attempt::Unavailable(error)),
+        launched => launched?,
+    };
+    drop(exit);
+    reporter.started(launched.init)?;
+    let code = wait(&launched)?;
+    Ok(verdict.read().map_or(Attempt::Ended(code), Attempt::Unavailable))
 }
 
 /// Ends init (or the process that could not become the command) without returning into the launcher's code.
@@ -102,43 +160,25 @@ fn end(code: u8) -> ! {
     std::process::exit(code.into())
 }
 
-/// New user, mount, pid, IPC, UTS and cgroup namespaces; a network namespace when asked for.
-fn enter_namespaces(args: &args::Args) -> Result<()> {
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    if uid == 0 {
-        // Real root's supplementary groups (disk, docker) would open the host's files to the agent. In a user namespace
-        // that may not set groups this fails, and the groups are then not root's to use either.
-        let _ = sys::leave_all_groups();
-    }
-    let network = if args.no_network { libc::CLONE_NEWNET } else { 0 };
-    let flags = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
-    sys::unshare(flags | network).map_err(|error| probe::no_namespaces(&error))?;
-    let write = |file: &str, text: String| std::fs::write(file, text).map_err(|error| probe::no_namespaces(&error));
-    write("/proc/self/setgroups", "deny".into())?;
-    write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-    write("/proc/self/gid_map", format!("{gid} {gid} 1"))
-}
-
 /// Waits for init. Signals sent to the launcher go on to it.
-fn wait(init: Pid) -> Result<u8> {
+fn wait(launched: &Launched) -> Result<u8> {
     loop {
         match sys::arrived_signal(&init::awaited()) {
             Ok((libc::SIGCHLD, _)) => {
-                let ended = rustix::process::waitpid(Some(init), WaitOptions::NOHANG);
-                if let Some((_, status)) = ended.context(|| "wait for the sandbox".into())? {
-                    return Ok(init::code(status));
+                if let Some(code) = ended(launched.init)? {
+                    return Ok(code);
                 }
             }
-            Ok((signal, from_kernel)) => init::pass_on(init, signal, from_kernel),
+            Ok((signal, from_kernel)) => init::pass_on(launched.init, signal, from_kernel),
             Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
             Err(error) => return Err(error).context(|| "wait for a signal".into()),
         }
     }
+}
+
+fn ended(init: Pid) -> Result<Option<u8>> {
+    let ended = rustix::process::waitpid(Some(init), WaitOptions::NOHANG).context(|| "wait for the sandbox".into())?;
+    Ok(ended.map(|(_, status)| init::code(status)))
 }
 
 fn print(ops: &[plan::Op]) -> Result<u8> {

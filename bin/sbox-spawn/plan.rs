@@ -31,6 +31,15 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether it shows something that the caller named, and not the system.
+    pub fn is_the_callers(&self) -> bool {
+        match self {
+            Op::Bind { access, optional, .. } => !optional && *access != Access::Device,
+            Op::Entry { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Where it takes effect.
     pub fn dst(&self) -> &Path {
         match self {

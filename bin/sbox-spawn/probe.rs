@@ -1,27 +1,52 @@
 //! `--probe`: what this host can give, found out by trying; and the words for what it refuses.
 
-use crate::args::Args;
+use crate::args::{Args, Level};
 use sbox::cli;
-use sbox::error::{Error, Result, reason};
+use sbox::error::{Error, Kind, Result, reason};
 use serde_json::json;
 
 /// Makes a whole sandbox, ends it before it runs anything, and prints what came of it.
 pub fn run(args: Args) -> Result<u8> {
-    let ops = crate::plan::build(&args, "/home".as_ref())?;
-    let attempt = sbox::sys::block(&crate::init::awaited())
-        .map_err(|error| Error::new(reason(&error)))
-        .and_then(|()| crate::launch(args, Vec::new(), ops, None))
-        .and_then(|launched| crate::wait(launched.init));
-    let (works, why, fix) = match attempt {
-        Ok(0) => (true, None, None),
-        Ok(code) => {
-            (false, Some(format!("the sandbox could not be made (exit code {code}); the reason is above")), None)
-        }
-        Err(error) => (false, Some(error.to_string()), error.hint_text().map(str::to_owned)),
+    let asked = args.isolation;
+    let namespace = try_namespace(args);
+    let version = crate::landlock::version();
+    let level = match (asked, &namespace) {
+        (Some(Level::Env), _) => Some(Level::Env),
+        (None | Some(Level::Namespace), Ok(())) => Some(Level::Namespace),
+        (Some(Level::Namespace), Err(_)) => None,
+        (_, _) if version > 0 => Some(Level::Landlock),
+        (Some(_), _) => None,
+        (None, _) => Some(Level::Env),
     };
-    let level = if works { "namespace" } else { "none" };
-    cli::out_line(json!({"level": level, "namespace": works, "reason": why, "hint": fix}))?;
-    Ok(u8::from(!works))
+    let (reason, hint) = match &namespace {
+        Ok(()) => (None, None),
+        Err(error) => (Some(error.to_string()), error.hint_text()),
+    };
+    cli::out_line(json!({
+        "level": level.map_or("none", Level::name),
+        "namespace": namespace.is_ok(),
+        "landlock": version,
+        "reason": reason,
+        "hint": hint,
+    }))?;
+    Ok(u8::from(level.is_none()))
+}
+
+fn try_namespace(args: Args) -> Result<()> {
+    let ops = crate::plan::build(&args, "/home".as_ref())?;
+    sbox::sys::block(&crate::init::awaited()).map_err(|error| Error::new(reason(&error)))?;
+    let sandbox = crate::Sandbox { args, environment: Vec::new(), ops, own_text: Vec::new() };
+    let mut verdict = crate::report::Verdict::new(true)?;
+    let exit = crate::Exit { exec: None, verdict: verdict.writer() };
+    let launched = crate::namespaces::launch(&sandbox, &exit)?;
+    drop(exit);
+    match (crate::wait(&launched)?, verdict.read()) {
+        (0, _) => Ok(()),
+        (_, Some(lack)) => Err(lack),
+        (code, None) => {
+            Err(Error::new(format!("the sandbox could not be made (exit code {code}); the reason is above")))
+        }
+    }
 }
 
 /// Why the kernel refused a user namespace, and the narrow way to allow it.
@@ -38,5 +63,5 @@ pub fn no_namespaces(error: &std::io::Error) -> Error {
     } else {
         "this host, or the container it is, forbids unprivileged user namespaces; nothing was run"
     };
-    Error::new(message).hint(hint)
+    Error::of(Kind::Unavailable, message).hint(hint)
 }

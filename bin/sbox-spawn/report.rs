@@ -1,8 +1,9 @@
-//! `--status-fd`: what happens to the sandbox, as JSON Lines, for programs that watch it.
+//! `--status-fd`: what happens to the sandbox, as JSON Lines, for programs that watch it; and how the processes inside tell
+//! the launcher what went wrong.
 
+use crate::Exit;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::Pid;
-use sbox::cli::Tool;
 use sbox::error::{Context, Error, Kind, Result};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,27 +12,27 @@ use std::io::{Read, Write};
 pub struct Reporter {
     to: Option<File>,
     exec: Option<OwnedFd>,
-    exec_other_end: Option<OwnedFd>,
 }
 
 impl Reporter {
     pub fn new(fd: Option<i32>) -> Result<Reporter> {
-        let Some(fd) = fd else { return Ok(Reporter { to: None, exec: None, exec_other_end: None }) };
-        let to = sbox::sys::adopt(fd).context(|| format!("write to descriptor {fd}"))?;
-        // The command's exec closes this pipe; a failure before it leaves a byte.
-        let (read, write) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
-        Ok(Reporter { to: Some(to.into()), exec: Some(read), exec_other_end: Some(write) })
+        let to = fd.map(|fd| sbox::sys::adopt(fd).context(|| format!("write to descriptor {fd}"))).transpose()?;
+        Ok(Reporter { to: to.map(File::from), exec: None })
     }
 
-    /// The end of the pipe that init and the command inherit.
-    pub fn exec_pipe(&self) -> Option<OwnedFd> {
-        self.exec_other_end.as_ref().and_then(|fd| fd.as_fd().try_clone_to_owned().ok())
+    /// A pipe that the command's exec closes; a failure before it leaves a byte. Nothing if nobody watches.
+    pub fn exec_pipe(&mut self) -> Result<Option<OwnedFd>> {
+        if self.to.is_none() {
+            return Ok(None);
+        }
+        let (read, write) = pipe()?;
+        self.exec = Some(read);
+        Ok(Some(write))
     }
 
-    /// Waits until the command has really been executed, and says so; stays silent if it was not.
+    /// Waits until the command has really been executed, and says so; stays silent if it was not. The writing end must be
+    /// closed in this process.
     pub fn started(&mut self, init: Pid) -> Result<()> {
-        drop(self.exec_other_end.take());
         let Some(exec) = self.exec.take() else { return Ok(()) };
         let mut failed = Vec::new();
         File::from(exec).read_to_end(&mut failed).context(|| "wait for the command".into())?;
@@ -53,13 +54,53 @@ impl Reporter {
     }
 }
 
-/// In init, or in the process that could not become the command: prints the error, marks the pipe, gives the code.
-pub fn failed_inside(tool: &Tool, error: &Error, exec_pipe: Option<OwnedFd>) -> u8 {
-    if let Some(pipe) = exec_pipe {
-        let _ = File::from(pipe).write_all(b"!");
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())
+}
+
+/// Where a process inside says that this host cannot give the level, so that a weaker one can be tried.
+pub struct Verdict {
+    read: Option<OwnedFd>,
+    write: Option<OwnedFd>,
+}
+
+impl Verdict {
+    /// With nothing weaker to try there is none: the error is printed where it is met.
+    pub fn new(wanted: bool) -> Result<Verdict> {
+        if !wanted {
+            return Ok(Verdict { read: None, write: None });
+        }
+        let (read, write) = pipe()?;
+        Ok(Verdict { read: Some(read), write: Some(write) })
     }
-    match error.kind() {
-        Kind::Answer | Kind::ClosedPipe => 125,
-        _ => tool.fail(error),
+
+    /// The end for the processes inside.
+    pub fn writer(&mut self) -> Option<OwnedFd> {
+        self.write.take()
+    }
+
+    /// After the end of the sandbox: what it lacked.
+    pub fn read(self) -> Option<Error> {
+        let mut text = String::new();
+        File::from(self.read?).take(4096).read_to_string(&mut text).ok()?;
+        let (message, hint) = text.split_once('\n')?;
+        let error = Error::of(Kind::Unavailable, message);
+        Some(if hint.is_empty() { error } else { error.hint(hint) })
+    }
+}
+
+/// In init, or in the process that could not become the command: tells the error, marks the pipe, gives the code.
+pub fn failed_inside(error: &Error, exit: &Exit) -> u8 {
+    if let Some(pipe) = &exit.exec {
+        let _ = rustix::io::write(pipe.as_fd(), b"!");
+    }
+    match (error.kind(), &exit.verdict) {
+        (Kind::Unavailable, Some(verdict)) => {
+            let text = format!("{error}\n{}", error.hint_text().unwrap_or_default());
+            let _ = rustix::io::write(verdict.as_fd(), text.as_bytes());
+            125
+        }
+        (Kind::Answer | Kind::ClosedPipe, _) => 125,
+        _ => crate::TOOL.fail(error),
     }
 }

@@ -35,10 +35,13 @@ pub fn fork() -> io::Result<Fork> {
     Ok(rustix::process::Pid::from_raw(pid as libc::pid_t).map_or(Fork::Child, Fork::Parent))
 }
 
-/// unshare(2) with a set of `CLONE_NEW*` flags.
-pub fn unshare(flags: libc::c_int) -> io::Result<()> {
-    // SAFETY: only namespace flags are passed; no memory or descriptor table is unshared.
-    check(unsafe { libc::unshare(flags) }.into()).map(drop)
+/// clone(2) as fork(2), the child in new namespaces (`CLONE_NEW*`). The caller must have one thread only.
+pub fn fork_into(namespaces: libc::c_int) -> io::Result<Fork> {
+    let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
+    // SAFETY: as fork; without CLONE_VM the child has a copy of everything, its stack included. All other arguments are
+    // zero, so that their order, which differs between architectures, does not matter.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
+    Ok(rustix::process::Pid::from_raw(pid as libc::pid_t).map_or(Fork::Child, Fork::Parent))
 }
 
 /// setgroups(2) to no group at all: what real root carries along must not follow the agent.
@@ -55,6 +58,36 @@ pub fn mount_attributes(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> io:
     // SAFETY: the path is an empty C string, the structure lives through the call and its size is given.
     check(unsafe {
         libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
+    })
+    .map(drop)
+}
+
+/// mount_setattr(2) on a detached mount tree that was cloned in the host's own namespace: from now on it neither gives
+/// mounts to the host nor gets any, and ids on it are those that the user namespace `owner` has for them.
+pub fn mount_for_owner(tree: BorrowedFd<'_>, owner: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: owner.as_raw_fd() as u64,
+    };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    let size = size_of::<libc::mount_attr>();
+    // SAFETY: as above.
+    check(unsafe {
+        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
+    })
+    .map(drop)
+}
+
+/// mount_setattr(2) on a detached mount tree: it neither gives mounts to the place it was cloned from nor gets any.
+pub fn mount_private(tree: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    let size = size_of::<libc::mount_attr>();
+    // SAFETY: as above.
+    check(unsafe {
+        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
     })
     .map(drop)
 }
@@ -130,6 +163,14 @@ pub fn interface_socket() -> io::Result<std::os::fd::OwnedFd> {
     let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
     // SAFETY: the descriptor is new and nobody else's.
     Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// landlock_create_ruleset(2) `LANDLOCK_CREATE_RULESET_VERSION`: the version of Landlock that this kernel has.
+pub fn landlock_version() -> io::Result<i32> {
+    const VERSION: libc::c_int = 1;
+    let none = std::ptr::null::<libc::c_void>();
+    // SAFETY: with this flag the call takes a null pointer and a size of zero, and makes nothing.
+    Ok(check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, VERSION) })? as i32)
 }
 
 /// Takes ownership of a descriptor that the caller of the program passed by number.

@@ -48,7 +48,7 @@ fn exit_codes_are_the_commands_own() {
         .stderr(contains("was not found in the sandbox"));
     scratch.sbox("p").arg("run").assert().code(125).stderr(contains("has no 'cmd'"));
     scratch.sbox("p").args(["run", "-d"]).assert().code(125).stderr(contains("not in this version"));
-    scratch.sbox("p").args(["run", "--isolation", "env", "true", "x"]).assert().code(125);
+    scratch.sbox("p").args(["run", "--isolation", "none", "true", "x"]).assert().code(125);
 }
 
 #[test]

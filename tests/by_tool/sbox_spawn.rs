@@ -34,7 +34,7 @@ fn exit_codes_tell_who_failed() {
         .assert()
         .code(125)
         .stderr(contains("cannot bind '/nowhere'"));
-    scratch.program("sbox-spawn").args(["--isolation", "env", "true"]).assert().code(125);
+    scratch.program("sbox-spawn").args(["--isolation", "none", "true"]).assert().code(125);
     scratch.program("sbox-spawn").assert().code(125).stderr(contains("missing command"));
 }
 

@@ -1,0 +1,92 @@
+//! The last process before the command: gives up what is left, then becomes it.
+
+use crate::args::Level;
+use crate::{Sandbox, filter, landlock, links};
+use sbox::error::{Context, Error, Kind, Result, reason};
+use sbox::sys::{self, Signals};
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+/// Executes the command; returns only if that failed.
+pub fn become_it(sandbox: &Sandbox, level: Level) -> Error {
+    if let Err(error) = prepare(sandbox, level) {
+        return error;
+    }
+    let words = &sandbox.args.command;
+    let mut command = std::process::Command::new(&words[0]);
+    command.args(&words[1..]).env_clear().envs(sandbox.environment.iter().map(|(name, value)| (name, value)));
+    // Last: exec needs nothing that it refuses, and everything before might.
+    if level != Level::Env
+        && let Err(error) = sys::filter_system_calls(&filter::program(&filter::Scope::of(&sandbox.args, level)))
+    {
+        return no_filter(&error);
+    }
+    let error = command.exec();
+    cannot_execute(&words[0], &error, &sandbox.environment)
+}
+
+fn no_filter(error: &std::io::Error) -> Error {
+    Error::new(format!("cannot filter system calls: {}", reason(error)))
+        .hint("the kernel needs CONFIG_SECCOMP_FILTER, which every distribution sets; nothing was run")
+}
+
+fn prepare(sandbox: &Sandbox, level: Level) -> Result<()> {
+    sys::new_session_keyring().or_else(unless_missing).context(|| "make a session keyring".into())?;
+    no_directories_as_standard_streams()?;
+    sys::close_on_exec_from(3).context(|| "close the inherited descriptors".into())?;
+    sys::block(&Signals::of(&[])).context(|| "restore the signals".into())?;
+    if let Some(directory) = &sandbox.args.chdir {
+        let directory = if level == Level::Namespace { directory.clone() } else { links::on_host(sandbox, directory) };
+        let shown = sbox::words::visible_path(&directory);
+        rustix::process::chdir(&directory).context(|| format!("enter '{shown}' in the sandbox"))?;
+    }
+    match level {
+        Level::Namespace => landlock::wall(sandbox.args.nested),
+        Level::Landlock => landlock::rules(sandbox),
+        Level::Env => Ok(()),
+    }
+}
+
+/// A kernel without keyrings has none to leak.
+fn unless_missing(error: std::io::Error) -> std::io::Result<()> {
+    if error.raw_os_error() == Some(libc::ENOSYS) { Ok(()) } else { Err(error) }
+}
+
+/// A directory as stdin would be a way out: fchdir(2), then `..`.
+fn no_directories_as_standard_streams() -> Result<()> {
+    let shown = || String::from("look at the standard streams");
+    for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
+            return Err(Error::new("a standard stream is a directory")
+                .hint("give the command a file, a pipe or /dev/null: through a directory it could leave"));
+        }
+        // An O_PATH descriptor is no stream either.
+        let flags = rustix::fs::fcntl_getfl(stream).context(shown)?;
+        if flags.contains(rustix::fs::OFlags::PATH) {
+            return Err(Error::new("a standard stream was opened with O_PATH"));
+        }
+    }
+    Ok(())
+}
+
+fn cannot_execute(name: &OsString, error: &std::io::Error, environment: &[(OsString, OsString)]) -> Error {
+    let shown = sbox::words::visible(&name.to_string_lossy());
+    let is_path = name.to_string_lossy().contains('/');
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) if is_path && Path::new(name).exists() => {
+            Error::of(Kind::NotExecutable, format!("cannot execute '{shown}': its interpreter is not in the sandbox"))
+                .hint("the first line of the file, or its ELF header, names a program that is not mounted")
+        }
+        Some(libc::ENOENT | libc::ENOTDIR) => {
+            let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.to_string_lossy());
+            let error = Error::of(Kind::NotFound, format!("'{shown}' was not found in the sandbox"));
+            match path {
+                Some(path) if !is_path => error.hint(format!("PATH inside is {}", sbox::words::visible(&path))),
+                _ => error,
+            }
+        }
+        _ => Error::of(Kind::NotExecutable, format!("cannot execute '{shown}': {}", reason(error))),
+    }
+}

@@ -1,0 +1,139 @@
+//! Landlock: at level `namespace` a second wall behind the first, at level `landlock` the only one.
+//!
+//! A rule names a directory by descriptor and holds for everything beneath it; what no rule allows is denied. The rules
+//! are inherited by every child and can never be taken off.
+
+use crate::Sandbox;
+use crate::args::Mount;
+use crate::{base, links};
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, PathBeneath, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use sbox::error::{Error, Kind, Result};
+use std::path::Path;
+
+/// The newest version of Landlock that this was tried with. What an older kernel does not know is left out.
+const TRIED: ABI = ABI::V7;
+
+/// Nothing can be opened that is not beneath the new root, whichever descriptor or link of /proc leads to it, and no
+/// abstract socket of the host can be reached. With `nested` only the sockets: a process under file rules may not mount.
+pub fn wall(nested: bool) -> Result<()> {
+    let ruleset = Ruleset::default().scope(Scope::AbstractUnixSocket | Scope::Signal);
+    let enforced = if nested {
+        ruleset.and_then(Ruleset::create).and_then(RulesetCreated::restrict_self)
+    } else {
+        let everything = AccessFs::from_all(TRIED);
+        ruleset
+            .and_then(|ruleset| ruleset.handle_access(everything))
+            .and_then(Ruleset::create)
+            .and_then(|ruleset| allow(ruleset, Path::new("/"), everything))
+            .and_then(streams)
+            .and_then(RulesetCreated::restrict_self)
+    };
+    // A kernel without Landlock has the namespaces still: they carry every promise but that of abstract sockets.
+    enforced.map(drop).map_err(cannot)
+}
+
+/// The host's files, of which only those are left that the caller named, and the system's programs.
+pub fn rules(sandbox: &Sandbox) -> Result<()> {
+    let status = enforce(sandbox).map_err(cannot)?;
+    match status.ruleset {
+        RulesetStatus::NotEnforced => Err(none()),
+        _ => Ok(()),
+    }
+}
+
+/// The error of a kernel that has none.
+pub fn none() -> Error {
+    Error::of(Kind::Unavailable, "this kernel has no Landlock")
+        .hint("Linux 5.13 and later have it; it must be in the list of the boot parameter 'lsm='")
+}
+
+/// The version of Landlock that the kernel has; 0 is none.
+pub fn version() -> i32 {
+    sbox::sys::landlock_version().unwrap_or(0)
+}
+
+fn enforce(sandbox: &Sandbox) -> Result<RestrictionStatus, RulesetError> {
+    let all = AccessFs::from_all(TRIED);
+    // Everything but what makes device nodes.
+    let write = all & !(AccessFs::MakeChar | AccessFs::MakeBlock);
+    let read = BitFlags::from(AccessFs::ReadFile) | AccessFs::ReadDir | AccessFs::Execute;
+    let device = BitFlags::from(AccessFs::ReadFile) | AccessFs::WriteFile | AccessFs::IoctlDev;
+    let mut ruleset = Ruleset::default()
+        .handle_access(all)?
+        .scope(Scope::AbstractUnixSocket | Scope::Signal)?
+        .create()?;
+    for path in base::readable_on_host() {
+        ruleset = allow(ruleset, &path, read)?;
+    }
+    for name in base::DEVICES {
+        ruleset = allow(ruleset, &Path::new("/dev").join(name), device)?;
+    }
+    for path in links::own(sandbox) {
+        ruleset = allow(ruleset, &path, write)?;
+    }
+    for mount in &sandbox.args.mounts {
+        if let Mount::Bind { src, read_only, .. } = mount {
+            ruleset = allow(ruleset, src, if *read_only { read } else { write })?;
+        }
+    }
+    streams(ruleset)?.restrict_self()
+}
+
+/// A rule for what is at `path`, if anything is.
+fn allow(ruleset: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, RulesetError> {
+    match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(fd) => allow_descriptor(ruleset, &fd, access),
+        Err(_) => Ok(ruleset),
+    }
+}
+
+fn allow_descriptor(
+    ruleset: RulesetCreated,
+    fd: &OwnedFd,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    let is_directory = rustix::fs::fstat(fd)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+    let access = if is_directory { access } else { access & AccessFs::from_file(TRIED) };
+    ruleset.add_rule(PathBeneath::new(fd, access))
+}
+
+/// The standard streams may be opened again (`/dev/stdout`), for what they were opened for and no more: a file that the
+/// caller gave for reading stays one for reading.
+fn streams(mut ruleset: RulesetCreated) -> Result<RulesetCreated, RulesetError> {
+    for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        if let Some((fd, access)) = stream_rule(stream) {
+            ruleset = allow_descriptor(ruleset, &fd, access)?;
+        }
+    }
+    Ok(ruleset)
+}
+
+fn stream_rule(stream: BorrowedFd<'_>) -> Option<(OwnedFd, BitFlags<AccessFs>)> {
+    use std::os::fd::AsRawFd;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(stream).ok()?.st_mode);
+    // Pipes and sockets have no place in a tree, and Landlock lets them be.
+    if !matches!(kind, FileType::RegularFile | FileType::CharacterDevice) {
+        return None;
+    }
+    let flags = rustix::fs::fcntl_getfl(stream).ok()?;
+    let mut access = BitFlags::from(AccessFs::IoctlDev);
+    match flags & OFlags::RWMODE {
+        OFlags::RDONLY => access |= AccessFs::ReadFile,
+        OFlags::WRONLY => access |= AccessFs::WriteFile | AccessFs::Truncate,
+        _ => access |= AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate,
+    }
+    // By the number of this process: the sandbox's own /proc has it.
+    let path = format!("/proc/self/fd/{}", stream.as_fd().as_raw_fd());
+    let fd = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    Some((fd, access))
+}
+
+fn cannot(error: RulesetError) -> Error {
+    Error::new(format!("cannot restrict files with Landlock: {error}"))
+}
