@@ -14,6 +14,7 @@ pub mod config;
 pub mod confine;
 pub mod error;
 pub mod fsx;
+pub mod limits;
 pub mod locate;
 pub mod lockfile;
 pub mod plumb;

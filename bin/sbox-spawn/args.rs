@@ -3,6 +3,7 @@
 use lexopt::prelude::*;
 use sbox::cli;
 use sbox::error::{Error, Result};
+use sbox::limits::Limits;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ How it runs:
       --env NAME          pass NAME on from the environment of the caller
       --setenv NAME VALUE  set NAME (for secrets use --env or --env-fd)
       --env-fd N          read the whole environment from descriptor N: NAME=VALUE, each ended by NUL
+      --limit NAME=VALUE  memory=512M, cpus=2, pids=256, open_files=1024, file_size=100M, tmp=1G, time=30m
       --hostname NAME     name of the host inside [sbox]
       --network MODE      host; none; or proxy: nothing but what --allow names [host]
       --allow NAME[:PORT]  let it reach NAME, or any name below *.NAME, on PORT [80 and 443]
@@ -109,6 +111,7 @@ pub struct Args {
     pub env_fd: Option<RawFd>,
     pub hostname: Option<OsString>,
     pub network: Network,
+    pub limits: Limits,
     pub nested: bool,
     /// Nothing: the strongest that there is.
     pub isolation: Option<Level>,
@@ -139,6 +142,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("access-log") => args.network.log = Some(parser.value()?.into()),
             Long("port") => args.network.ports.push(port(&parser.value()?.string()?)?),
             Long("isolation") => args.isolation = level(parser.value()?)?,
+            Long("limit") => limit(&mut args.limits, &parser.value()?.string()?)?,
             Long("nested") => args.nested = true,
             Long("status-fd") => args.status_fd = Some(descriptor(parser)?),
             Short('n') | Long("dry-run") => args.dry_run = true,
@@ -200,6 +204,11 @@ fn port(text: &str) -> Result<(u16, u16)> {
         (Some(host), Some(inside)) => Ok((host, inside)),
         _ => Err(Error::usage(format!("'{}' is no port", sbox::words::visible(text))).hint("--port 8080, or 9000:8080")),
     }
+}
+
+fn limit(limits: &mut Limits, text: &str) -> Result<()> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    limits.set(name, value).map_err(Error::usage)
 }
 
 fn level(name: OsString) -> Result<Option<Level>> {

@@ -139,6 +139,9 @@ impl Root {
             Op::Tmpfs { dst, .. } | Op::Proc { dst } | Op::Pts { dst } => self.directory(dst)?,
         };
         let mount = match op {
+            Op::Tmpfs { mode, size: Some(size), .. } => {
+                fresh("tmpfs", &[("mode", &format!("{mode:o}")), ("size", &size.to_string())])
+            }
             Op::Tmpfs { mode, .. } => fresh("tmpfs", &[("mode", &format!("{mode:o}"))]),
             Op::Proc { .. } => fresh("proc", &[]),
             Op::Pts { .. } => fresh("devpts", &[("mode", "0620"), ("ptmxmode", "0666")]),

@@ -118,7 +118,7 @@ fn read_only(path: &Path) -> Op {
 
 fn etc(home: &Path, hostname: &OsStr) -> Vec<Op> {
     let etc = Path::new("/etc");
-    let mut ops = vec![Op::Tmpfs { dst: etc.into(), mode: 0o755, seal: true }];
+    let mut ops = vec![Op::Tmpfs { dst: etc.into(), mode: 0o755, seal: true, size: None }];
     for name in ETC_FILES {
         // `File` keeps text: the two binary ones are small enough to bind.
         let path = etc.join(name);
@@ -183,12 +183,12 @@ fn proc() -> Vec<Op> {
 
 fn dev() -> Vec<Op> {
     let at = |name: &str| Path::new("/dev").join(name);
-    let mut ops = vec![Op::Tmpfs { dst: "/dev".into(), mode: 0o755, seal: true }];
+    let mut ops = vec![Op::Tmpfs { dst: "/dev".into(), mode: 0o755, seal: true, size: None }];
     for name in DEVICES {
         ops.push(Op::Bind { src: at(name), dst: at(name), access: Access::Device, optional: name == "tty" });
     }
     ops.push(Op::Pts { dst: at("pts") });
-    ops.push(Op::Tmpfs { dst: at("shm"), mode: 0o1777, seal: false });
+    ops.push(Op::Tmpfs { dst: at("shm"), mode: 0o1777, seal: false, size: None });
     let links = [
         ("ptmx", "pts/ptmx"),
         ("fd", "/proc/self/fd"),

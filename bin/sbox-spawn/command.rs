@@ -1,7 +1,7 @@
 //! The last process before the command: gives up what is left, then becomes it.
 
 use crate::args::Level;
-use crate::{Sandbox, filter, landlock, links};
+use crate::{Sandbox, filter, landlock, limits, links};
 use sbox::error::{Context, Error, Kind, Result, reason};
 use sbox::sys::{self, Signals};
 use std::ffi::OsString;
@@ -41,6 +41,7 @@ fn prepare(sandbox: &Sandbox, level: Level) -> Result<()> {
         let shown = sbox::words::visible_path(&directory);
         rustix::process::chdir(&directory).context(|| format!("enter '{shown}' in the sandbox"))?;
     }
+    limits::apply(&sandbox.args.limits, level)?;
     match level {
         Level::Namespace => landlock::wall(sandbox.args.nested),
         Level::Landlock => landlock::rules(sandbox),

@@ -61,6 +61,8 @@ pub struct Scope {
     nested: bool,
     /// The families of sockets.
     families: &'static [i32],
+    /// The processors were chosen, and no others may be.
+    pinned: bool,
 }
 
 impl Scope {
@@ -72,7 +74,7 @@ impl Scope {
             _ if args.network.is_own() => &[],
             _ => &FAMILIES[1..],
         };
-        Scope { nested: args.nested && level == Level::Namespace, families }
+        Scope { nested: args.nested && level == Level::Namespace, families, pinned: args.limits.cpus.is_some() }
     }
 }
 
@@ -92,6 +94,9 @@ pub fn program(scope: &Scope) -> Vec<Instruction> {
     }
     let differs = PERSONALITIES.map(|persona| Test::Differs(0, persona));
     filter.when(libc::SYS_personality, &differs, errno(libc::EPERM));
+    if scope.pinned {
+        filter.when(libc::SYS_sched_setaffinity, &[], errno(libc::EPERM));
+    }
     for denied in EVERYWHERE.iter().chain(&BY_NUMBER).chain(HERE).filter(|denied| denied.always || !nested) {
         filter.deny(denied);
     }
@@ -248,7 +253,7 @@ mod tests {
     fn asked(nested: bool, number: c_long, arguments: &[u64]) -> u32 {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
-        answer(&program(&Scope { nested, families: &FAMILIES }), ARCHITECTURE, number, all)
+        answer(&program(&Scope { nested, families: &FAMILIES, pinned: false }), ARCHITECTURE, number, all)
     }
 
     const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
@@ -257,7 +262,7 @@ mod tests {
 
     #[test]
     fn calls_of_other_architectures_do_not_exist() {
-        let filter = program(&Scope { nested: false, families: &FAMILIES });
+        let filter = program(&Scope { nested: false, families: &FAMILIES, pinned: false });
         for arch in [0x4000_0003, 0x4000_0028, 0] {
             // AUDIT_ARCH_I386, AUDIT_ARCH_ARM
             assert_eq!(answer(&filter, arch, libc::SYS_getpid, [0; 6]), MISSING);
@@ -349,13 +354,15 @@ mod tests {
 
     #[test]
     fn without_namespaces_no_socket_reaches_another_program_and_none_the_network_unless_given() {
-        let open = program(&Scope { nested: false, families: &FAMILIES[1..] });
-        let closed = program(&Scope { nested: false, families: &[] });
+        let open = program(&Scope { nested: false, families: &FAMILIES[1..], pinned: false });
+        let closed = program(&Scope { nested: false, families: &[], pinned: true });
         let socket = |filter: &[Instruction], family| {
             answer(filter, ARCHITECTURE, libc::SYS_socket, [family, 1, 0, 0, 0, 0]) == ALLOWED
         };
         assert_eq!([1, 2, 10, 16].map(|family| socket(&open, family)), [false, true, true, true]);
         assert_eq!([1, 2, 10, 16].map(|family| socket(&closed, family)), [false; 4]);
+        let affinity = |filter: &[Instruction]| answer(filter, ARCHITECTURE, libc::SYS_sched_setaffinity, [0; 6]);
+        assert_eq!((affinity(&open), affinity(&closed)), (ALLOWED, REFUSED));
         assert_eq!(answer(&closed, ARCHITECTURE, libc::SYS_socketpair, [1, 1, 0, 0, 0, 0]), ALLOWED);
     }
 

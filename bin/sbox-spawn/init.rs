@@ -2,6 +2,8 @@
 
 use crate::assemble::Trees;
 use crate::namespaces::Owner;
+use crate::limits::{self, Watch};
+use crate::members::Members;
 use crate::{Exit, Sandbox, command, report};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -43,6 +45,8 @@ pub struct Start {
     pub owner: Owner,
     /// The mount trees, where only the launcher could take them.
     pub trees: Option<Trees>,
+    /// Whether a control group counts memory and processes.
+    pub in_group: bool,
 }
 
 /// The whole life of pid 1; gives the exit code of the sandbox.
@@ -69,7 +73,11 @@ fn run(sandbox: &Sandbox, start: &mut Start) -> Result<u8> {
     withdraw(sandbox)?;
     match sys::fork().context(|| "start a process".into())? {
         Fork::Child => Err(command::become_it(sandbox, crate::args::Level::Namespace)),
-        Fork::Parent(child) => reap(child),
+        Fork::Parent(child) => {
+            sys::close_range(3, u32::MAX).context(|| "close the inherited descriptors".into())?;
+            let watch = Watch::new(&sandbox.args.limits, Members::Everybody, start.in_group);
+            reap(child, watch, || false)
+        }
     }
 }
 
@@ -111,26 +119,32 @@ fn drop_privileges() -> Result<()> {
     rustix::thread::set_no_new_privs(true).context(|| "set no_new_privs".into())
 }
 
-/// Waits for the command, reaping everything that is orphaned on the way.
-fn reap(child: Pid) -> Result<u8> {
-    sys::close_range(3, u32::MAX).context(|| "close the inherited descriptors".into())?;
+/// The exit code of a sandbox that was ended for using too much: that of a process killed with SIGKILL.
+const ENDED: u8 = 128 + libc::SIGKILL as u8;
+
+/// Waits for the command, reaping everything that is orphaned on the way. `is_over` is asked at a SIGTERM, which then ends
+/// the sandbox.
+pub fn reap(child: Pid, mut watch: Watch, is_over: impl Fn() -> bool) -> Result<u8> {
     loop {
-        let (signal, from_kernel) = match sys::arrived_signal(&awaited()) {
-            Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
-            arrived => arrived.context(|| "wait for a signal".into())?,
-        };
-        if signal != libc::SIGCHLD {
-            pass_on(child, signal, from_kernel);
-            continue;
+        match sys::arrived_signal(&awaited(), watch.pause()).context(|| "wait for a signal".into())? {
+            Some((libc::SIGTERM, _)) if is_over() => return Ok(128 + libc::SIGTERM as u8),
+            Some((libc::SIGCHLD, _)) => {
+                if let Some(code) = reaped(child) {
+                    return Ok(code);
+                }
+            }
+            Some((signal, from_kernel)) => pass_on(child, signal, from_kernel),
+            None => {}
         }
-        if let Some(code) = reaped(child) {
-            return Ok(code);
+        if let Some(why) = watch.verdict() {
+            limits::say(&why);
+            return Ok(ENDED);
         }
     }
 }
 
 /// Reaps all that ended; the exit code of `child`, if it is among them.
-pub fn reaped(child: Pid) -> Option<u8> {
+fn reaped(child: Pid) -> Option<u8> {
     while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
         if pid == child {
             return Some(code(status));

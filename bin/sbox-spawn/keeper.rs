@@ -5,13 +5,16 @@
 //! from signalling it, where the kernel has that (Linux 6.12); killed with SIGKILL from outside, it leaves them running.
 
 use crate::args::Level;
-use crate::init::{awaited, die_with_the_launcher, is_closed, pass_on, reaped};
+use crate::init::{self, die_with_the_launcher, is_closed};
+use crate::limits::Watch;
+use crate::members::Members;
 use crate::namespaces::Launched;
 use crate::{Exit, Sandbox, command, landlock, links, report};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, WaitOptions};
 use sbox::error::{Context, Result};
 use sbox::sys::{self, Fork};
+use std::collections::HashSet;
 
 /// Starts the keeper.
 pub fn launch(sandbox: &Sandbox, level: Level, exit: &Exit) -> Result<Launched> {
@@ -41,7 +44,10 @@ fn run(sandbox: &Sandbox, level: Level, gate: &OwnedFd) -> Result<u8> {
             no_privileges()?;
             Err(command::become_it(sandbox, level))
         }
-        Fork::Parent(child) => keep(child, gate),
+        Fork::Parent(child) => {
+            let watch = Watch::new(&sandbox.args.limits, Members::Descendants, false);
+            init::reap(child, watch, || is_closed(gate))
+        }
     }
 }
 
@@ -50,47 +56,28 @@ fn no_privileges() -> Result<()> {
     rustix::thread::set_no_new_privs(true).context(|| "set no_new_privs".into())
 }
 
-/// Waits for the command, or for the launcher's death.
-fn keep(child: Pid, gate: &OwnedFd) -> Result<u8> {
-    loop {
-        let (signal, from_kernel) = match sys::arrived_signal(&awaited()) {
-            Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
-            arrived => arrived.context(|| "wait for a signal".into())?,
-        };
-        if signal == libc::SIGTERM && is_closed(gate) {
-            return Ok(128 + libc::SIGTERM as u8);
-        }
-        if signal != libc::SIGCHLD {
-            pass_on(child, signal, from_kernel);
-        } else if let Some(code) = reaped(child) {
-            return Ok(code);
-        }
-    }
-}
-
-/// Kills all that is left below this process, orphans of orphans too, until there is nothing.
+/// Kills all that is left below this process, orphans of orphans too, until there is nothing. Stopped first, all of them:
+/// what still runs could make more of itself than is killed.
 fn end_descendants() {
     loop {
-        for child in children() {
-            let _ = rustix::process::kill_process(child, Signal::KILL);
+        let mut stopped = HashSet::new();
+        loop {
+            let new: Vec<i32> = Members::Descendants.all().into_iter().filter(|pid| stopped.insert(*pid)).collect();
+            if new.is_empty() {
+                break;
+            }
+            send(&new, Signal::STOP);
         }
+        send(&stopped.into_iter().collect::<Vec<_>>(), Signal::KILL);
         match rustix::process::wait(WaitOptions::empty()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(rustix::io::Errno::INTR) => while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {},
             Err(_) => return,
         }
     }
 }
 
-/// The children of this process: those whose fourth field in proc_pid_stat(5) it is.
-fn children() -> Vec<Pid> {
-    let own = rustix::process::getpid().as_raw_pid();
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let child = |entry: std::fs::DirEntry| {
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-        let parent: i32 = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
-        (parent == own).then(|| Pid::from_raw(pid)).flatten()
-    };
-    entries.filter_map(child).collect()
+fn send(pids: &[i32], signal: Signal) {
+    for pid in pids.iter().copied().filter_map(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
 }
-

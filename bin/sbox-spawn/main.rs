@@ -9,6 +9,7 @@
 mod args;
 mod assemble;
 mod base;
+mod cgroup;
 mod command;
 mod denied;
 mod environment;
@@ -16,7 +17,9 @@ mod filter;
 mod init;
 mod keeper;
 mod landlock;
+mod limits;
 mod links;
+mod members;
 mod namespaces;
 mod plan;
 mod probe;
@@ -163,15 +166,14 @@ fn end(code: u8) -> ! {
 /// Waits for init. Signals sent to the launcher go on to it.
 fn wait(launched: &Launched) -> Result<u8> {
     loop {
-        match sys::arrived_signal(&init::awaited()) {
-            Ok((libc::SIGCHLD, _)) => {
+        match sys::arrived_signal(&init::awaited(), None).context(|| "wait for a signal".into())? {
+            Some((libc::SIGCHLD, _)) => {
                 if let Some(code) = ended(launched.init)? {
-                    return Ok(code);
+                    return Ok(launched.verdict(code));
                 }
             }
-            Ok((signal, from_kernel)) => init::pass_on(launched.init, signal, from_kernel),
-            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-            Err(error) => return Err(error).context(|| "wait for a signal".into()),
+            Some((signal, from_kernel)) => init::pass_on(launched.init, signal, from_kernel),
+            None => {}
         }
     }
 }

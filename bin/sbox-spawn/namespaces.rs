@@ -7,10 +7,12 @@
 
 use crate::args::Level;
 use crate::assemble::{self, Trees};
-use crate::{Exit, Sandbox, init, probe};
+use crate::cgroup::Group;
+use crate::{Exit, Sandbox, init, limits, probe};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, WaitOptions};
 use sbox::error::{Context, Error, Kind, Result};
+use sbox::limits::Limits;
 use sbox::sys::{self, Fork};
 use sbox::words;
 
@@ -32,11 +34,23 @@ pub struct Launched {
     /// Pid 1 of the sandbox, as the launcher sees it.
     pub init: Pid,
     _alive: OwnedFd,
+    /// The control group that it is in, and its memory limit.
+    group: Option<(Group, Option<u64>)>,
 }
 
 impl Launched {
     pub fn new(init: Pid, alive: OwnedFd) -> Launched {
-        Launched { init, _alive: alive }
+        Launched { init, _alive: alive, group: None }
+    }
+
+    /// After its end with `code`: says so if the kernel ended it for using too much.
+    pub fn verdict(&self, code: u8) -> u8 {
+        if let Some((group, Some(memory))) = &self.group
+            && group.ran_out_of_memory()
+        {
+            limits::say(&limits::over_memory(*memory));
+        }
+        code
     }
 }
 
@@ -89,20 +103,30 @@ fn launch_as(sandbox: &Sandbox, exit: &Exit, owner: Owner) -> Result<Launched> {
     };
     let (gate, other_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
+    let wanted = &sandbox.args.limits;
+    // Without any limit asked for the default of pids is the kernel's to keep without one.
+    let group = if *wanted == Limits::default() { None } else { Group::make(wanted) };
     match sys::fork_into(flags(sandbox)).map_err(|error| probe::no_namespaces(&error))? {
         Fork::Child => {
             drop(other_end);
             // Never dropped: pid 1 closes every descriptor by number.
-            let mut start = init::Start { gate, owner, trees };
+            let mut start = init::Start { gate, owner, trees, in_group: group.is_some() };
             let code = init::main(sandbox, &mut start, exit);
             crate::end(code)
         }
         Fork::Parent(init) => {
             let opened = map_ids(init, owner)
                 .and_then(|()| trees.map_or(Ok(()), |trees| give(sandbox, &trees, init)))
+                .and_then(|()| match &group {
+                    Some(group) => group.take(init).context(|| "put the sandbox into its control group".into()),
+                    None => Ok(()),
+                })
                 .and_then(|()| rustix::io::write(&other_end, b"!").context(|| "start the sandbox".into()));
             match opened {
-                Ok(_) => Ok(Launched::new(init, other_end)),
+                Ok(_) => {
+                    let group = group.map(|group| (group, wanted.memory));
+                    Ok(Launched { group, ..Launched::new(init, other_end) })
+                }
                 Err(error) => {
                     // It reads the end of the pipe and goes.
                     drop(other_end);

@@ -19,7 +19,7 @@ pub enum Op {
     /// A symbolic link.
     Link { dst: PathBuf, target: PathBuf },
     /// A fresh tmpfs with this mode. `seal`: made read-only when everything stands.
-    Tmpfs { dst: PathBuf, mode: u32, seal: bool },
+    Tmpfs { dst: PathBuf, mode: u32, seal: bool, #[serde(skip_serializing_if = "Option::is_none")] size: Option<u64> },
     /// The process table of the new pid namespace.
     Proc { dst: PathBuf },
     /// A fresh set of pseudo-terminals.
@@ -72,11 +72,11 @@ pub fn build(args: &Args, home: &Path) -> Result<Vec<Op>> {
     if let Some(root) = &args.root {
         ops.extend(root_entries(root)?);
     } else {
-        ops.extend([home, Path::new("/tmp")].map(|dst| Op::Tmpfs { dst: dst.into(), mode: 0o1777, seal: false }));
+        ops.extend([home, Path::new("/tmp")].map(|dst| Op::Tmpfs { dst: dst.into(), mode: 0o1777, seal: false, size: None }));
     }
     for mount in &args.mounts {
         ops.push(match mount.clone() {
-            Mount::Tmpfs { dst } => Op::Tmpfs { dst, mode: 0o755, seal: false },
+            Mount::Tmpfs { dst } => Op::Tmpfs { dst, mode: 0o755, seal: false, size: None },
             Mount::Bind { src, dst, read_only } => {
                 let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
                 Op::Bind { src: real(&src)?, dst, access, optional: false }
@@ -92,8 +92,19 @@ pub fn build(args: &Args, home: &Path) -> Result<Vec<Op>> {
         let name = dir.file_name().map(PathBuf::from).unwrap_or_default();
         let root = dir.parent().unwrap_or(Path::new("/")).to_owned();
         ops.push(Op::Entry { root, name, dst: dst.clone() });
+        if let (Some(size), true) = (args.limits.tmp, args.root.as_ref() == Some(dir)) {
+            ops.push(limited_tmp(&dst.join("tmp"), size));
+        }
+    }
+    if let Some(size) = args.limits.tmp {
+        ops.push(limited_tmp(Path::new("/tmp"), size));
     }
     Ok(ops)
+}
+
+/// Files for a while, in memory, and no more of them than `size`.
+fn limited_tmp(dst: &Path, size: u64) -> Op {
+    Op::Tmpfs { dst: dst.into(), mode: 0o1777, seal: false, size: Some(size) }
 }
 
 /// A place below `/home` or another entry of the root is one in a directory that the agent can write: it is made there,
@@ -159,7 +170,7 @@ fn with_covers(ops: Vec<Op>, hidden: &[PathBuf]) -> Result<Vec<Op>> {
                 if rest.as_os_str().is_empty() && !optional {
                     return Err(Error::new(format!("cannot bind '{}': it is hidden", sbox::words::visible_path(src))));
                 }
-                covers.push(Op::Tmpfs { dst: dst.join(rest), mode: 0o755, seal: true });
+                covers.push(Op::Tmpfs { dst: dst.join(rest), mode: 0o755, seal: true, size: None });
             }
         }
         out.push(op);

@@ -1,6 +1,7 @@
-//! Signals taken one at a time with sigwaitinfo(2): no handler, nothing that runs between two instructions.
+//! Signals taken one at a time with sigtimedwait(2): no handler, nothing that runs between two instructions.
 
 use std::io;
+use std::time::Duration;
 
 /// A set of signals.
 #[derive(Clone, Copy)]
@@ -28,12 +29,23 @@ pub fn block(signals: &Signals) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// sigwaitinfo(2): sleeps until one of `signals` arrives. Gives its number and whether the kernel sent it (a key on the
-/// terminal, a death) and not a process.
-pub fn arrived_signal(signals: &Signals) -> io::Result<(libc::c_int, bool)> {
+/// sigtimedwait(2): sleeps until one of `signals` arrives, at most for `pause`. Gives its number and whether the kernel
+/// sent it (a key on the terminal, a death) and not a process; nothing when the time is over.
+pub fn arrived_signal(signals: &Signals, pause: Option<Duration>) -> io::Result<Option<(libc::c_int, bool)>> {
+    let time = pause.map(|pause| libc::timespec {
+        tv_sec: pause.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: pause.subsec_nanos().into(),
+    });
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: all-zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    // SAFETY: both structures are whole and outlive the call.
-    let signal = unsafe { libc::sigwaitinfo(&raw const signals.0, &raw mut info) };
-    if signal > 0 { Ok((signal, info.si_code > 0)) } else { Err(io::Error::last_os_error()) }
+    // SAFETY: the structures are whole and outlive the call; a null time is none.
+    let signal = unsafe { libc::sigtimedwait(&raw const signals.0, &raw mut info, time) };
+    match signal {
+        1.. => Ok(Some((signal, info.si_code > 0))),
+        _ => match io::Error::last_os_error() {
+            error if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => Ok(None),
+            error => Err(error),
+        },
+    }
 }

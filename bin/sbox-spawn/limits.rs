@@ -1,0 +1,126 @@
+//! What the sandbox may use. A control group enforces it where this user was given one to divide (cgroup v2, delegated);
+//! otherwise the kernel's limits of a process do, and pid 1 looks at the whole now and then.
+
+use crate::args::Level;
+use crate::members::{self, Members};
+use rustix::process::{Resource, Rlimit};
+use sbox::error::{Context, Result};
+use sbox::limits::{DEFAULT_PIDS, Limits};
+use sbox::words;
+use std::time::{Duration, Instant};
+
+/// Between two looks at the sandbox's processes. A process that takes memory as fast as it can takes some hundred
+/// megabytes in that time.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How far one process can pass the memory limit between two looks: no more than this of writable memory in all.
+const SLACK: u64 = 1 << 30;
+
+/// Limits of each process, inherited by all: set in the last process before the command.
+pub fn apply(limits: &Limits, level: Level) -> Result<()> {
+    set(Resource::Core, 0)?;
+    // A real-time process could keep every other one from running.
+    set(Resource::Rtprio, 0)?;
+    if let Some(files) = limits.open_files {
+        set(Resource::Nofile, files)?;
+    }
+    if let Some(size) = limits.file_size {
+        set(Resource::Fsize, size)?;
+    }
+    if let Some(memory) = limits.memory {
+        set(Resource::Data, memory.saturating_add(SLACK))?;
+    }
+    // In a user namespace of its own only the sandbox's processes count (Linux 5.14). Elsewhere all of the user's do.
+    let others = match level {
+        Level::Namespace => 0,
+        _ => members::tasks_of_user(rustix::process::getuid().as_raw()),
+    };
+    set(Resource::Nproc, others + limits.pids.unwrap_or(DEFAULT_PIDS))?;
+    match limits.cpus {
+        Some(cpus) => pin(cpus.ceil() as usize),
+        None => Ok(()),
+    }
+}
+
+/// Never raises what the caller has.
+fn set(resource: Resource, to: u64) -> Result<()> {
+    let now = rustix::process::getrlimit(resource);
+    let least = |limit: Option<u64>| Some(limit.map_or(to, |limit| limit.min(to)));
+    let new = Rlimit { current: least(now.current.or(now.maximum)), maximum: least(now.maximum) };
+    rustix::process::setrlimit(resource, new).context(|| format!("limit {resource:?}"))
+}
+
+/// Keeps the process on as many processors, of those that it may use.
+fn pin(count: usize) -> Result<()> {
+    let shown = || String::from("limit the processors");
+    let mut set = rustix::thread::sched_getaffinity(None).context(shown)?;
+    let usable: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect();
+    // Sandboxes that start one after the other do not all get the first ones.
+    let first = std::process::id() as usize % usable.len().max(1);
+    let taken: Vec<usize> = usable.iter().cycle().skip(first).take(count.min(usable.len())).copied().collect();
+    for cpu in usable.iter().filter(|cpu| !taken.contains(cpu)) {
+        set.unset(*cpu);
+    }
+    rustix::thread::sched_setaffinity(None, &set).context(shown)
+}
+
+/// Looks at the whole sandbox now and then.
+pub struct Watch {
+    limits: Limits,
+    members: Members,
+    end: Option<Instant>,
+    /// Looks in a row at which there were as many processes as there may be.
+    crowded: u32,
+}
+
+impl Watch {
+    /// `by_cgroup`: the kernel counts memory and processes itself.
+    pub fn new(limits: &Limits, members: Members, by_cgroup: bool) -> Watch {
+        let mut limits = limits.clone();
+        if by_cgroup {
+            (limits.memory, limits.pids) = (None, None);
+        }
+        let end = limits.time.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        Watch { limits, members, end, crowded: 0 }
+    }
+
+    /// How long pid 1 may sleep; for ever where nothing is to be looked at.
+    pub fn pause(&self) -> Option<Duration> {
+        let look = (self.limits.memory.is_some() || self.limits.pids.is_some()).then_some(LOOK);
+        let end = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+        look.into_iter().chain(end).min()
+    }
+
+    /// Why the sandbox must end, if it must.
+    pub fn verdict(&mut self) -> Option<String> {
+        if let (Some(end), Some(seconds)) = (self.end, self.limits.time)
+            && Instant::now() >= end
+        {
+            return Some(format!("it ran for longer than its time limit of {}", words::span(seconds)));
+        }
+        if let Some(memory) = self.limits.memory
+            && members::memory(&self.members.all()) > memory
+        {
+            return Some(over_memory(memory));
+        }
+        let most = self.limits.pids?;
+        self.crowded = if members::tasks(&self.members.all()) >= most { self.crowded + 1 } else { 0 };
+        (self.crowded >= 2).then(|| over_pids(most))
+    }
+}
+
+/// The reason in words.
+pub fn over_memory(limit: u64) -> String {
+    format!("it used more than its memory limit of {}", words::size(limit))
+}
+
+/// The reason in words.
+pub fn over_pids(limit: u64) -> String {
+    format!("it reached its pids limit of {limit} processes and threads")
+}
+
+/// Says why a sandbox was ended.
+pub fn say(why: &str) {
+    words::say(words::Label::Error, format_args!("sbox-spawn: the sandbox was ended: {why}"));
+    words::hint("'limits' in the configuration, or --limit, sets another");
+}
