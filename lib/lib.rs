@@ -5,6 +5,7 @@
 //! ([`config`], [`project`], [`lockfile`], [`cache`]), how one program starts another ([`plumb`]),
 //! and how to touch files that a hostile agent may have written ([`beneath`], [`fsx`]).
 
+pub mod allow;
 pub mod beneath;
 pub mod bytecode;
 pub mod cache;

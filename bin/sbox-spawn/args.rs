@@ -137,8 +137,8 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("env-fd") => args.env_fd = Some(descriptor(parser)?),
             Long("hostname") => args.hostname = Some(parser.value()?),
             Long("network") => args.network.mode = mode(parser.value()?)?,
-            Long("allow") => args.network.allow.push(parser.value()?.string()?),
-            Long("deny") => args.network.deny.push(parser.value()?.string()?),
+            Long("allow") => args.network.allow.push(rule(parser.value()?)?),
+            Long("deny") => args.network.deny.push(rule(parser.value()?)?),
             Long("access-log") => args.network.log = Some(parser.value()?.into()),
             Long("port") => args.network.ports.push(port(&parser.value()?.string()?)?),
             Long("isolation") => args.isolation = level(parser.value()?)?,
@@ -194,6 +194,13 @@ fn mode(name: OsString) -> Result<Mode> {
         Some("proxy") => Ok(Mode::Proxy),
         _ => Err(Error::usage(format!("unknown network '{}'", name.to_string_lossy())).hint("host, none or proxy")),
     }
+}
+
+/// Looked at here, so that a wrong one is an error before anything is started.
+fn rule(text: OsString) -> Result<String> {
+    let text = text.string()?;
+    sbox::allow::Rule::parse(&text).map_err(Error::usage)?;
+    Ok(text)
 }
 
 /// `8080` or `9000:8080`: on the host, inside.

@@ -50,7 +50,8 @@ fn minimal(args: &Args) -> Vec<(OsString, OsString)> {
     environment
 }
 
-fn set(environment: &mut Vec<(OsString, OsString)>, name: &OsStr, value: OsString) {
+/// Gives a variable this value, whatever it had.
+pub fn set(environment: &mut Vec<(OsString, OsString)>, name: &OsStr, value: OsString) {
     environment.retain(|(other, _)| other != name);
     environment.push((name.to_owned(), value));
 }

@@ -4,12 +4,12 @@ use crate::assemble::Trees;
 use crate::namespaces::Owner;
 use crate::limits::{self, Watch};
 use crate::members::Members;
+use crate::network::Outside;
 use crate::{Exit, Sandbox, command, report};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, WaitOptions};
 use sbox::error::{Context, Error, Result};
 use sbox::sys::{self, Fork, Signals};
-use std::os::fd::AsFd;
 
 /// Signals that are passed on to the command when a process sends them. What a key on the terminal sends reaches the
 /// command by itself, since it is in the terminal's foreground group too.
@@ -39,9 +39,10 @@ pub fn code(status: rustix::process::WaitStatus) -> u8 {
 }
 
 /// What the launcher hands to init.
-pub struct Start {
+pub struct Start<'a> {
     /// A byte comes when the ids are mapped; its end, when the launcher is dead.
     pub gate: OwnedFd,
+    pub outside: &'a Outside,
     pub owner: Owner,
     /// The mount trees, where only the launcher could take them.
     pub trees: Option<Trees>,
@@ -50,19 +51,18 @@ pub struct Start {
 }
 
 /// The whole life of pid 1; gives the exit code of the sandbox.
-pub fn main(sandbox: &Sandbox, start: &mut Start, exit: &Exit) -> u8 {
+pub fn main(sandbox: &Sandbox, start: &mut Start<'_>, exit: &Exit) -> u8 {
     run(sandbox, start).unwrap_or_else(|error| report::failed_inside(&error, exit))
 }
 
 /// Runs as pid 1 until the command ends; gives its exit code.
-fn run(sandbox: &Sandbox, start: &mut Start) -> Result<u8> {
+fn run(sandbox: &Sandbox, start: &mut Start<'_>) -> Result<u8> {
     wait_for_go(&start.gate)?;
     crate::namespaces::take_ids(start.owner)?;
     die_with_the_launcher(&start.gate, Signal::KILL)?;
     sys::host_name(crate::plan::hostname(&sandbox.args)).context(|| "set the host name".into())?;
     if sandbox.args.network.is_own() {
-        let socket = sys::interface_socket().context(|| "bring up the loopback interface".into())?;
-        sys::interface_up(socket.as_fd(), c"lo").context(|| "bring up the loopback interface".into())?;
+        start.outside.open()?;
     }
     crate::assemble::enter(&sandbox.ops, start.trees.take())?;
     drop_privileges()?;

@@ -21,6 +21,7 @@ mod limits;
 mod links;
 mod members;
 mod namespaces;
+mod network;
 mod plan;
 mod probe;
 mod report;
@@ -63,7 +64,8 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     if args.probe {
         return probe::run(args);
     }
-    let environment = environment::read(&args)?;
+    let mut environment = environment::read(&args)?;
+    network::name_proxy(&args.network, &mut environment);
     let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
     let ops = plan::build(&args, &home.unwrap_or_else(|| "/home".into()))?;
     if args.dry_run {
@@ -147,11 +149,12 @@ fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut report::Reporter, las
         Level::Namespace => namespaces::launch(sandbox, &exit),
         level => keeper::launch(sandbox, level, &exit),
     };
-    let launched = match launched {
+    let mut launched = match launched {
         Err(error) if error.kind() == Kind::Unavailable => return Ok(Attempt::Unavailable(error)),
         launched => launched?,
     };
     drop(exit);
+    launched.lead_in()?;
     reporter.started(launched.init)?;
     let code = wait(&launched)?;
     Ok(verdict.read().map_or(Attempt::Ended(code), Attempt::Unavailable))

@@ -8,6 +8,7 @@
 use crate::args::Level;
 use crate::assemble::{self, Trees};
 use crate::cgroup::Group;
+use crate::network::Outside;
 use crate::{Exit, Sandbox, init, limits, probe};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, WaitOptions};
@@ -36,11 +37,18 @@ pub struct Launched {
     _alive: OwnedFd,
     /// The control group that it is in, and its memory limit.
     group: Option<(Group, Option<u64>)>,
+    /// What leads out of its network and into it.
+    outside: Option<Outside>,
 }
 
 impl Launched {
     pub fn new(init: Pid, alive: OwnedFd) -> Launched {
-        Launched { init, _alive: alive, group: None }
+        Launched { init, _alive: alive, group: None, outside: None }
+    }
+
+    /// Once it stands: opens what leads in.
+    pub fn lead_in(&mut self) -> Result<()> {
+        self.outside.as_mut().map_or(Ok(()), |outside| outside.lead_in(self.init))
     }
 
     /// After its end with `code`: says so if the kernel ended it for using too much.
@@ -56,18 +64,25 @@ impl Launched {
 
 /// Makes the namespaces and starts init in them.
 pub fn launch(sandbox: &Sandbox, exit: &Exit) -> Result<Launched> {
+    let outside = Outside::prepare(&sandbox.args.network)?;
+    let mut launched = launch_beside(sandbox, exit, &outside)?;
+    launched.outside = Some(outside);
+    Ok(launched)
+}
+
+fn launch_beside(sandbox: &Sandbox, exit: &Exit, outside: &Outside) -> Result<Launched> {
     if !is_real_root() {
-        return launch_as(sandbox, exit, Owner::Caller);
+        return launch_as(sandbox, exit, outside, Owner::Caller);
     }
     // Root's supplementary groups (disk, docker) would open the host's files to the agent.
     sys::leave_all_groups().context(|| "leave root's groups".into())?;
     let stranger = FIRST_STRANGER + std::process::id();
     give_pipes(stranger);
-    match launch_as(sandbox, exit, Owner::Stranger(stranger)) {
+    match launch_as(sandbox, exit, outside, Owner::Stranger(stranger)) {
         Err(error) if error.kind() == Kind::Unavailable && error.hint_text() == Some(NO_IDMAP) => {
             words::warn(format_args!("{error}"));
             words::hint(NO_IDMAP);
-            launch_as(sandbox, exit, Owner::Caller)
+            launch_as(sandbox, exit, outside, Owner::Caller)
         }
         launched => launched,
     }
@@ -96,7 +111,7 @@ pub fn is_real_root() -> bool {
     rustix::process::geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-fn launch_as(sandbox: &Sandbox, exit: &Exit, owner: Owner) -> Result<Launched> {
+fn launch_as(sandbox: &Sandbox, exit: &Exit, outside: &Outside, owner: Owner) -> Result<Launched> {
     let trees = match owner {
         Owner::Caller => None,
         Owner::Stranger(_) => Some(assemble::take(&sandbox.ops)?),
@@ -110,7 +125,7 @@ fn launch_as(sandbox: &Sandbox, exit: &Exit, owner: Owner) -> Result<Launched> {
         Fork::Child => {
             drop(other_end);
             // Never dropped: pid 1 closes every descriptor by number.
-            let mut start = init::Start { gate, owner, trees, in_group: group.is_some() };
+            let mut start = init::Start { gate, outside, owner, trees, in_group: group.is_some() };
             let code = init::main(sandbox, &mut start, exit);
             crate::end(code)
         }

@@ -1,0 +1,239 @@
+//! One connection from the sandbox: what it asks for, the answer, and the bytes both ways.
+
+use crate::address::{self, NoWay};
+use crate::hello::{self, Hello};
+use crate::log::{Line, Log};
+use crate::request::{self, Body, Request, What};
+use crate::rules::{Grant, Rules};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+/// What every connection is measured by.
+pub struct Gate {
+    pub rules: Rules,
+    pub log: Log,
+}
+
+/// How long a client may take for the head of its request and for its hello.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a connection may be silent. Longer than servers keep one, shorter than for ever.
+const SILENCE: Duration = Duration::from_secs(15 * 60);
+
+/// A refusal: the code, and the reason that a person reads.
+struct Refusal(u16, String);
+
+/// Serves a connection to its end.
+pub fn serve(gate: &Gate, mut client: TcpStream) {
+    let _ = client.set_read_timeout(Some(PATIENCE));
+    let _ = client.set_write_timeout(Some(SILENCE));
+    let _ = client.set_nodelay(true);
+    let Some((head, rest)) = read_head(&mut client) else { return };
+    let request = match request::parse(&head) {
+        Ok(request) => request,
+        Err(why) => {
+            gate.log.write(&Line { host: "", port: 0, refused: Some(why) });
+            return refuse(&mut client, &Refusal(400, why.into()));
+        }
+    };
+    let Request { host, port, what } = request;
+    match gate.dial(&host, port) {
+        Err(refusal) => {
+            gate.log.write(&Line { host: &host, port, refused: Some(&refusal.1) });
+            refuse(&mut client, &refusal);
+        }
+        Ok((grant, server)) => match what {
+            What::Connect => tunnel(gate, client, server, &host, port, grant, rest),
+            What::Plain { head, body } => {
+                gate.log.write(&Line { host: &host, port, refused: None });
+                let _ = forward(client, server, &head, body, rest);
+            }
+        },
+    }
+}
+
+impl Gate {
+    fn dial(&self, host: &str, port: u16) -> Result<(Grant, TcpStream), Refusal> {
+        let Some(grant) = self.rules.grant(host, port) else {
+            let entry = if sbox::allow::PORTS.contains(&port) { host.to_owned() } else { format!("{host}:{port}") };
+            return Err(Refusal(403, format!("'{entry}' is not allowed; network: {{allow: [\"{entry}\"]}} would allow it")));
+        };
+        match address::dial(host, port, grant.address) {
+            Ok(server) => {
+                let _ = server.set_nodelay(true);
+                Ok((grant, server))
+            }
+            Err(NoWay::Unknown(why)) => Err(Refusal(502, format!("'{host}' was not found: {why}"))),
+            Err(NoWay::Unreachable(why)) => Err(Refusal(502, format!("'{host}:{port}' cannot be reached: {why}"))),
+            Err(NoWay::Forbidden(address, why)) => Err(Refusal(
+                403,
+                format!("'{host}' is at {address}, {why}; allow: [\"{host}={address}\"] would allow it"),
+            )),
+        }
+    }
+}
+
+/// The head of the request, and what came after it already.
+fn read_head(client: &mut TcpStream) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(at) = memchr::memmem::find(&bytes, b"\r\n\r\n") {
+            let rest = bytes.split_off(at + 4);
+            return Some((bytes, rest));
+        }
+        if bytes.len() > request::LARGEST || !read_more(client, &mut bytes, end)? {
+            return None;
+        }
+    }
+}
+
+/// Reads once, before `end`. `false` at the end of the stream.
+fn read_more(from: &mut TcpStream, bytes: &mut Vec<u8>, end: Instant) -> Option<bool> {
+    let left = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+    from.set_read_timeout(Some(left)).ok()?;
+    let mut space = [0; 8192];
+    let count = from.read(&mut space).ok()?;
+    bytes.extend_from_slice(&space[..count]);
+    Some(count > 0)
+}
+
+/// The reason is in the first line too: that is what most clients show.
+fn refuse(client: &mut TcpStream, Refusal(code, why): &Refusal) {
+    let name = match code {
+        400 => "Bad Request",
+        403 => "Forbidden",
+        _ => "Bad Gateway",
+    };
+    let why = sbox::words::visible(why);
+    let line: String = why.chars().filter(char::is_ascii).collect();
+    let body = format!("sbox: {why}\n");
+    let text = format!(
+        "HTTP/1.1 {code} {name}: sbox: {line}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nX-Sbox-Refused: {line}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = client.write_all(text.as_bytes());
+    let _ = client.shutdown(Shutdown::Write);
+    // Read what is still coming, or the answer may be lost with a reset.
+    let _ = client.set_read_timeout(Some(Duration::from_millis(200)));
+    let _ = io::copy(&mut client.take(1 << 16), &mut io::sink());
+}
+
+/// A tunnel: the client is told that it stands, and then has to say in the clear whom it wants to talk to.
+fn tunnel(gate: &Gate, mut client: TcpStream, mut server: TcpStream, host: &str, port: u16, grant: Grant, rest: Vec<u8>) {
+    if client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").is_err() {
+        return;
+    }
+    let (first, verdict) = if grant.any_protocol {
+        // Some protocols let the server speak first; what the client says is looked at if it is there.
+        let _ = client.set_read_timeout(Some(Duration::from_millis(300)));
+        named(&mut client, rest, host, Instant::now() + Duration::from_secs(1), true)
+    } else {
+        named(&mut client, rest, host, Instant::now() + PATIENCE, false)
+    };
+    if let Some(why) = verdict {
+        gate.log.write(&Line { host, port, refused: Some(&why) });
+        // A TLS alert: fatal, unrecognized_name (RFC 6066, section 3).
+        let _ = client.write_all(&[0x15, 3, 3, 0, 2, 2, 112]);
+        let _ = client.shutdown(Shutdown::Both);
+        return;
+    }
+    gate.log.write(&Line { host, port, refused: None });
+    if server.write_all(&first).is_ok() {
+        both_ways(client, server);
+    }
+}
+
+/// Reads until it is clear whom the client wants; gives what was read, and why it is refused if it is.
+fn named(client: &mut TcpStream, mut bytes: Vec<u8>, host: &str, end: Instant, any: bool) -> (Vec<u8>, Option<String>) {
+    loop {
+        let seen = if bytes.is_empty() { Hello::Partial } else { hello::read(&bytes) };
+        let why = match seen {
+            Hello::Names(name) if name == host => None,
+            Hello::Names(name) => Some(format!("the TLS server name '{name}' is not '{host}'")),
+            Hello::NotTls if any => None,
+            Hello::NotTls => Some("what was sent through the tunnel is not TLS".into()),
+            Hello::Unclear(why) => Some(why.into()),
+            Hello::Partial => match read_more(client, &mut bytes, end) {
+                Some(true) => continue,
+                // Nothing yet, on a port where that may be.
+                _ if any && bytes.is_empty() => None,
+                _ => Some("the TLS hello did not come".into()),
+            },
+        };
+        return (bytes, why);
+    }
+}
+
+/// A plain request: its head, exactly its body, and the answer.
+fn forward(mut client: TcpStream, mut server: TcpStream, head: &[u8], body: Body, rest: Vec<u8>) -> io::Result<()> {
+    client.set_read_timeout(Some(SILENCE))?;
+    server.set_read_timeout(Some(SILENCE))?;
+    server.write_all(head)?;
+    let mut answers = (server.try_clone()?, client.try_clone()?);
+    let answer = std::thread::spawn(move || {
+        let result = io::copy(&mut answers.0, &mut answers.1);
+        let _ = answers.1.shutdown(Shutdown::Both);
+        result
+    });
+    let mut from = io::BufReader::new(io::Read::chain(io::Cursor::new(rest), &mut client));
+    let sent = match body {
+        Body::Length(length) => exactly(&mut from, &mut server, length),
+        Body::Chunked => chunks(&mut from, &mut server),
+    };
+    if sent.is_err() {
+        let _ = server.shutdown(Shutdown::Both);
+    }
+    answer.join().map_err(|_| io::Error::other("the answer's thread ended"))?.map(drop)
+}
+
+fn exactly(from: &mut impl Read, to: &mut impl Write, length: u64) -> io::Result<()> {
+    let copied = io::copy(&mut from.by_ref().take(length), to)?;
+    if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Chunk after chunk, to the last one, which is empty. Trailers are left out.
+fn chunks(from: &mut impl io::BufRead, to: &mut impl Write) -> io::Result<()> {
+    loop {
+        let line = line(from)?;
+        let length = request::chunk_length(&line).ok_or(io::ErrorKind::InvalidData)?;
+        write!(to, "{length:x}\r\n")?;
+        if length == 0 {
+            while !self::line(from)?.is_empty() {}
+            return to.write_all(b"\r\n");
+        }
+        exactly(from, to, length)?;
+        if !self::line(from)?.is_empty() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        to.write_all(b"\r\n")?;
+    }
+}
+
+/// A short line without its end, which must be a whole one.
+fn line(from: &mut impl io::BufRead) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    io::BufRead::read_until(&mut from.take(4096), b'\n', &mut line)?;
+    match line.strip_suffix(b"\r\n") {
+        Some(line) => Ok(line.to_vec()),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Bytes both ways, until both sides have said that they are done or one is gone.
+fn both_ways(client: TcpStream, server: TcpStream) {
+    for stream in [&client, &server] {
+        let _ = stream.set_read_timeout(Some(SILENCE));
+        let _ = stream.set_write_timeout(Some(SILENCE));
+    }
+    let (Ok(mut client_in), Ok(mut server_out)) = (client.try_clone(), server.try_clone()) else { return };
+    let up = std::thread::spawn(move || {
+        let _ = io::copy(&mut client_in, &mut server_out);
+        let _ = server_out.shutdown(Shutdown::Write);
+    });
+    let (mut server_in, mut client_out) = (server, client);
+    let down = io::copy(&mut server_in, &mut client_out);
+    let _ = client_out.shutdown(if down.is_ok() { Shutdown::Write } else { Shutdown::Both });
+    let _ = up.join();
+}

@@ -1,0 +1,78 @@
+//! The access log: one JSON object for each connection. The agent decides how many there are, so it has a largest size.
+
+use sbox::error::{Context, Result};
+use sbox::fsx;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// Bytes after which a new file is begun; the one before is kept as `FILE.1`.
+const LARGEST: u64 = 8 << 20;
+
+pub struct Log(Option<Mutex<Open>>);
+
+struct Open {
+    path: PathBuf,
+    file: File,
+    size: u64,
+}
+
+/// What became of a connection.
+pub struct Line<'a> {
+    pub host: &'a str,
+    pub port: u16,
+    /// Nothing if it was let through.
+    pub refused: Option<&'a str>,
+}
+
+impl Log {
+    pub fn open(path: Option<PathBuf>) -> Result<Log> {
+        let Some(path) = path else { return Ok(Log(None)) };
+        let (file, size) = append(&path).context(|| format!("open '{}'", sbox::words::visible_path(&path)))?;
+        Ok(Log(Some(Mutex::new(Open { path, file, size }))))
+    }
+
+    /// Writes a line. A full disk is no reason to let something through or to stop.
+    pub fn write(&self, line: &Line<'_>) {
+        let Some(Ok(mut open)) = self.0.as_ref().map(Mutex::lock) else { return };
+        let value = serde_json::json!({
+            "time": fsx::rfc3339(fsx::now()),
+            "host": line.host,
+            "port": line.port,
+            "allowed": line.refused.is_none(),
+            "reason": line.refused,
+        });
+        let text = format!("{value}\n");
+        if open.size + text.len() as u64 > LARGEST {
+            open.begin_anew();
+        }
+        if open.file.write_all(text.as_bytes()).is_ok() {
+            open.size += text.len() as u64;
+        }
+    }
+}
+
+impl Open {
+    fn begin_anew(&mut self) {
+        let mut kept = self.path.clone().into_os_string();
+        kept.push(".1");
+        let renamed = std::fs::rename(&self.path, kept).and_then(|()| append(&self.path));
+        match renamed {
+            Ok((file, size)) => (self.file, self.size) = (file, size),
+            // Started by root, this is nobody's process by now, and the directory is not its own.
+            Err(_) if self.file.set_len(0).is_ok() => self.size = 0,
+            Err(_) => {}
+        }
+    }
+}
+
+fn append(path: &std::path::Path) -> std::io::Result<(File, u64)> {
+    let mut options = OpenOptions::new();
+    // Never through a link: whoever planted it would choose what is written to.
+    options.create(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
+}

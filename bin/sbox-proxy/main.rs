@@ -1,0 +1,128 @@
+//! sbox-proxy: the way out of a sandbox, to some names only.
+//!
+//! An HTTP proxy on the host's side of a sandbox that has no route of its own. A connection is let through when three
+//! things agree: the name and port that were asked for are allowed; the name in the request itself (the TLS server name, or
+//! the HTTP Host) is the same; and the name, resolved here and once, has a public address, which is the one that is dialled.
+//! What comes in is written by an untrusted program: every length is bounded, and everything unclear is refused.
+#![forbid(unsafe_code)]
+
+mod address;
+mod connection;
+mod hello;
+mod log;
+mod request;
+mod rules;
+
+use lexopt::prelude::*;
+use rustix::fd::OwnedFd;
+use sbox::cli::{self, Tool};
+use sbox::error::{Context, Error, Result};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const TOOL: Tool = Tool { name: "sbox-proxy", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox-proxy [--listen ADDRESS:PORT | --receive N] [--allow RULE]... [--deny RULE]... [--access-log FILE]
+Let HTTP and HTTPS through to the names that are allowed. Prints the address that it listens on.
+
+      --listen ADDRESS:PORT  listen there [127.0.0.1:0]
+      --receive N          take the listening socket from descriptor N, a Unix socket
+      --allow RULE         NAME or *.NAME, with :PORT [80 and 443], with =ADDRESS where the resolver is not asked
+      --deny RULE          not this one, although --allow names it
+      --access-log FILE    append to FILE what was asked for, one JSON object a line
+  -h, --help               print this text
+  -V, --version            print the version
+";
+
+/// Connections at once. More wait in the kernel's queue.
+const MOST: usize = 256;
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut listen, mut receive) = (String::from("127.0.0.1:0"), None);
+    let (mut allow, mut deny, mut access_log) = (Vec::new(), Vec::new(), None);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("listen") => listen = args.value()?.string()?,
+            Long("receive") => receive = Some(args.value()?.parse::<i32>()?),
+            Long("allow") => allow.push(rules::read(&args.value()?.string()?)?),
+            Long("deny") => deny.push(rules::read(&args.value()?.string()?)?),
+            Long("access-log") => access_log = Some(PathBuf::from(args.value()?)),
+            other => return Err(cli::common(other)),
+        }
+    }
+    let log = log::Log::open(access_log)?;
+    let listener = match receive {
+        Some(fd) => received(fd)?,
+        None => {
+            let listener = TcpListener::bind(&listen).context(|| format!("listen on '{listen}'"))?;
+            cli::out_line(listener.local_addr().context(|| "find the own address".into())?)?;
+            listener
+        }
+    };
+    be_nobody()?;
+    serve(&listener, Arc::new(connection::Gate { rules: rules::Rules { allow, deny }, log }))
+}
+
+/// What comes in is hostile: root has no business with it. Before the first thread, which is the only one this reaches.
+fn be_nobody() -> Result<()> {
+    let nobody = 65534;
+    let shown = || String::from("give up root's rights");
+    if rustix::process::geteuid().is_root() {
+        let (uid, gid) = (rustix::process::Uid::from_raw(nobody), rustix::process::Gid::from_raw(nobody));
+        rustix::thread::set_thread_groups(&[]).context(shown)?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid).context(shown)?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).context(shown)?;
+        // The kernel forgets it with the change of ids.
+        sbox::plumb::die_with_the_starter();
+    }
+    rustix::thread::set_no_new_privs(true).context(shown)
+}
+
+/// A listening socket from a process in another network namespace: it stays a socket of that one.
+fn received(fd: i32) -> Result<TcpListener> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+    let shown = || format!("take a socket from descriptor {fd}");
+    let from = sbox::sys::adopt(fd).context(shown)?;
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0u8; 1];
+    let mut data = [rustix::io::IoSliceMut::new(&mut byte)];
+    rustix::net::recvmsg(&from, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC).context(shown)?;
+    let sockets = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    let socket: Option<OwnedFd> = sockets.into_iter().next();
+    socket.map(TcpListener::from).ok_or_else(|| Error::new(format!("cannot {}: none came", shown())))
+}
+
+/// One thread for each connection, and never more than there may be.
+fn serve(listener: &TcpListener, gate: Arc<connection::Gate>) -> Result<u8> {
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let client = match listener.accept() {
+            Ok((client, _)) => client,
+            // The other side went away, or there are no descriptors left: neither is the end of the proxy.
+            Err(_) => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                continue;
+            }
+        };
+        while open.load(Ordering::Acquire) >= MOST {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        open.fetch_add(1, Ordering::AcqRel);
+        let (gate, open) = (Arc::clone(&gate), Arc::clone(&open));
+        std::thread::spawn(move || {
+            connection::serve(&gate, client);
+            open.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+}

@@ -1,0 +1,136 @@
+//! A network of the sandbox's own, and what leads out of it and into it.
+//!
+//! The sandbox has a loopback interface and no route. Where names are allowed, pid 1 makes a listening socket on it and
+//! hands that to `sbox-proxy`, which runs on the host's side: a socket stays one of the network that it was made in, so
+//! that the proxy accepts in there and dials out here. Ports are the other way round: the launcher listens on the host's
+//! loopback, and `sbox-forward` enters the sandbox's network with those sockets.
+
+use crate::args::{Mode, Network};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::io::FdFlags;
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType};
+use rustix::process::Pid;
+use sbox::error::{Context, Result};
+use sbox::{plumb, sys};
+use std::ffi::{OsStr, OsString};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+/// Where the proxy is, inside. The usual port of one, and nobody else's there.
+const PROXY: &str = "127.0.0.1:3128";
+
+/// What stands on the host's side, before the sandbox is made.
+pub struct Outside {
+    /// The proxy's ear: pid 1 puts the listening socket in.
+    to_proxy: Option<OwnedFd>,
+    ports: Vec<(TcpListener, u16)>,
+    /// They die with the launcher, however it dies; where it ends in good order, they are ended before.
+    helpers: Vec<Child>,
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        for helper in &mut self.helpers {
+            let _ = helper.kill();
+            let _ = helper.wait();
+        }
+    }
+}
+
+impl Outside {
+    /// Starts the proxy and takes the ports.
+    pub fn prepare(network: &Network) -> Result<Outside> {
+        let listen = |(host, inside): &(u16, u16)| {
+            let listener = TcpListener::bind(("127.0.0.1", *host));
+            Ok((listener.context(|| format!("listen on port {host} of the host's loopback"))?, *inside))
+        };
+        let ports = network.ports.iter().map(listen).collect::<Result<Vec<_>>>()?;
+        let mut outside = Outside { to_proxy: None, ports, helpers: Vec::new() };
+        if network.mode == Mode::Proxy {
+            outside.start_proxy(network)?;
+        }
+        Ok(outside)
+    }
+
+    fn start_proxy(&mut self, network: &Network) -> Result<()> {
+        let flags = SocketFlags::CLOEXEC;
+        let (own, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .context(|| "make a socket for the proxy".into())?;
+        inherit(theirs.as_fd())?;
+        let mut command = plumb::program("sbox-proxy")?;
+        command.arg("--receive").arg(theirs.as_raw_fd().to_string());
+        for (option, rules) in [("--allow", &network.allow), ("--deny", &network.deny)] {
+            command.args(rules.iter().flat_map(|rule| [option, rule]));
+        }
+        if let Some(log) = &network.log {
+            command.arg("--access-log").arg(log);
+        }
+        self.helpers.push(start(command)?);
+        self.to_proxy = Some(own);
+        Ok(())
+    }
+
+    /// In pid 1, in the sandbox's network: brings up loopback, and gives the proxy its ear.
+    pub fn open(&self) -> Result<()> {
+        let socket = sys::interface_socket().context(|| "bring up the loopback interface".into())?;
+        sys::interface_up(socket.as_fd(), c"lo").context(|| "bring up the loopback interface".into())?;
+        let Some(to_proxy) = &self.to_proxy else { return Ok(()) };
+        let shown = || String::from("give the proxy its socket");
+        let listener = TcpListener::bind(PROXY).context(shown)?;
+        let fds = [listener.as_fd()];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        let data = [rustix::io::IoSlice::new(b"!")];
+        rustix::net::sendmsg(to_proxy, &data, &mut ancillary, SendFlags::NOSIGNAL).context(shown).map(drop)
+    }
+
+    /// Once the sandbox stands: leads the ports into it.
+    pub fn lead_in(&mut self, init: Pid) -> Result<()> {
+        if self.ports.is_empty() {
+            return Ok(());
+        }
+        let mut command = plumb::program("sbox-forward")?;
+        command.arg("--into").arg(init.as_raw_pid().to_string());
+        for (listener, port) in &self.ports {
+            inherit(listener.as_fd())?;
+            command.arg(format!("{}:{port}", listener.as_raw_fd()));
+        }
+        self.helpers.push(start(command)?);
+        // The other process has them; a client must see them close when that one ends.
+        self.ports.clear();
+        Ok(())
+    }
+}
+
+/// Lets a descriptor through the next exec.
+fn inherit(fd: rustix::fd::BorrowedFd<'_>) -> Result<()> {
+    rustix::io::fcntl_setfd(fd, FdFlags::empty()).context(|| "pass a socket on".into())
+}
+
+/// Starts a helper: away from the terminal's keys, and never for longer than this process lives.
+fn start(mut command: Command) -> Result<Child> {
+    plumb::trace(&command);
+    let name = sbox::words::visible_path(command.get_program());
+    plumb::tie(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+    command.spawn().context(|| format!("start '{name}'"))
+}
+
+/// Tells programs inside where the proxy is, in the words of curl(1), which most others understand; and Node.js 22.21 and
+/// later to use it.
+pub fn name_proxy(network: &Network, environment: &mut Vec<(OsString, OsString)>) {
+    if network.mode != Mode::Proxy {
+        return;
+    }
+    let url = format!("http://{PROXY}");
+    let local = "localhost,127.0.0.1,::1";
+    let both = |name: &str, value: &str| [(name.to_owned(), value.to_owned()), (name.to_uppercase(), value.to_owned())];
+    let mut all = vec![("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned())];
+    for (name, value) in [("http_proxy", &*url), ("https_proxy", &*url), ("all_proxy", &*url), ("no_proxy", local)] {
+        all.extend(both(name, value));
+    }
+    for (name, value) in all {
+        crate::environment::set(environment, OsStr::new(&name), value.into());
+    }
+}
