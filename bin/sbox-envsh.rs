@@ -4,7 +4,7 @@
 use lexopt::prelude::*;
 use sbox::check::RESERVED;
 use sbox::cli::{self, Tool};
-use sbox::config::{Config, Piece, pieces};
+use sbox::config::{Config, Network, Piece, pieces};
 use sbox::error::{Error, Result};
 use sbox::plumb::quote;
 use sbox::project::Project;
@@ -93,8 +93,11 @@ fn environment(project: &Project, config: &Config, level: &str, quiet: bool) -> 
         .filter(|(name, _)| PASSED.contains(&name.as_str()) || name.starts_with("LC_"))
         .collect();
     all.sort();
-    if config.network == "host" {
-        all.extend(network_variables());
+    match config.network {
+        Network::Host => all.extend(variables(&PROXIES).into_iter().chain(certificates())),
+        // The proxy of such a sandbox is its own, and sbox-spawn names it.
+        Network::Allow { .. } => all.extend(certificates()),
+        Network::None => {}
     }
     all.extend(own(project, level).into_iter().map(|(name, value)| (name.to_owned(), value.into())));
     all.push(("PATH".into(), format!("{}:/usr/local/bin:/usr/bin:/bin", own_path(project)).into()));
@@ -106,10 +109,13 @@ fn environment(project: &Project, config: &Config, level: &str, quiet: bool) -> 
     all
 }
 
-fn network_variables() -> Variables {
-    let host = |name: &&str| std::env::var_os(name).map(|value| ((*name).to_owned(), value));
-    let mut all: Variables = PROXIES.iter().filter_map(host).collect();
-    all.extend(CERTIFICATES.iter().filter_map(host).filter(|(_, path)| is_visible(Path::new(path))));
+fn variables(names: &[&str]) -> Variables {
+    names.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?))).collect()
+}
+
+fn certificates() -> Variables {
+    let mut all: Variables = variables(&CERTIFICATES);
+    all.retain(|(_, path)| is_visible(Path::new(path)));
     // pip and Node bring a bundle of their own and do not look at the system's, where a company's own authority is.
     if let Some(bundle) = sbox::confine::system_certificates() {
         for name in ["PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {

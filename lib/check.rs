@@ -1,5 +1,6 @@
 //! Every finding in a configuration at once, each with its place and what to do about it.
 
+mod confinement;
 mod shape;
 mod values;
 
@@ -201,7 +202,11 @@ impl Checker<'_> {
         let provider = self.provider(text(raw.provider, "auto"));
         let isolation =
             self.choice("isolation", text(raw.isolation, "auto"), &["auto", "namespace", "landlock", "env"]);
-        let network = self.choice("network", text(raw.network, "host"), &["host", "none"]);
+        let network = self.network(raw.network);
+        let ports = self.ports(&raw.ports.items, &network);
+        let limits = self.limits(&raw.limits.0);
+        let nested = raw.nested.unwrap_or(false);
+        self.level(&isolation, &network, nested);
         let cmd = self.cmd(raw.cmd);
         Config {
             runtimes,
@@ -214,6 +219,9 @@ impl Checker<'_> {
             env: raw.env.0,
             isolation,
             network,
+            ports,
+            limits,
+            nested,
             hash: crate::fsx::sha256(self.text.as_bytes())[..16].to_owned(),
         }
     }

@@ -6,12 +6,13 @@ pub(crate) mod raw;
 pub use expand::{Piece, pieces};
 
 use crate::error::{Context, Error, Result};
+use crate::limits::Limits;
 use crate::project::Project;
 use std::fmt;
 use std::path::PathBuf;
 
 /// Every key of the file, in the order of the manual; the last ones belong to parts that this version does not have.
-pub const KEYS: [&str; 19] = [
+pub const KEYS: [&str; 20] = [
     "runtime",
     "provider",
     "workdir",
@@ -23,10 +24,11 @@ pub const KEYS: [&str; 19] = [
     "env",
     "isolation",
     "network",
-    "channels",
-    "packages",
+    "ports",
     "limits",
     "nested",
+    "channels",
+    "packages",
     "restart",
     "stop_timeout",
     "logs",
@@ -34,7 +36,7 @@ pub const KEYS: [&str; 19] = [
 ];
 
 /// Keys that are known and refused: what they ask for would not be kept.
-pub const LATER: [&str; 8] = ["channels", "packages", "limits", "nested", "restart", "stop_timeout", "logs", "ready"];
+pub const LATER: [&str; 6] = ["channels", "packages", "restart", "stop_timeout", "logs", "ready"];
 
 /// Where programs run unless `workdir` says otherwise.
 pub const DEFAULT_WORKDIR: &str = "/app";
@@ -133,6 +135,45 @@ impl fmt::Display for Command {
     }
 }
 
+/// What a sandbox can reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// All that the host can.
+    Host,
+    /// Its own loopback.
+    None,
+    /// Some names, through a proxy.
+    Allow {
+        /// The rules that allow, as they are written.
+        allow: Vec<String>,
+        /// Those that deny.
+        deny: Vec<String>,
+        /// Whether there is an access log.
+        log: bool,
+    },
+}
+
+impl Network {
+    /// `host`, `none` or `proxy`: the mode of `sbox-spawn`.
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Network::Host => "host",
+            Network::None => "none",
+            Network::Allow { .. } => "proxy",
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Network::Allow { allow, .. } if allow.is_empty() => f.write_str("nothing is allowed"),
+            Network::Allow { allow, .. } => write!(f, "only {}", allow.join(", ")),
+            other => f.write_str(other.mode()),
+        }
+    }
+}
+
 /// A whole valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -154,8 +195,14 @@ pub struct Config {
     pub env: Vec<(String, String)>,
     /// `auto` or a level.
     pub isolation: String,
-    /// `host` or `none`.
-    pub network: String,
+    /// What it can reach.
+    pub network: Network,
+    /// Ports of the host's loopback that lead to ports inside: on the host, inside.
+    pub ports: Vec<(u16, u16)>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Whether it may make user namespaces and mounts of its own.
+    pub nested: bool,
     /// SHA-256 of the file, the first 16 digits.
     pub hash: String,
 }

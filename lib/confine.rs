@@ -1,6 +1,6 @@
 //! The command line of `sbox-spawn` for a project: the one place that says what a project's sandbox is made of.
 
-use crate::config::Config;
+use crate::config::{Config, Network};
 use crate::error::{Context, Error, Result};
 use crate::plumb;
 use crate::project::Project;
@@ -50,10 +50,31 @@ impl<'a> Confine<'a> {
         }
         command.arg("--own").args([&self.rootfs, &self.project.rootfs()]);
         command.arg("--own").args([&self.env, &self.project.env()]);
-        command.args(["--network", &self.config.network, "--isolation", isolation, "--chdir", directory]);
+        command.args(["--isolation", isolation, "--chdir", directory]);
+        self.network(&mut command)?;
+        command.args(self.config.limits.written().iter().flat_map(|limit| ["--limit", limit]));
+        if self.config.nested {
+            command.arg("--nested");
+        }
         command.arg("--env-fd").arg(environment.as_raw_fd().to_string());
         command.arg("--").args(words);
         Ok(Prepared { command, _environment: environment })
+    }
+
+    fn network(&self, command: &mut Command) -> Result<()> {
+        command.args(["--network", self.config.network.mode()]);
+        if let Network::Allow { allow, deny, log } = &self.config.network {
+            command.args(allow.iter().flat_map(|rule| ["--allow", rule]));
+            command.args(deny.iter().flat_map(|rule| ["--deny", rule]));
+            if *log {
+                crate::fsx::make_dirs(&self.project.logs())?;
+                command.arg("--access-log").arg(self.project.network_log());
+            }
+        }
+        for (host, inside) in &self.config.ports {
+            command.arg("--port").arg(format!("{host}:{inside}"));
+        }
+        Ok(())
     }
 
     /// The environment in a file without a name, which the started program inherits: it may hold secrets, and those
@@ -115,6 +136,7 @@ pub fn become_command(
     let project = Project::find()?;
     let config = Config::load(&project)?;
     let words = words(&project, &config)?;
+    crate::trust::require(&project, &config)?;
     require_built(&project, &config)?;
     let mut confine = Confine::new(&project, &config);
     confine.isolation = isolation;

@@ -23,4 +23,5 @@ pub mod progress;
 pub mod project;
 pub mod provider;
 pub mod sys;
+pub mod trust;
 pub mod words;

@@ -87,6 +87,11 @@ impl Project {
         self.state().join("logs")
     }
 
+    /// `.sbox/logs/network.log`: what was asked of the proxy.
+    pub fn network_log(&self) -> PathBuf {
+        self.logs().join("network.log")
+    }
+
     /// `.sbox/processes.json`.
     pub fn processes(&self) -> PathBuf {
         self.state().join("processes.json")

@@ -59,7 +59,7 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
             "provider": config.provider,
             "built": lock.map(|lock| lock.runtimes).unwrap_or_default(),
         },
-        "isolation": {"level": isolation["level"], "configured": config.isolation, "network": config.network},
+        "isolation": {"level": isolation["level"], "configured": config.isolation, "network": config.network.to_string(), "limits": config.limits.written().join(" ")},
         "disk": {"env": size(&project.env()), "rootfs": size(&project.rootfs())},
         "cache": cache::root().ok(),
         "copy": config.copy.iter().map(entry).collect::<Vec<_>>(),

@@ -215,12 +215,22 @@ fn isolation_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> 
     let level = status.isolation["level"].as_str().unwrap_or("none");
     let mut rows = vec![match level {
         "none" => ("Level", words::paint(colour, "31", "none: nothing can be run")),
+        "env" => ("Level", words::paint(colour, "31", "env: NOTHING is enforced")),
+        "landlock" => ("Level", words::paint(colour, "33", "landlock: denied by the kernel, not absent")),
         level => ("Level", format!("{level} (enforced by the kernel)")),
     }];
     if let Some(reason) = status.isolation["reason"].as_str() {
         rows.push(("Reason", reason.to_owned()));
     }
-    rows.push(("Network", status.config.network.clone()));
+    rows.push(("Network", words::visible(&status.config.network.to_string())));
+    let limits = status.config.limits.written();
+    if !limits.is_empty() {
+        let by = match status.isolation["limits"].as_str() {
+            Some("cgroup") => "a control group",
+            _ => "limits of each process, and pid 1",
+        };
+        rows.push(("Limits", format!("{} (by {by})", limits.join(" "))));
+    }
     rows
 }
 

@@ -26,8 +26,10 @@ impl Checker<'_> {
             "runtime" | "install" | "build" | "cmd" => Shape::TextOrList,
             "workdir" | "provider" | "isolation" => Shape::Text,
             "copy" | "mount" => Shape::List,
-            "env" => Shape::Map,
-            "network" => return self.network(value),
+            "env" | "limits" => Shape::Map,
+            "ports" => Shape::TextOrList,
+            "network" => return self.network_shape(value),
+            "nested" => return self.truth(name, value),
             _ => return self.strange_key(name),
         };
         self.shape(name, value, shape)
@@ -51,13 +53,33 @@ impl Checker<'_> {
         true
     }
 
-    fn network(&mut self, value: &Value) -> bool {
-        if matches!(value, Value::Mapping(_)) {
-            let hint = "Use 'none', or 'host'; a list of allowed names would not be kept";
-            self.error("network", "An allowlist is not in this version", hint, &[Step::Key("network".into())]);
+    /// `network` is a mode, or a mapping with lists of names.
+    fn network_shape(&mut self, value: &Value) -> bool {
+        let Value::Mapping(map) = value else { return self.shape("network", value, Shape::Text) };
+        let mut whole = true;
+        for (key, value) in map {
+            let name = key.as_str().unwrap_or_default();
+            let fits = match (name, value) {
+                ("allow" | "deny", Value::Null | Value::String(_)) | ("log", Value::Bool(_)) => true,
+                ("allow" | "deny", Value::Sequence(items)) => items.iter().all(Value::is_string),
+                _ => false,
+            };
+            if !fits {
+                let path = [Step::Key("network".into()), Step::Key(name.into())];
+                let hint = "Use 'network: {allow: [example.org], deny: [], log: true}'";
+                self.error("network", format!("'{}' does not belong here", visible(name)), hint, &path);
+            }
+            whole &= fits;
+        }
+        whole
+    }
+
+    fn truth(&mut self, name: &str, value: &Value) -> bool {
+        if !matches!(value, Value::Bool(_) | Value::Null) {
+            self.error(name, "Must be true or false", "Use 'true' or leave it out", &[Step::Key(name.into())]);
             return false;
         }
-        self.shape("network", value, Shape::Text)
+        true
     }
 
     fn shape(&mut self, name: &str, value: &Value, shape: Shape) -> bool {

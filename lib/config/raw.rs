@@ -20,7 +20,60 @@ pub(crate) struct Raw {
     pub cmd: Lines,
     pub env: Pairs,
     pub isolation: Option<Text>,
-    pub network: Option<Text>,
+    pub network: RawNetwork,
+    pub ports: Lines,
+    pub limits: Pairs,
+    pub nested: Option<bool>,
+}
+
+/// `network` as it is written: a mode, or names.
+#[derive(Debug, Clone)]
+pub(crate) enum RawNetwork {
+    Mode(String),
+    Names { allow: Lines, deny: Lines, log: bool },
+}
+
+impl Default for RawNetwork {
+    fn default() -> RawNetwork {
+        RawNetwork::Mode(String::new())
+    }
+}
+
+struct RawNetworkVisitor;
+
+impl<'de> Visitor<'de> for RawNetworkVisitor {
+    type Value = RawNetwork;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("host, none, or a mapping with allow")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<RawNetwork, E> {
+        Ok(RawNetwork::Mode(text.to_owned()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> std::result::Result<RawNetwork, E> {
+        Ok(RawNetwork::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<RawNetwork, A::Error> {
+        let (mut allow, mut deny, mut log) = (Lines::default(), Lines::default(), false);
+        while let Some(Text(key)) = map.next_key()? {
+            match key.as_str() {
+                "allow" => allow = map.next_value()?,
+                "deny" => deny = map.next_value()?,
+                "log" => log = map.next_value()?,
+                _ => drop(map.next_value::<de::IgnoredAny>()?),
+            }
+        }
+        Ok(RawNetwork::Names { allow, deny, log })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawNetwork {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<RawNetwork, D::Error> {
+        deserializer.deserialize_any(RawNetworkVisitor)
+    }
 }
 
 /// A scalar by its spelling.

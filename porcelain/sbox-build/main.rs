@@ -15,7 +15,7 @@ use sbox::config::{self, Config};
 use sbox::error::{Error, Result};
 use sbox::lockfile::{self, Lockfile};
 use sbox::project::Project;
-use sbox::{check, fsx, words};
+use sbox::{check, fsx, trust, words};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -74,7 +74,14 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let _lock =
         fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for another build of this project"))?;
+    trust::require(&project, &config)?;
     let begun = Instant::now();
+    // Before anything is built: a build that is killed is still this user's.
+    if trust::is_own(&project)
+        && let Err(error) = trust::remember(&project)
+    {
+        words::warn(error);
+    }
     let changed = build(&project, &config, options)?;
     fsx::empty_trash(&project.trash());
     let seconds = begun.elapsed().as_secs_f64();

@@ -1,0 +1,72 @@
+//! sbox-trust: accept what a configuration from elsewhere asks for.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::Config;
+use sbox::error::Result;
+use sbox::project::Project;
+use sbox::{trust, words};
+use serde_json::json;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-trust", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox trust [-l | -r] [-j]
+Accept what the configuration of a project from elsewhere asks for: directories of this host, variables of yours.
+
+  -l, --list       only show it; exit code 1 if it is not accepted
+  -r, --revoke     accept it no longer
+  -j, --json       print it as JSON
+  -h, --help       print this text
+  -V, --version    print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut list, mut revoke, mut as_json) = (false, false, false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('l') | Long("list") => list = true,
+            Short('r') | Long("revoke") => revoke = true,
+            Short('j') | Long("json") => as_json = true,
+            other => return Err(cli::common(other)),
+        }
+    }
+    let project = Project::find()?;
+    let config = Config::load(&project)?;
+    let requests = trust::requests(&project, &config);
+    let accepted = || requests.is_empty() || trust::is_own(&project) || trust::is_accepted(&project, &requests);
+    if revoke {
+        trust::revoke(&project, &requests)?;
+    } else if !list {
+        trust::accept(&project, &requests)?;
+    }
+    let (own, accepted) = (trust::is_own(&project), accepted());
+    if as_json {
+        cli::out_json(&json!({"project": project.name(), "own": own, "accepted": accepted, "requests": requests}))?;
+    } else {
+        show(&project, &requests, own, accepted);
+    }
+    Ok(u8::from(list && !accepted))
+}
+
+fn show(project: &Project, requests: &[String], own: bool, accepted: bool) {
+    let name = words::visible(&project.name());
+    if requests.is_empty() {
+        return words::ok(format_args!("'{name}' asks for nothing outside of the project"));
+    }
+    words::step(format_args!("'{name}' asks for:"));
+    requests.iter().for_each(|request| words::line(format_args!("  • {request}")));
+    match (own, accepted) {
+        (true, _) => words::ok("It was made here: nothing has to be accepted"),
+        (false, true) => words::ok("Accepted, and nothing more than this"),
+        (false, false) => {
+            words::warn("Not accepted: run, build and shell refuse");
+            words::hint("sbox trust");
+        }
+    }
+}
