@@ -111,8 +111,25 @@ mod tests {
     #[test]
     fn addresses_are_no_names() {
         for text in [
-            "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "::1", "localhost.", "1.2.3.4.",
-            "0x7f.1", "", ".", "a..b", "-a.b", "a b", "a\nb", "exämple.org", "a@b", "a%2eb",
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "[::1]",
+            "::1",
+            "localhost.",
+            "1.2.3.4.",
+            "0x7f.1",
+            "",
+            ".",
+            "a..b",
+            "-a.b",
+            "a b",
+            "a\nb",
+            "exämple.org",
+            "a@b",
+            "a%2eb",
         ] {
             let is_name = text == "localhost.";
             assert_eq!(name(text).is_some(), is_name, "{text}");
@@ -121,7 +138,16 @@ mod tests {
 
     #[test]
     fn rules_that_say_too_much_are_refused() {
-        for text in ["*", "*.com", "https://example.org", "example.org/path", "example.org:0", "example.org:x", "10.0.0.1", "a.b=nowhere"] {
+        for text in [
+            "*",
+            "*.com",
+            "https://example.org",
+            "example.org/path",
+            "example.org:0",
+            "example.org:x",
+            "10.0.0.1",
+            "a.b=nowhere",
+        ] {
             assert!(Rule::parse(text).is_err(), "{text}");
         }
         assert_eq!(Rule::parse("registry.corp:8080=10.1.2.3").unwrap().address(), Some([10, 1, 2, 3].into()));

@@ -186,6 +186,13 @@ impl Dir {
         .context(|| format!("replace '{}'", visible_path(self.path.join(to))))
     }
 
+    /// Gives `from` another name in this directory, which nothing has yet.
+    pub fn rename_new(&self, from: &OsStr, to: &OsStr) -> Result<()> {
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        rustix::fs::renameat_with(&self.fd, from, &self.fd, to, flags)
+            .context(|| format!("rename '{}'", visible_path(self.path.join(from))))
+    }
+
     /// Removes `name` and everything below it, following nothing. Missing is fine; directories made read-only are no
     /// obstacle, nor is a tree deeper than there are descriptors or than a stack is: directories are moved up before
     /// they are looked into.

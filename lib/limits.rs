@@ -33,7 +33,9 @@ impl Limits {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let wrong = |like: &str| format!("'{}' is no {name} limit; write it like {like}", visible(value));
         match name {
-            "memory" => self.memory = Some(bytes(value).filter(|size| *size >= 1 << 20).ok_or_else(|| wrong("512M or 2G"))?),
+            "memory" => {
+                self.memory = Some(bytes(value).filter(|size| *size >= 1 << 20).ok_or_else(|| wrong("512M or 2G"))?)
+            }
             "cpus" => self.cpus = Some(processors(value).ok_or_else(|| wrong("2 or 0.5"))?),
             "pids" => self.pids = Some(count(value).ok_or_else(|| wrong("256"))?),
             "open_files" => self.open_files = Some(count(value).ok_or_else(|| wrong("1024"))?),
@@ -110,14 +112,10 @@ mod tests {
 
     #[test]
     fn sizes_and_spans_have_units() {
-        assert_eq!(["512M", "2G", "1GiB", "1.5k", "4096", "1 TB"].map(bytes), [
-            Some(512 << 20),
-            Some(2 << 30),
-            Some(1 << 30),
-            Some(1536),
-            Some(4096),
-            Some(1 << 40)
-        ]);
+        assert_eq!(
+            ["512M", "2G", "1GiB", "1.5k", "4096", "1 TB"].map(bytes),
+            [Some(512 << 20), Some(2 << 30), Some(1 << 30), Some(1536), Some(4096), Some(1 << 40)]
+        );
         assert_eq!(["", "x", "5X", "-1", "0", "1e3", "99999999999T", "inf"].map(bytes), [None; 8]);
         assert_eq!(["90", "90s", "30m", "2h", "1d"].map(seconds), [90, 90, 1800, 7200, 86_400].map(Some));
         assert_eq!(["", "0", "1w", "-5s", "99999999999999999999d"].map(seconds), [None; 5]);

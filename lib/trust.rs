@@ -48,16 +48,16 @@ pub fn require(project: &Project, config: &Config) -> Result<()> {
     if requests.is_empty() || is_own(project) || is_accepted(project, &requests) {
         return Ok(());
     }
-    let message = format!("project '{}' came from elsewhere and asks for {}", visible(&project.name()), requests.join("; "));
+    let message =
+        format!("project '{}' came from elsewhere and asks for {}", visible(&project.name()), requests.join("; "));
     Err(Error::new(message).hint("look at .sbox/config.yaml; 'sbox trust' accepts exactly this"))
 }
 
 /// Whether the user made this project here.
 pub fn is_own(project: &Project) -> bool {
     let known = || identity(project).and_then(|identity| mark(&identity)).is_some_and(|mark| mark.is_file());
-    let built = || {
-        [project.env(), project.rootfs(), project.lock()].iter().any(|path| std::fs::symlink_metadata(path).is_ok())
-    };
+    let built =
+        || [project.env(), project.rootfs(), project.lock()].iter().any(|path| std::fs::symlink_metadata(path).is_ok());
     !was_packed(project) && (known() || !built())
 }
 
@@ -113,7 +113,10 @@ fn identity(project: &Project) -> Option<String> {
     let wanted = StatxFlags::INO | StatxFlags::BTIME;
     let stat = rustix::fs::statx(CWD, project.state(), AtFlags::SYMLINK_NOFOLLOW, wanted).ok()?;
     let born = stat.stx_btime;
-    Some(format!("own\0{}:{}\0{}\0{}.{}", stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, born.tv_sec, born.tv_nsec))
+    Some(format!(
+        "own\0{}:{}\0{}\0{}.{}",
+        stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, born.tv_sec, born.tv_nsec
+    ))
 }
 
 fn store() -> Option<PathBuf> {

@@ -57,7 +57,10 @@ impl Gate {
     fn dial(&self, host: &str, port: u16) -> Result<(Grant, TcpStream), Refusal> {
         let Some(grant) = self.rules.grant(host, port) else {
             let entry = if sbox::allow::PORTS.contains(&port) { host.to_owned() } else { format!("{host}:{port}") };
-            return Err(Refusal(403, format!("'{entry}' is not allowed; network: {{allow: [\"{entry}\"]}} would allow it")));
+            return Err(Refusal(
+                403,
+                format!("'{entry}' is not allowed; network: {{allow: [\"{entry}\"]}} would allow it"),
+            ));
         };
         match address::dial(host, port, grant.address) {
             Ok(server) => {
@@ -121,7 +124,15 @@ fn refuse(client: &mut TcpStream, Refusal(code, why): &Refusal) {
 }
 
 /// A tunnel: the client is told that it stands, and then has to say in the clear whom it wants to talk to.
-fn tunnel(gate: &Gate, mut client: TcpStream, mut server: TcpStream, host: &str, port: u16, grant: Grant, rest: Vec<u8>) {
+fn tunnel(
+    gate: &Gate,
+    mut client: TcpStream,
+    mut server: TcpStream,
+    host: &str,
+    port: u16,
+    grant: Grant,
+    rest: Vec<u8>,
+) {
     if client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").is_err() {
         return;
     }

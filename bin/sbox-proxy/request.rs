@@ -94,7 +94,9 @@ fn connect(target: &str, headers: &Headers<'_>) -> Result<Request, &'static str>
             return Err("the Host header names another host than the request");
         }
     }
-    if !all(headers, "content-length").iter().all(|length| *length == "0") || !all(headers, "transfer-encoding").is_empty() {
+    if !all(headers, "content-length").iter().all(|length| *length == "0")
+        || !all(headers, "transfer-encoding").is_empty()
+    {
         return Err("a CONNECT has no body");
     }
     Ok(Request { host, port, what: What::Connect })
@@ -175,8 +177,17 @@ mod tests {
         assert_eq!((request.host.as_str(), request.port, request.what), ("example.org", 443, What::Connect));
         assert!(asked("CONNECT example.org:443 HTTP/1.1\nHost: example.org\n\n").is_ok());
         for target in [
-            "127.0.0.1:443", "127.1:443", "2130706433:443", "0x7f000001:443", "[::1]:443", "example.org", "example.org:",
-            "example.org:0", "example.org:99999", "a@example.org:443", "http://example.org:443",
+            "127.0.0.1:443",
+            "127.1:443",
+            "2130706433:443",
+            "0x7f000001:443",
+            "[::1]:443",
+            "example.org",
+            "example.org:",
+            "example.org:0",
+            "example.org:99999",
+            "a@example.org:443",
+            "http://example.org:443",
         ] {
             assert!(asked(&format!("CONNECT {target} HTTP/1.1\n\n")).is_err(), "{target}");
         }

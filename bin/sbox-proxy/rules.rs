@@ -49,7 +49,8 @@ mod tests {
         let some = rules(&["*.example.org", "example.org:22", "evil.example.org:8080"], &["evil.example.org"]);
         assert!(some.grant("a.example.org", 443).is_some_and(|grant| !grant.any_protocol));
         assert!(some.grant("example.org", 22).is_some_and(|grant| grant.any_protocol));
-        for (name, port) in [("evil.example.org", 443), ("evil.example.org", 8080), ("example.org", 443), ("x.org", 80)] {
+        for (name, port) in [("evil.example.org", 443), ("evil.example.org", 8080), ("example.org", 443), ("x.org", 80)]
+        {
             assert!(some.grant(name, port).is_none(), "{name}:{port}");
         }
     }

@@ -209,7 +209,9 @@ fn port(text: &str) -> Result<(u16, u16)> {
     let (host, inside) = text.split_once(':').unwrap_or((text, text));
     match (number(host), number(inside)) {
         (Some(host), Some(inside)) => Ok((host, inside)),
-        _ => Err(Error::usage(format!("'{}' is no port", sbox::words::visible(text))).hint("--port 8080, or 9000:8080")),
+        _ => {
+            Err(Error::usage(format!("'{}' is no port", sbox::words::visible(text))).hint("--port 8080, or 9000:8080"))
+        }
     }
 }
 

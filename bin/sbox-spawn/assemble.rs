@@ -134,7 +134,8 @@ impl Root {
             }
             Op::File { dst, content } => return self.file(dst, content),
             Op::Link { dst, target } => return self.link(dst, target),
-            Op::Lock { dst } => return self.lock(dst),
+            Op::Lock { dst } => return self.again(dst, READ_ONLY | NO_SETUID | NO_DEVICES),
+            Op::Pin { dst } => return self.again(dst, NO_SETUID | NO_DEVICES),
             Op::Mask { dst } => return self.mask(dst),
             Op::Tmpfs { dst, .. } | Op::Proc { dst } | Op::Pts { dst } => self.directory(dst)?,
         };
@@ -227,11 +228,12 @@ impl Root {
         }
     }
 
-    fn lock(&self, dst: &Path) -> Result<()> {
+    /// Mounts what is at `dst` there once more.
+    fn again(&self, dst: &Path, attributes: u64) -> Result<()> {
         let Some(place) = self.existing(dst)? else { return Ok(()) };
-        let shown = || format!("make '{}' read-only", visible_path(dst));
+        let shown = || format!("protect '{}'", visible_path(dst));
         let tree = clone_descriptor(place.as_fd()).context(shown)?;
-        sys::mount_attributes(tree.as_fd(), READ_ONLY | NO_SETUID | NO_DEVICES, true).context(shown)?;
+        sys::mount_attributes(tree.as_fd(), attributes, true).context(shown)?;
         attach(tree.as_fd(), place.as_fd()).context(shown)
     }
 

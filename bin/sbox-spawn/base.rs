@@ -97,7 +97,12 @@ pub fn system(home: &Path, hostname: &OsStr) -> Result<Vec<Op>> {
 /// it who it is, and `/proc`, whose files of other processes Landlock keeps from it.
 pub fn readable_on_host() -> Vec<PathBuf> {
     let etc = ETC_FILES.iter().chain(&ETC_DIRS).chain(&["passwd", "group", "hosts", "hostname"]);
-    SYSTEM.iter().map(PathBuf::from).chain(etc.map(|name| Path::new("/etc").join(name))).chain(["/proc".into()]).collect()
+    SYSTEM
+        .iter()
+        .map(PathBuf::from)
+        .chain(etc.map(|name| Path::new("/etc").join(name)))
+        .chain(["/proc".into()])
+        .collect()
 }
 
 fn programs() -> Vec<Op> {

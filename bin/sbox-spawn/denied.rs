@@ -95,7 +95,12 @@ pub const EVERYWHERE: &[Denied] = denied! {
 /// Newer than the tables of some C libraries.
 pub const BY_NUMBER: [Denied; 4] = [
     Denied { number: OPEN_TREE_ATTR, answer: Answer::Forbidden, always: false, why: "as open_tree" },
-    Denied { number: STATMOUNT, answer: Answer::Missing, always: true, why: "tells where mounts come from on the host" },
+    Denied {
+        number: STATMOUNT,
+        answer: Answer::Missing,
+        always: true,
+        why: "tells where mounts come from on the host",
+    },
     Denied { number: LISTMOUNT, answer: Answer::Missing, always: true, why: "as statmount" },
     Denied { number: LSM_SET_SELF_ATTR, answer: Answer::Forbidden, always: true, why: "changes the security label" },
 ];

@@ -1,9 +1,9 @@
 //! Pid 1 of the sandbox: starts the command, passes signals on, reaps, and takes everything with it when it ends.
 
 use crate::assemble::Trees;
-use crate::namespaces::Owner;
 use crate::limits::{self, Watch};
 use crate::members::Members;
+use crate::namespaces::Owner;
 use crate::network::Outside;
 use crate::{Exit, Sandbox, command, report};
 use rustix::fd::OwnedFd;

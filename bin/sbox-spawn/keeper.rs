@@ -70,7 +70,9 @@ fn end_descendants() {
         }
         send(&stopped.into_iter().collect::<Vec<_>>(), Signal::KILL);
         match rustix::process::wait(WaitOptions::empty()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {},
+            Ok(_) | Err(rustix::io::Errno::INTR) => {
+                while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+            }
             Err(_) => return,
         }
     }

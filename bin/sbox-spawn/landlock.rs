@@ -63,10 +63,8 @@ fn enforce(sandbox: &Sandbox) -> Result<RestrictionStatus, RulesetError> {
     let write = all & !(AccessFs::MakeChar | AccessFs::MakeBlock);
     let read = BitFlags::from(AccessFs::ReadFile) | AccessFs::ReadDir | AccessFs::Execute;
     let device = BitFlags::from(AccessFs::ReadFile) | AccessFs::WriteFile | AccessFs::IoctlDev;
-    let mut ruleset = Ruleset::default()
-        .handle_access(all)?
-        .scope(Scope::AbstractUnixSocket | Scope::Signal)?
-        .create()?;
+    let mut ruleset =
+        Ruleset::default().handle_access(all)?.scope(Scope::AbstractUnixSocket | Scope::Signal)?.create()?;
     for path in base::readable_on_host() {
         ruleset = allow(ruleset, &path, read)?;
     }
@@ -97,8 +95,8 @@ fn allow_descriptor(
     fd: &OwnedFd,
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, RulesetError> {
-    let is_directory = rustix::fs::fstat(fd)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+    let is_directory =
+        rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
     let access = if is_directory { access } else { access & AccessFs::from_file(TRIED) };
     ruleset.add_rule(PathBeneath::new(fd, access))
 }

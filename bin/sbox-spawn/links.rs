@@ -67,4 +67,3 @@ fn put(dir: &Dir, name: &OsStr, src: &Path, dst: &Path) -> Result<()> {
     }
     dir.put_link(name, src)
 }
-

@@ -14,6 +14,7 @@ mod command;
 mod denied;
 mod environment;
 mod filter;
+mod guard;
 mod init;
 mod keeper;
 mod landlock;
@@ -67,7 +68,8 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let mut environment = environment::read(&args)?;
     network::name_proxy(&args.network, &mut environment);
     let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
-    let ops = plan::build(&args, &home.unwrap_or_else(|| "/home".into()))?;
+    let guard = guard::Guard::look(&args)?;
+    let ops = plan::build(&args, &home.unwrap_or_else(|| "/home".into()), &guard)?;
     if args.dry_run {
         return print(&ops);
     }
@@ -77,6 +79,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let mut sandbox = Sandbox { args, environment, ops, own_text: own_text()? };
     let code = strongest(&mut sandbox, &mut reporter);
     terminal.restore();
+    guard.report();
     let code = code?;
     reporter.ended(code);
     Ok(code)

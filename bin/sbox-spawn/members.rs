@@ -50,7 +50,8 @@ fn descendants(top: i32, pids: &[i32]) -> Vec<i32> {
 /// Processes and threads of a user, all over the host.
 pub fn tasks_of_user(uid: u32) -> u64 {
     let is_theirs = |pid: &i32| {
-        std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == uid)
+        std::fs::metadata(format!("/proc/{pid}"))
+            .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == uid)
     };
     tasks(&pids().into_iter().filter(is_theirs).collect::<Vec<_>>())
 }
@@ -73,7 +74,8 @@ pub fn memory(pids: &[i32]) -> u64 {
         let mut fields = statm.split_whitespace().skip(1).map(|field| field.parse::<u64>().unwrap_or(0));
         Some((fields.next()?.saturating_sub(fields.next()?)) * page)
     };
-    pids.iter().filter_map(own).sum::<u64>() + ["/dev/shm", "/tmp"].iter().map(|place| in_memory(Path::new(place))).sum::<u64>()
+    pids.iter().filter_map(own).sum::<u64>()
+        + ["/dev/shm", "/tmp"].iter().map(|place| in_memory(Path::new(place))).sum::<u64>()
 }
 
 /// Bytes in a file system that is in memory; nothing if it is another kind, or the host's.

@@ -188,8 +188,11 @@ fn give(sandbox: &Sandbox, trees: &Trees, init: Pid) -> Result<()> {
         if op.is_the_callers() {
             sys::mount_for_owner(tree.as_fd(), owner.as_fd()).map_err(|error| {
                 let why = sbox::error::reason(&error);
-                Error::of(Kind::Unavailable, format!("the file system of '{shown}' cannot give it to another uid: {why}"))
-                    .hint(NO_IDMAP)
+                Error::of(
+                    Kind::Unavailable,
+                    format!("the file system of '{shown}' cannot give it to another uid: {why}"),
+                )
+                .hint(NO_IDMAP)
             })?;
         } else {
             sys::mount_private(tree.as_fd()).context(|| format!("keep '{shown}' to the sandbox"))?;
@@ -219,4 +222,3 @@ pub fn warn_of(level: Level, why: &Error) {
     words::warn(format_args!("isolation level '{}' only: {lost} ({why})", level.name()));
     words::hint(why.hint_text().unwrap_or("sbox doctor says what this host lacks"));
 }
-

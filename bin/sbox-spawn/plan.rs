@@ -2,6 +2,7 @@
 
 use crate::args::{Args, Mount};
 use crate::base;
+use crate::guard::Guard;
 use sbox::error::{Context, Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -19,13 +20,21 @@ pub enum Op {
     /// A symbolic link.
     Link { dst: PathBuf, target: PathBuf },
     /// A fresh tmpfs with this mode. `seal`: made read-only when everything stands.
-    Tmpfs { dst: PathBuf, mode: u32, seal: bool, #[serde(skip_serializing_if = "Option::is_none")] size: Option<u64> },
+    Tmpfs {
+        dst: PathBuf,
+        mode: u32,
+        seal: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size: Option<u64>,
+    },
     /// The process table of the new pid namespace.
     Proc { dst: PathBuf },
     /// A fresh set of pseudo-terminals.
     Pts { dst: PathBuf },
     /// What the operations before put at `dst` becomes read-only, but stays.
     Lock { dst: PathBuf },
+    /// What the operations before put at `dst` becomes a mount of its own: it can be neither moved nor removed.
+    Pin { dst: PathBuf },
     /// What the operations before put at `dst` is covered: a directory by an empty one, a file by `/dev/null`.
     Mask { dst: PathBuf },
 }
@@ -51,6 +60,7 @@ impl Op {
             | Op::Proc { dst }
             | Op::Pts { dst }
             | Op::Lock { dst }
+            | Op::Pin { dst }
             | Op::Mask { dst } => dst,
         }
     }
@@ -67,21 +77,28 @@ pub enum Access {
 }
 
 /// The whole root for `args`; `home` is where the account's home directory is inside.
-pub fn build(args: &Args, home: &Path) -> Result<Vec<Op>> {
+pub fn build(args: &Args, home: &Path, guard: &Guard) -> Result<Vec<Op>> {
     let mut ops = base::system(home, hostname(args))?;
     if let Some(root) = &args.root {
         ops.extend(root_entries(root)?);
     } else {
-        ops.extend([home, Path::new("/tmp")].map(|dst| Op::Tmpfs { dst: dst.into(), mode: 0o1777, seal: false, size: None }));
+        ops.extend([home, Path::new("/tmp")].map(|dst| Op::Tmpfs {
+            dst: dst.into(),
+            mode: 0o1777,
+            seal: false,
+            size: None,
+        }));
     }
     for mount in &args.mounts {
-        ops.push(match mount.clone() {
-            Mount::Tmpfs { dst } => Op::Tmpfs { dst, mode: 0o755, seal: false, size: None },
+        match mount.clone() {
+            Mount::Tmpfs { dst } => ops.push(Op::Tmpfs { dst, mode: 0o755, seal: false, size: None }),
             Mount::Bind { src, dst, read_only } => {
                 let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
-                Op::Bind { src: real(&src)?, dst, access, optional: false }
+                let guarded = guard.ops(&dst);
+                ops.push(Op::Bind { src: real(&src)?, dst, access, optional: false });
+                ops.extend(guarded);
             }
-        });
+        }
     }
     let hidden = args.hide.iter().map(|path| real(path)).collect::<Result<Vec<_>>>()?;
     let mut ops = with_covers(ops, &hidden)?;

@@ -34,7 +34,7 @@ pub fn run(args: Args) -> Result<u8> {
 }
 
 fn try_namespace(args: Args) -> Result<()> {
-    let ops = crate::plan::build(&args, "/home".as_ref())?;
+    let ops = crate::plan::build(&args, "/home".as_ref(), &crate::guard::Guard::look(&args)?)?;
     sbox::sys::block(&crate::init::awaited()).map_err(|error| Error::new(reason(&error)))?;
     let sandbox = crate::Sandbox { args, environment: Vec::new(), ops, own_text: Vec::new() };
     let mut verdict = crate::report::Verdict::new(true)?;

@@ -44,7 +44,12 @@ impl Checker<'_> {
                 _ => {
                     let path = [Step::Key("ports".into()), Step::Index(index)];
                     let message = format!("Invalid port: '{}'", visible(text));
-                    self.error(&format!("ports[{index}]"), message, "Use 8080, or \"9000:8080\" for HOST:INSIDE", &path);
+                    self.error(
+                        &format!("ports[{index}]"),
+                        message,
+                        "Use 8080, or \"9000:8080\" for HOST:INSIDE",
+                        &path,
+                    );
                 }
             }
         }
