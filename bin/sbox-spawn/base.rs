@@ -85,10 +85,10 @@ const PROC_MASKED: [&str; 19] = [
 ];
 
 /// The base system, in order.
-pub fn system(home: &Path, hostname: &OsStr) -> Result<Vec<Op>> {
+pub fn system(home: &Path, hostname: &OsStr, nested: bool) -> Result<Vec<Op>> {
     let mut ops = programs();
     ops.extend(etc(home, hostname));
-    ops.extend(proc());
+    ops.extend(proc(nested));
     ops.extend(dev());
     Ok(ops)
 }
@@ -178,9 +178,14 @@ fn name_of(id: u32, file: &str) -> Option<String> {
     line.split(':').next().map(str::to_owned)
 }
 
-fn proc() -> Vec<Op> {
+/// A sandbox that an agent brings along needs a /proc of its own, which the kernel only gives to those who see the whole of
+/// one. Where the agent is nobody to the kernel the covers are a second wall, and are left out for it; root's never are.
+fn proc(nested: bool) -> Vec<Op> {
     let at = |name: &&str| Path::new("/proc").join(name);
     let mut ops = vec![Op::Proc { dst: "/proc".into() }];
+    if nested && !rustix::process::geteuid().is_root() {
+        return ops;
+    }
     ops.extend(PROC_READ_ONLY.iter().map(|name| Op::Lock { dst: at(name) }));
     ops.extend(PROC_MASKED.iter().map(|name| Op::Mask { dst: at(name) }));
     ops

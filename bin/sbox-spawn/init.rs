@@ -105,7 +105,7 @@ pub fn is_closed(gate: &OwnedFd) -> bool {
 }
 
 /// No capability in any set, none to be gained again by any exec.
-fn drop_privileges() -> Result<()> {
+pub fn drop_privileges() -> Result<()> {
     let shown = || String::from("give up all capabilities");
     // SECBIT_NOROOT, SECBIT_NO_SETUID_FIXUP and SECBIT_NO_CAP_AMBIENT_RAISE, each with its lock (linux/securebits.h).
     sys::secure_bits(0b1100_1111).context(shown)?;

@@ -51,7 +51,11 @@ fn run(sandbox: &Sandbox, level: Level, gate: &OwnedFd) -> Result<u8> {
     }
 }
 
+/// Root has a bounding set to give up; others have it only in name.
 fn no_privileges() -> Result<()> {
+    if rustix::process::geteuid().is_root() && init::drop_privileges().is_ok() {
+        return Ok(());
+    }
     sys::no_capabilities().context(|| "give up all capabilities".into())?;
     rustix::thread::set_no_new_privs(true).context(|| "set no_new_privs".into())
 }

@@ -78,7 +78,7 @@ pub enum Access {
 
 /// The whole root for `args`; `home` is where the account's home directory is inside.
 pub fn build(args: &Args, home: &Path, guard: &Guard) -> Result<Vec<Op>> {
-    let mut ops = base::system(home, hostname(args))?;
+    let mut ops = base::system(home, hostname(args), args.nested)?;
     if let Some(root) = &args.root {
         ops.extend(root_entries(root)?);
     } else {

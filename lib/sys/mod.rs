@@ -3,6 +3,7 @@
 //! Every function wraps one call and adds nothing to it.
 #![allow(unsafe_code)]
 
+pub mod attempt;
 mod seccomp;
 mod signals;
 

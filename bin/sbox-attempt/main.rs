@@ -1,0 +1,144 @@
+//! sbox-attempt: try what an agent must not be able to do, and say what came of it.
+//!
+//! Run outside of a sandbox it shows that each attempt is a real one; inside, that the sandbox holds. It changes only
+//! fixtures that were made for it, and nothing where the boundary is broken.
+#![forbid(unsafe_code)]
+
+mod files;
+mod kernel;
+mod network;
+mod processes;
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::error::{Error, Result};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-attempt", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox-attempt [-l] [-c CLASS] [--fixture NAME=VALUE]... [ATTEMPT...]
+Try what a sandbox must refuse, all of it or each ATTEMPT, and print what came of it, one JSON object a line.
+
+  -c, --class CLASS         those of one class only
+      --fixture NAME=VALUE  what there is to be reached: secret, data, work, pid, socket, abstract, port, shm,
+                            canary, host-name
+  -l, --list                only list them
+  -h, --help                print this text
+  -V, --version             print the version
+";
+
+/// What there is to be reached, by name.
+pub struct Fixtures(BTreeMap<String, String>);
+
+impl Fixtures {
+    /// A fixture; without it the attempt cannot be made.
+    pub fn get(&self, name: &str) -> Result<&str, Outcome> {
+        self.0.get(name).map(String::as_str).ok_or(Outcome::Impossible)
+    }
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It worked; what was got.
+    Reached(String),
+    /// It was refused; how.
+    Refused(String),
+    /// There is nothing here to try it on.
+    Impossible,
+}
+
+impl From<io::Error> for Outcome {
+    fn from(error: io::Error) -> Outcome {
+        Outcome::Refused(sbox::error::reason(&error))
+    }
+}
+
+impl From<rustix::io::Errno> for Outcome {
+    fn from(error: rustix::io::Errno) -> Outcome {
+        Outcome::from(io::Error::from(error))
+    }
+}
+
+/// The end of an attempt that went through.
+pub type Tried = Result<String, Outcome>;
+
+/// One attempt.
+#[derive(Clone, Copy)]
+pub struct Attempt {
+    /// What sort of attack it is: a line of the report.
+    pub class: &'static str,
+    /// By which it is asked for.
+    pub name: &'static str,
+    /// Completes "it tried to".
+    pub what: &'static str,
+    /// Tries it.
+    pub run: fn(&Fixtures) -> Tried,
+}
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut fixtures, mut names, mut class, mut list) = (BTreeMap::new(), Vec::new(), None, false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('c') | Long("class") => class = Some(args.value()?.string()?),
+            Long("fixture") => {
+                let text = args.value()?.string()?;
+                let (name, value) = text.split_once('=').ok_or_else(|| Error::usage("a fixture is NAME=VALUE"))?;
+                fixtures.insert(name.to_owned(), value.to_owned());
+            }
+            Short('l') | Long("list") => list = true,
+            Value(name) => names.push(name.string()?),
+            other => return Err(cli::common(other)),
+        }
+    }
+    let all = [files::ATTEMPTS, processes::ATTEMPTS, network::ATTEMPTS, kernel::ATTEMPTS].concat();
+    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|attempt| attempt.name == name.as_str())) {
+        return Err(Error::usage(format!("unknown attempt '{}'", sbox::words::visible(unknown))));
+    }
+    let wanted = |attempt: &&Attempt| {
+        (names.is_empty() || names.iter().any(|name| name == attempt.name))
+            && class.as_deref().is_none_or(|class| class == attempt.class)
+    };
+    let fixtures = Fixtures(fixtures);
+    for attempt in all.iter().filter(wanted) {
+        let (outcome, got) = match list {
+            true => ("listed", String::new()),
+            false => result((attempt.run)(&fixtures)),
+        };
+        cli::out_line(json!({
+            "class": attempt.class, "name": attempt.name, "what": attempt.what, "outcome": outcome, "got": got,
+        }))?;
+    }
+    Ok(0)
+}
+
+fn result(tried: Tried) -> (&'static str, String) {
+    match tried {
+        Ok(got) | Err(Outcome::Reached(got)) => ("reached", got),
+        Err(Outcome::Refused(how)) => ("refused", how),
+        Err(Outcome::Impossible) => ("impossible", String::new()),
+    }
+}
+
+/// A call is refused when the kernel would not even look at its arguments.
+pub fn looked_at(result: io::Result<()>) -> Tried {
+    match result {
+        Ok(()) => Ok("it worked".into()),
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EPERM | libc::ENOSYS | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT)
+            ) =>
+        {
+            Err(error.into())
+        }
+        Err(error) => Ok(format!("the kernel looked at it: {}", sbox::error::reason(&error))),
+    }
+}

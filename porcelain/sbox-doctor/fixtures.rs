@@ -1,0 +1,158 @@
+//! What an attack is aimed at: made for it, and removed after. Nothing of the user's is touched, whatever gets through.
+
+use sbox::error::{Context, Error, Result};
+use sbox::{fsx, plumb};
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// One set of them.
+pub struct Fixtures {
+    root: PathBuf,
+    bystander: Child,
+    port: u16,
+    abstract_name: String,
+    shm: PathBuf,
+    /// A word that is nowhere but in the environment of the caller and of the bystander.
+    pub canary: String,
+    _listeners: (TcpListener, UnixListener, UnixListener),
+}
+
+impl Fixtures {
+    /// `number` tells two sets of one process apart.
+    pub fn new(number: u32) -> Result<Fixtures> {
+        let name = format!("sbox-doctor-{}-{number}", std::process::id());
+        let root = std::env::temp_dir().join(&name);
+        std::fs::create_dir(&root).context(|| format!("make '{}'", sbox::words::visible_path(&root)))?;
+        let root = root.canonicalize().context(|| "find the fixtures".into())?;
+        let canary = fsx::sha256(format!("{name}{:?}", std::time::SystemTime::now()).as_bytes())[..24].to_owned();
+        for file in [
+            "secret/file",
+            "data/file",
+            "work/.envrc",
+            "work/.git/config",
+            "work/.git/hooks/sample",
+            "work/.vscode/x.json",
+            "work/.claude/x.json",
+            "work/deep/below/.git/config",
+            "work/deep/below/.git/hooks/sample",
+            "work/deep/.sbox/config.yaml",
+        ] {
+            let path = root.join(file);
+            fsx::make_dirs(path.parent().unwrap_or(&root))?;
+            fsx::write_atomic(&path, b"fixture\n", 0o666)?;
+        }
+        // A control of root's runs as nobody, and has to get at all of it.
+        open_to_all(&root);
+        let program = root.join("sbox-attempt");
+        let installed = plumb::exec_path()?.join("sbox-attempt");
+        std::fs::copy(&installed, &program).context(|| format!("copy '{}'", sbox::words::visible_path(&installed)))?;
+        let mut bystander = Command::new("sleep");
+        bystander.arg("600").env("SBOX_DOCTOR_TOKEN", &canary).stdin(Stdio::null());
+        as_nobody(&mut bystander);
+        let shown = || String::from("make something to be reached");
+        let loopback = TcpListener::bind("127.0.0.1:0").context(shown)?;
+        let address = SocketAddr::from_abstract_name(&name).context(shown)?;
+        let listeners = (
+            loopback,
+            UnixListener::bind(root.join("agent.socket")).context(shown)?,
+            UnixListener::bind_addr(&address).context(shown)?,
+        );
+        let _ = std::fs::set_permissions(root.join("agent.socket"), std::fs::Permissions::from_mode(0o666));
+        let shm = Path::new("/dev/shm").join(&name);
+        let _ = std::fs::write(&shm, "fixture");
+        let port = listeners.0.local_addr().context(shown)?.port();
+        Ok(Fixtures {
+            bystander: bystander.spawn().context(|| "start 'sleep'".into())?,
+            root,
+            port,
+            abstract_name: name,
+            shm,
+            canary,
+            _listeners: listeners,
+        })
+    }
+
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.root.join(below)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// As `sbox-attempt` wants them.
+    pub fn arguments(&self) -> Vec<String> {
+        let path = |below: &str| self.path(below).display().to_string();
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        [
+            ("secret", path("secret/file")),
+            ("data", path("data")),
+            ("work", path("work")),
+            ("pid", self.bystander.id().to_string()),
+            ("socket", path("agent.socket")),
+            ("abstract", self.abstract_name.clone()),
+            ("port", self.port.to_string()),
+            ("shm", self.shm.display().to_string()),
+            ("canary", self.canary.clone()),
+            ("host-name", host),
+        ]
+        .into_iter()
+        .flat_map(|(name, value)| ["--fixture".to_owned(), format!("{name}={value}")])
+        .collect()
+    }
+
+    /// A command that starts `words` as a careless caller does: with a token, the way to an agent, and a directory left
+    /// open.
+    pub fn carelessly(&self, words: &[String]) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "exec 9<\"$0\"; exec \"$@\""]).arg(self.path("secret")).args(words);
+        command.env("SBOX_DOCTOR_TOKEN", &self.canary).env("SSH_AUTH_SOCK", self.path("agent.socket"));
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Fixtures {
+    fn drop(&mut self) {
+        let _ = self.bystander.kill();
+        let _ = self.bystander.wait();
+        let _ = std::fs::remove_file(&self.shm);
+        let _ = fsx::remove_tree(&self.root);
+    }
+}
+
+fn open_to_all(root: &Path) {
+    for entry in walk(root) {
+        let mode = if entry.is_dir() { 0o777 } else { 0o666 };
+        let _ = std::fs::set_permissions(&entry, std::fs::Permissions::from_mode(mode));
+    }
+}
+
+fn walk(root: &Path) -> Vec<PathBuf> {
+    let mut all = vec![root.to_owned()];
+    let mut at = 0;
+    while at < all.len() {
+        let below = std::fs::read_dir(&all[at]).into_iter().flatten().flatten().map(|entry| entry.path());
+        all.extend(below.collect::<Vec<_>>());
+        at += 1;
+    }
+    all
+}
+
+/// Nothing is tried with root's rights outside of a sandbox.
+pub fn as_nobody(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+}
+
+/// The error of a program that said nothing that can be read.
+pub fn strange(what: &str) -> Error {
+    Error::new(format!("'sbox-attempt' said something strange: {}", sbox::words::visible(what)))
+}

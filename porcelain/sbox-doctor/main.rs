@@ -1,0 +1,87 @@
+//! sbox-doctor: what this host gives, found out by trying; and whether the sandbox holds here.
+#![forbid(unsafe_code)]
+
+mod checks;
+mod fixtures;
+mod profile;
+mod selftest;
+
+use checks::{Check, State};
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::error::{Error, Result};
+use sbox::words;
+use serde_json::json;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-doctor", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox doctor [-j] [--self-test [--isolation LEVEL]] [--apparmor-profile]
+Try each thing that sbox needs on this host, and say what is missing and how to get just that. Exit code 1 if programs
+cannot be confined at level 'namespace'.
+
+      --self-test          attack a sandbox on this host, and print a line for each class of attacks; exit code 1 if
+                           one got through
+      --isolation LEVEL    the level to attack [auto]
+      --apparmor-profile   print a profile that lets sbox make user namespaces where AppArmor keeps them from programs
+  -j, --json               print it as JSON
+  -h, --help               print this text
+  -V, --version            print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut as_json, mut self_test, mut level, mut print_profile) = (false, false, None, false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('j') | Long("json") => as_json = true,
+            Long("self-test") => self_test = true,
+            Long("isolation") => level = Some(args.value()?.string()?),
+            Long("apparmor-profile") => print_profile = true,
+            other => return Err(cli::common(other)),
+        }
+    }
+    if level.is_some() && !self_test {
+        return Err(Error::usage("--isolation belongs to --self-test"));
+    }
+    if print_profile {
+        cli::out(profile::text()?.as_bytes())?;
+        return Ok(0);
+    }
+    if self_test {
+        return selftest::run(level.as_deref().unwrap_or("auto"), as_json);
+    }
+    let checks = checks::all()?;
+    let confined = checks.iter().any(|check| check.name == "sandbox" && check.state == State::Good);
+    if as_json {
+        let all: Vec<_> = checks
+            .iter()
+            .map(|check| json!({"name": check.name, "state": check.state.name(), "found": check.found, "fix": check.fix}))
+            .collect();
+        cli::out_json(&json!({"confined": confined, "checks": all}))?;
+    } else {
+        show(&checks)?;
+    }
+    Ok(u8::from(!confined))
+}
+
+fn show(checks: &[Check]) -> Result<()> {
+    let colour = words::colour(std::io::stdout().is_terminal());
+    for check in checks {
+        let (mark, sgr) = match check.state {
+            State::Good => ("✓", "32"),
+            State::Weaker => ("•", "33"),
+            State::Missing => ("✗", "31"),
+        };
+        let found = words::visible(&check.found);
+        cli::out_line(format_args!("{} {:<18} {found}", words::paint(colour, sgr, mark), check.name))?;
+        if let Some(fix) = &check.fix {
+            cli::out_line(format_args!("  {:<18} → {}", "", words::visible(fix)))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! Attacks on a sandbox of this host. Each is made outside too, where it should succeed: one that fails everywhere proves
+//! nothing, and is not counted as proof.
+
+use crate::fixtures::{Fixtures, as_nobody, strange};
+use sbox::cli;
+use sbox::confine;
+use sbox::error::{Context, Error, Result};
+use sbox::{plumb, words};
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::process::Command;
+
+/// What `sbox-attempt` says of one attempt.
+#[derive(Debug, Clone, Deserialize)]
+struct Said {
+    class: String,
+    name: String,
+    what: String,
+    outcome: String,
+    got: String,
+}
+
+/// An attempt inside, and what the same came to outside.
+#[derive(Debug)]
+struct Verdict {
+    inside: Said,
+    proved: bool,
+    promised: bool,
+}
+
+impl Verdict {
+    fn got_through(&self) -> bool {
+        self.inside.outcome == "reached"
+    }
+}
+
+/// What the weaker levels do not promise: `README.md` has the same in a table.
+fn promised(level: &str, said: &Said) -> bool {
+    const VISIBLE: [&str; 13] = [
+        "stat-secret",
+        "host-accounts",
+        "host-mounts",
+        "see-process",
+        "pidfd",
+        "init-arguments",
+        "host-name",
+        "capabilities",
+        "git-hook",
+        "git-config",
+        "nested-git-hook",
+        "swap-git",
+        "direnv",
+    ];
+    const MORE: [&str; 8] = [
+        "editor-settings",
+        "agent-settings",
+        "own-configuration",
+        "chmod-read-only",
+        "touch-read-only",
+        "xattr-read-only",
+        "interfaces",
+        "kernel-root",
+    ];
+    match level {
+        "landlock" => {
+            !VISIBLE.contains(&said.name.as_str()) && !MORE.contains(&said.name.as_str()) && said.class != "network"
+        }
+        "env" => said.class == "environment" && said.name != "host-name",
+        _ => true,
+    }
+}
+
+/// Makes all of them and prints what came of it.
+pub fn run(level: &str, as_json: bool) -> Result<u8> {
+    let level = match level {
+        "auto" => confine::probe("auto")["level"].as_str().unwrap_or("none").to_owned(),
+        level => level.to_owned(),
+    };
+    let verdicts = attack(&level)?;
+    let leaks = verdicts.iter().filter(|verdict| verdict.got_through() && verdict.promised).count();
+    if as_json {
+        let all: Vec<_> = verdicts.iter().map(|verdict| {
+            let Said { class, name, what, outcome, got } = &verdict.inside;
+            json!({"class": class, "name": name, "what": what, "outcome": outcome, "got": got, "proved": verdict.proved, "promised": verdict.promised})
+        }).collect();
+        cli::out_json(&json!({"level": level, "held": leaks == 0, "attempts": all}))?;
+    } else {
+        show(&level, &verdicts, leaks)?;
+    }
+    Ok(u8::from(leaks > 0))
+}
+
+fn attack(level: &str) -> Result<Vec<Verdict>> {
+    let (outside, inside) = (Fixtures::new(1)?, Fixtures::new(2)?);
+    let mut control = outside.carelessly(&words_of(&outside, &[]));
+    as_nobody(&mut control);
+    let control: BTreeMap<String, Said> =
+        said(&mut control)?.into_iter().map(|said| (said.name.clone(), said)).collect();
+    let mut all = said(&mut inside.carelessly(&confined(&inside, level, &[])?))?;
+    if level == "namespace" {
+        // The network is its own, with a way out to names that do not exist, and to one that is the host itself.
+        let own = format!("localhost:{}", inside.port());
+        let options = ["--network", "proxy", "--allow", "allowed.invalid", "--allow", &own];
+        let network = said(&mut inside.carelessly(&confined(&inside, level, &options)?))?;
+        all.retain(|said| said.class != "network");
+        all.extend(network.into_iter().filter(|said| said.class == "network"));
+    }
+    if all.is_empty() {
+        return Err(Error::new("the sandbox could not be started; the reason is above").hint("sbox doctor"));
+    }
+    let verdict = |inside: Said| Verdict {
+        // Outside there is no proxy to ask: what it refuses is proof by itself.
+        proved: control.get(&inside.name).is_some_and(|outside| outside.outcome == "reached")
+            || inside.name.starts_with("proxy-"),
+        promised: promised(level, &inside),
+        inside,
+    };
+    Ok(all.into_iter().filter(|said| said.outcome != "impossible").map(verdict).collect())
+}
+
+fn words_of(fixtures: &Fixtures, before: &[String]) -> Vec<String> {
+    let program = fixtures.path("sbox-attempt").display().to_string();
+    before.iter().cloned().chain([program]).chain(fixtures.arguments()).collect()
+}
+
+fn confined(fixtures: &Fixtures, level: &str, options: &[&str]) -> Result<Vec<String>> {
+    let text = |below: &str| fixtures.path(below).display().to_string();
+    let mut words =
+        vec![plumb::exec_path()?.join("sbox-spawn").display().to_string(), "--isolation".into(), level.into()];
+    words.extend(options.iter().map(|option| (*option).to_owned()));
+    for (option, place) in [("--ro-bind", "data"), ("--bind", "work"), ("--ro-bind", "sbox-attempt")] {
+        words.extend([option.to_owned(), text(place), text(place)]);
+    }
+    words.push("--".into());
+    Ok(words_of(fixtures, &words))
+}
+
+fn said(command: &mut Command) -> Result<Vec<Said>> {
+    plumb::trace(command);
+    // What was planted is told on stderr, and is what is tried here.
+    let output = command.output().context(|| "start 'sbox-attempt'".into())?;
+    if output.stdout.is_empty() {
+        words::line(String::from_utf8_lossy(&output.stderr).trim_end());
+    }
+    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).map_err(|_| strange(&String::from_utf8_lossy(line)))).collect()
+}
+
+fn show(level: &str, verdicts: &[Verdict], leaks: usize) -> Result<()> {
+    let colour = words::colour(std::io::stdout().is_terminal());
+    let mut classes: Vec<&str> = Vec::new();
+    for verdict in verdicts {
+        if !classes.contains(&verdict.inside.class.as_str()) {
+            classes.push(&verdict.inside.class);
+        }
+    }
+    cli::out_line(words::paint(colour, "1", &format!("Attacks on a sandbox of this host, level '{level}'")))?;
+    for class in classes {
+        let all: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.inside.class == class).collect();
+        let through: Vec<&&Verdict> = all.iter().filter(|verdict| verdict.got_through()).collect();
+        let proved = all.iter().filter(|verdict| verdict.proved && !verdict.got_through()).count();
+        let bad = through.iter().any(|verdict| verdict.promised);
+        let mark = match (bad, through.is_empty()) {
+            (true, _) => words::paint(colour, "31", "✗"),
+            (_, false) => words::paint(colour, "33", "•"),
+            _ => words::paint(colour, "32", "✓"),
+        };
+        let refused = all.len() - through.len();
+        cli::out_line(format_args!(
+            "{mark} {class:<12} {refused:>2} of {:>2} refused, {proved} of them possible outside",
+            all.len()
+        ))?;
+        for verdict in through {
+            let note = if verdict.promised { "" } else { " (not promised at this level)" };
+            cli::out_line(format_args!("    {}: {}{note}", verdict.inside.what, words::visible(&verdict.inside.got)))?;
+        }
+    }
+    let end = match leaks {
+        0 => words::paint(colour, "32", "Nothing got through that was promised to be kept."),
+        count => words::paint(
+            colour,
+            "31",
+            &format!("{count} attack(s) got through: do not trust this sandbox, and please report it."),
+        ),
+    };
+    cli::out_line(end)
+}
