@@ -5,20 +5,25 @@ _sbox_options() {
         build) echo "-f --force -v --verbose -n --check -h --help -V --version" ;;
         clean) echo "-a --all --logs -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
+        doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         exec) echo "--isolation -h --help -V --version" ;;
         info) echo "-j --json -h --help -V --version" ;;
         init) echo "-r --runtime -f --force -h --help -V --version" ;;
         run) echo "--isolation -h --help -V --version" ;;
         shell) echo "--isolation -h --help -V --version" ;;
         status) echo "-j --json -h --help -V --version" ;;
+        trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
+        attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
+        forward) echo "--into -h --help -V --version" ;;
         mkenv) echo "--provider --into -h --help -V --version" ;;
         mkenv-host) echo "--resolve -h --help -V --version" ;;
         mkenv-npm) echo "--resolve -h --help -V --version" ;;
+        proxy) echo "--listen --receive --allow --deny --access-log -h --help -V --version" ;;
         relocate) echo "-n --dry-run -0 --null --from --to --only -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --tmpfs --hide --own --chdir --env --setenv --env-fd --hostname --network --isolation --status-fd -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --tmpfs --hide --own --chdir --env --setenv --env-fd --limit --hostname --network --allow --deny --access-log --port --isolation --nested --status-fd -n --dry-run --probe -h --help -V --version" ;;
         stage) echo "-n --dry-run -f --force --into --record -h --help -V --version" ;;
     esac
 }
@@ -26,8 +31,9 @@ _sbox_options() {
 _sbox_values() {
     case $1 in
         --runtime | -r) echo "python:3.11 python:3.12 python:3.13 node:20 node:22 node:24" ;;
-        --isolation) echo "auto namespace" ;;
-        --network) echo "host none" ;;
+        --isolation) echo "auto namespace landlock env" ;;
+        --network) echo "host none proxy" ;;
+        --class) echo "files writes processes privilege ipc environment network kernel" ;;
         --format) echo "sh json null" ;;
         --provider) echo "auto host npm" ;;
     esac
@@ -83,4 +89,4 @@ _sbox() {
 }
 
 complete -F _sbox sbox
-complete -F _sbox sbox-build sbox-clean sbox-demo sbox-exec sbox-info sbox-init sbox-run sbox-shell sbox-status sbox-validate sbox-version sbox-envsh sbox-mkenv sbox-mkenv-host sbox-mkenv-npm sbox-relocate sbox-spawn sbox-stage
+complete -F _sbox sbox-build sbox-clean sbox-demo sbox-doctor sbox-exec sbox-info sbox-init sbox-run sbox-shell sbox-status sbox-trust sbox-validate sbox-version sbox-attempt sbox-envsh sbox-forward sbox-mkenv sbox-mkenv-host sbox-mkenv-npm sbox-proxy sbox-relocate sbox-spawn sbox-stage

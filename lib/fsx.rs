@@ -34,7 +34,8 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// An exclusive lock on a file, held until it is dropped or its holder dies.
+/// An exclusive lock on a file, held until it is dropped or its holder dies, and the programs that it started in the
+/// meantime: one that was killed and has not heard of it yet must not go on beside the next holder.
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code, reason = "the open file is the lock")] File);
 
@@ -47,6 +48,7 @@ impl Lock {
             waiting();
             rustix::fs::flock(&file, FlockOperation::LockExclusive).context(shown)?;
         }
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).context(shown)?;
         Ok(Lock(file))
     }
 }

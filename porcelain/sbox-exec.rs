@@ -12,7 +12,7 @@ const USAGE: &str = "\
 usage: sbox exec [--isolation LEVEL] COMMAND [ARGUMENT...]
 Execute COMMAND in the project's sandbox. What stands after COMMAND is its own.
 
-      --isolation LEVEL    auto or namespace [the configuration's]
+      --isolation LEVEL    namespace, landlock, env or auto [the configuration's]
   -h, --help               print this text
   -V, --version            print the version
 ";

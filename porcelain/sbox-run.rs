@@ -15,7 +15,7 @@ usage: sbox run [--isolation LEVEL] [COMMAND [ARGUMENT...]]
 Run the project's command in its sandbox. A COMMAND of one word is a line for sh; with ARGUMENTs it is executed as it
 is, and what stands after it is its own.
 
-      --isolation LEVEL    auto or namespace [the configuration's]
+      --isolation LEVEL    namespace, landlock, env or auto [the configuration's]
   -h, --help               print this text
   -V, --version            print the version
 ";

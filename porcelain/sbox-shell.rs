@@ -14,7 +14,7 @@ const USAGE: &str = "\
 usage: sbox shell [--isolation LEVEL]
 Start a shell in the project's sandbox: $SHELL if the sandbox has it, else bash or sh.
 
-      --isolation LEVEL    auto or namespace [the configuration's]
+      --isolation LEVEL    namespace, landlock, env or auto [the configuration's]
   -h, --help               print this text
   -V, --version            print the version
 ";

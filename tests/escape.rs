@@ -4,6 +4,11 @@
 //! typo. Controls run as an unprivileged user, never as root. An attempt that succeeds does no harm: it touches fixtures
 //! of its own, or opens something without writing.
 
+mod attempts;
+mod confinement;
+mod mounts;
+mod network;
+
 use crate::common::{Scratch, bin, need_python, need_sandbox, stderr, stdout};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;

@@ -104,7 +104,7 @@ impl Watch {
             return Some(over_memory(memory));
         }
         let most = self.limits.pids?;
-        self.crowded = if members::tasks(&self.members.all()) >= most { self.crowded + 1 } else { 0 };
+        self.crowded = if members::tasks(&self.members.all()) + 1 >= most { self.crowded + 1 } else { 0 };
         (self.crowded >= 2).then(|| over_pids(most))
     }
 }

@@ -12,24 +12,29 @@ macro_rules! pages {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../man/", $name)))),*] };
 }
 
-const PAGES: [(&str, &str); 21] = pages!(
+const PAGES: [(&str, &str); 26] = pages!(
     "sbox.1",
+    "sbox-attempt.1",
     "sbox-build.1",
     "sbox-clean.1",
     "sbox-demo.1",
+    "sbox-doctor.1",
     "sbox-envsh.1",
     "sbox-exec.1",
+    "sbox-forward.1",
     "sbox-info.1",
     "sbox-init.1",
     "sbox-mkenv.1",
     "sbox-mkenv-host.1",
     "sbox-mkenv-npm.1",
+    "sbox-proxy.1",
     "sbox-relocate.1",
     "sbox-run.1",
     "sbox-shell.1",
     "sbox-spawn.1",
     "sbox-stage.1",
     "sbox-status.1",
+    "sbox-trust.1",
     "sbox-validate.1",
     "sbox-version.1",
     "sbox-config.5",

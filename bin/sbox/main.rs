@@ -32,7 +32,11 @@ Run in it
 
 Look at it
   status      project, build, processes      info        paths, runtime, environment
-  version     print the version              demo        see what an agent can and cannot do
+  demo        see what an agent can do       version     print the version
+
+Trust it
+  doctor      what this host gives, and      trust       accept what a configuration from
+              whether sandboxes hold on it               elsewhere asks for
 
   -C DIR             work as if started in DIR
       --exec-path    print the directory of sbox's programs

@@ -22,9 +22,9 @@ pub struct Fixtures {
 }
 
 impl Fixtures {
-    /// `number` tells two sets of one process apart.
-    pub fn new(number: u32) -> Result<Fixtures> {
-        let name = format!("sbox-doctor-{}-{number}", std::process::id());
+    /// Those for the attempts outside of a sandbox, which root does not make itself, or those for inside.
+    pub fn new(outside: bool) -> Result<Fixtures> {
+        let name = format!("sbox-doctor-{}-{}", std::process::id(), u32::from(outside));
         let root = std::env::temp_dir().join(&name);
         std::fs::create_dir(&root).context(|| format!("make '{}'", sbox::words::visible_path(&root)))?;
         let root = root.canonicalize().context(|| "find the fixtures".into())?;
@@ -46,7 +46,7 @@ impl Fixtures {
             fsx::write_atomic(&path, b"fixture\n", 0o666)?;
         }
         // A control of root's runs as nobody, and has to get at all of it.
-        open_to_all(&root);
+        open_to_all(&root, outside && rustix::process::geteuid().is_root());
         let program = root.join("sbox-attempt");
         let installed = plumb::exec_path()?.join("sbox-attempt");
         std::fs::copy(&installed, &program).context(|| format!("copy '{}'", sbox::words::visible_path(&installed)))?;
@@ -125,8 +125,14 @@ impl Drop for Fixtures {
     }
 }
 
-fn open_to_all(root: &Path) {
+/// The uid and gid that own nothing, on every Linux.
+const NOBODY: u32 = 65534;
+
+fn open_to_all(root: &Path, give: bool) {
     for entry in walk(root) {
+        if give {
+            let _ = std::os::unix::fs::chown(&entry, Some(NOBODY), Some(NOBODY));
+        }
         let mode = if entry.is_dir() { 0o777 } else { 0o666 };
         let _ = std::fs::set_permissions(&entry, std::fs::Permissions::from_mode(mode));
     }
@@ -146,7 +152,6 @@ fn walk(root: &Path) -> Vec<PathBuf> {
 /// Nothing is tried with root's rights outside of a sandbox.
 pub fn as_nobody(command: &mut Command) {
     use std::os::unix::process::CommandExt;
-    const NOBODY: u32 = 65534;
     if rustix::process::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }

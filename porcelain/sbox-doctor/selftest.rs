@@ -93,7 +93,7 @@ pub fn run(level: &str, as_json: bool) -> Result<u8> {
 }
 
 fn attack(level: &str) -> Result<Vec<Verdict>> {
-    let (outside, inside) = (Fixtures::new(1)?, Fixtures::new(2)?);
+    let (outside, inside) = (Fixtures::new(true)?, Fixtures::new(false)?);
     let mut control = outside.carelessly(&words_of(&outside, &[]));
     as_nobody(&mut control);
     let control: BTreeMap<String, Said> =

@@ -87,8 +87,15 @@ fn bad_input_is_an_error_with_a_place_or_a_hint() {
         ("runtime: node:22\nenv:\n  1BAD: x\n", "Invalid variable name"),
         ("runtime: node:22\nenv:\n  A: [1]\n", "one value"),
         ("runtime: node:22\nisolation: strong\n", "Unknown isolation"),
-        ("runtime: node:22\nnetwork:\n  allow: [x]\n", "not in this version"),
-        ("runtime: node:22\nlimits:\n  memory: 1G\n", "not in this version"),
+        ("runtime: node:22\nnetwork:\n  allow: [10.0.0.1]\n", "is no name to allow"),
+        ("runtime: node:22\nnetwork:\n  permit: [x.org]\n", "'permit' does not belong here"),
+        ("runtime: node:22\nnetwork: some\n", "Unknown network"),
+        ("runtime: node:22\nnetwork: none\nports: [x]\n", "Invalid port: 'x'"),
+        ("runtime: node:22\nlimits:\n  memory: much\n", "write it like 512M"),
+        ("runtime: node:22\nlimits:\n  ram: 1G\n", "'ram' is no limit"),
+        ("runtime: node:22\nnested: perhaps\n", "true or false"),
+        ("runtime: node:22\nisolation: env\nnetwork: none\n", "cannot give a program without network"),
+        ("runtime: node:22\nlogs:\n  keep: 3\n", "not in this version"),
         ("runtime: [node:22, node:20]\n", "second node runtime"),
     ];
     for (config, expected) in cases {

@@ -1,0 +1,163 @@
+use crate::common::{Scratch, bin};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+struct Proxy {
+    child: Child,
+    address: String,
+}
+
+impl Proxy {
+    fn new(rules: &[&str]) -> Proxy {
+        let mut command = Command::new(bin().join("sbox-proxy"));
+        command.args(rules).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut address = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut address).unwrap();
+        Proxy { child, address: address.trim().to_owned() }
+    }
+
+    fn open(&self, request: &str) -> (TcpStream, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        let mut byte = [0];
+        while !line.ends_with("\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
+            line.push(byte[0].into());
+        }
+        (stream, line)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server that sends back what it gets.
+fn echo() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut again = stream.try_clone().unwrap();
+                let _ = std::io::copy(&mut again, &mut stream);
+            });
+        }
+    });
+    port
+}
+
+/// A ClientHello with one name, as small as there is.
+fn hello(name: &str) -> Vec<u8> {
+    let length = name.len() as u16;
+    let mut extension = vec![0, 0];
+    extension.extend((length + 5).to_be_bytes());
+    extension.extend((length + 3).to_be_bytes());
+    extension.push(0);
+    extension.extend(length.to_be_bytes());
+    extension.extend(name.as_bytes());
+    let mut body = vec![3, 3];
+    body.extend([7; 32]);
+    body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+    body.extend((extension.len() as u16).to_be_bytes());
+    body.extend(extension);
+    let mut record = vec![0x16, 3, 1];
+    record.extend((body.len() as u16 + 4).to_be_bytes());
+    record.extend([1, 0]);
+    record.extend((body.len() as u16).to_be_bytes());
+    record.extend(body);
+    record
+}
+
+fn tunnelled(proxy: &Proxy, target: &str, bytes: &[u8]) -> Vec<u8> {
+    let (mut stream, line) = proxy.open(&format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
+    assert!(line.starts_with("HTTP/1.1 200 "), "{line}");
+    stream.write_all(bytes).unwrap();
+    let mut answer = vec![0; bytes.len()];
+    let count = stream.read(&mut answer).unwrap_or(0);
+    answer.truncate(count);
+    answer
+}
+
+#[test]
+fn the_tls_server_name_must_be_the_name_that_was_asked_for() {
+    let port = echo();
+    let proxy = Proxy::new(&["--allow", &format!("web.invalid:{port}=127.0.0.1")]);
+    let target = format!("web.invalid:{port}");
+    let good = hello("web.invalid");
+    assert_eq!(tunnelled(&proxy, &target, &good), good);
+    // A fatal alert, unrecognized_name.
+    assert_eq!(tunnelled(&proxy, &target, &hello("evil.invalid")), [0x15, 3, 3, 0, 2, 2, 112]);
+}
+
+#[test]
+fn a_tunnel_on_the_usual_ports_carries_tls_and_nothing_else() {
+    // Port 443 of this host's loopback cannot be taken by an ordinary user, so that nothing may be dialled; the refusal
+    // of a name comes before that, and that of an address too.
+    let proxy = Proxy::new(&["--allow", "web.invalid=127.0.0.1", "--allow", "loop.invalid", "--deny", "bad.invalid"]);
+    for (request, code) in [
+        ("CONNECT other.invalid:443 HTTP/1.1\r\n\r\n", "403"),
+        ("CONNECT web.invalid:22 HTTP/1.1\r\n\r\n", "403"),
+        ("CONNECT bad.invalid:443 HTTP/1.1\r\n\r\n", "403"),
+        ("CONNECT 127.0.0.1:443 HTTP/1.1\r\n\r\n", "400"),
+        ("CONNECT [::1]:443 HTTP/1.1\r\n\r\n", "400"),
+        ("CONNECT 0x7f.1:443 HTTP/1.1\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: web.invalid\r\n\r\n", "400"),
+        ("nonsense\r\n\r\n", "400"),
+    ] {
+        let (_, line) = proxy.open(request);
+        assert!(line.starts_with(&format!("HTTP/1.1 {code} ")), "{request}: {line}");
+    }
+}
+
+#[test]
+fn what_follows_a_body_does_not_reach_the_server() {
+    let port = echo();
+    let proxy = Proxy::new(&["--allow", &format!("web.invalid:{port}=127.0.0.1")]);
+    for (headers, body) in [("Content-Length: 3", "abc"), ("Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n")] {
+        let request = format!(
+            "POST http://web.invalid:{port}/ HTTP/1.1\r\nHost: web.invalid:{port}\r\n{headers}\r\n\r\n{body}GET / HTTP/1.1\r\nHost: evil.invalid\r\n\r\n"
+        );
+        let (mut stream, mut seen) = proxy.open(&request);
+        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut rest = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut rest) {
+            seen += &String::from_utf8_lossy(&rest[..count]);
+        }
+        assert!(seen.contains("abc") && !seen.contains("evil"), "{seen}");
+    }
+}
+
+#[test]
+fn a_client_that_says_nothing_keeps_nobody_else_waiting() {
+    let port = echo();
+    let proxy = Proxy::new(&["--allow", &format!("web.invalid:{port}=127.0.0.1")]);
+    let silent: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(&proxy.address).unwrap()).collect();
+    let good = hello("web.invalid");
+    assert_eq!(tunnelled(&proxy, &format!("web.invalid:{port}"), &good), good);
+    drop(silent);
+}
+
+#[test]
+fn wrong_rules_are_errors() {
+    let scratch = Scratch::new("proxy-rules");
+    for rule in ["*", "10.0.0.1", "https://x.org"] {
+        scratch.program("sbox-proxy").args(["--allow", rule]).assert().code(2);
+    }
+}
+
+#[test]
+fn the_log_is_never_written_through_a_link() {
+    let scratch = Scratch::new("proxy-log");
+    let precious = scratch.write("precious", "x");
+    std::os::unix::fs::symlink(&precious, scratch.path("log")).unwrap();
+    scratch.program("sbox-proxy").args(["--access-log"]).arg(scratch.path("log")).assert().code(1);
+    assert_eq!(scratch.read("precious"), "x");
+}

@@ -1,0 +1,236 @@
+//! Levels, root's uid, streams, sandboxes in sandboxes, limits.
+
+use super::{confined, open_scratch, rustix_is_root, text};
+use crate::common::{Scratch, bin, need_sandbox, stderr, stdout};
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+#[test]
+fn started_by_root_the_agent_is_a_stranger_to_the_kernel_and_files_stay_roots() {
+    if !need_sandbox() || !rustix_is_root() {
+        return;
+    }
+    let scratch = Scratch::new("escape-root");
+    let file = scratch.write("data/file", "x");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let at = scratch.path("data");
+    let inside = confined(
+        &scratch,
+        &["--bind", text(&at), "/d"],
+        "id -u; cat /proc/self/uid_map; cat /d/file; echo new > /d/new; stat -c %u /d/new",
+    );
+    let said = stdout(&inside);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((lines[0], lines[2]), ("0", "x0"), "{said}{}", stderr(&inside));
+    let outside: u32 = lines[1].split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(outside >= 1_900_000_000, "{outside}");
+    assert_eq!(std::fs::metadata(at.join("new")).unwrap().uid(), 0);
+}
+
+#[test]
+fn a_file_given_for_reading_cannot_be_opened_for_writing() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = open_scratch("escape-stdin");
+    let script = |launcher: &str| {
+        let line = format!("{launcher} sh -c 'echo evil >> /proc/self/fd/0 || echo evil >> /dev/stdin' < secret");
+        Command::new("sh").args(["-c", &line]).current_dir(&scratch.root).output().unwrap()
+    };
+    assert!(!script(&format!("{}/sbox-spawn --", bin().display())).status.success());
+    assert_eq!(scratch.read("secret"), "canary\n");
+    // For reading it can be opened again, as scripts do.
+    let line = format!("{}/sbox-spawn -- cat /dev/stdin < secret", bin().display());
+    let output = Command::new("sh").args(["-c", &line]).current_dir(&scratch.root).output().unwrap();
+    assert_eq!(stdout(&output), "canary\n");
+    assert!(script("").status.success(), "the control");
+}
+
+#[test]
+fn pipes_can_be_opened_by_name() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("escape-pipes");
+    let inside = confined(&scratch, &[], "echo out > /dev/stdout; echo err > /dev/stderr");
+    assert_eq!((stdout(&inside).as_str(), stderr(&inside).as_str()), ("out\n", "err\n"));
+}
+
+#[test]
+fn a_sandbox_in_a_sandbox_undoes_nothing() {
+    if !need_sandbox() || rustix_is_root() {
+        // Root's agent has uid 0 without capabilities, which the kernel maps into no further namespace.
+        return;
+    }
+    let scratch = open_scratch("escape-nested");
+    scratch.write("data/file", "x");
+    let at = scratch.path("data");
+    let options = ["--nested", "--ro-bind", text(&at), "/d"];
+    assert!(confined(&scratch, &options, "unshare -rm true").status.success());
+    assert!(confined(&scratch, &options, "unshare -rmpf --mount-proc sh -c 'test $$ = 1'").status.success());
+    for attempt in [
+        "unshare -rm sh -c 'mount -o remount,rw,bind /d && touch /d/x'",
+        "unshare -rm sh -c 'umount -l /d && touch /d/file'",
+        "unshare -rm mount -o remount,rw,bind /usr",
+        "unshare -rm sh -c 'mount -t tmpfs none /tmp && : >> /proc/sys/kernel/core_pattern'",
+        "unshare -rm sh -c 'echo x > /proc/sysrq-trigger'",
+        "unshare -r chroot /d /bin/true && touch /d/x",
+    ] {
+        let inside = confined(&scratch, &options, attempt);
+        assert!(!inside.status.success(), "{attempt}");
+    }
+    assert_eq!(std::fs::read_dir(&at).unwrap().count(), 1);
+}
+
+#[test]
+fn a_weaker_level_is_taken_only_when_asked_for_and_never_with_less_than_asked() {
+    let scratch = Scratch::new("escape-level");
+    let run = |options: &[&str]| {
+        scratch.program("sbox-spawn").args(options).args(["--", "sh", "-c", "echo $SBOX_ISOLATION"]).output().unwrap()
+    };
+    for level in ["landlock", "env"] {
+        assert_eq!(stdout(&run(&["--isolation", level])).trim(), level);
+        for options in [["--network", "proxy"], ["--network", "none"]] {
+            let output = run(&["--isolation", level, options[0], options[1]]);
+            let given = level == "landlock" && options[1] == "none";
+            assert_eq!(output.status.code(), Some(if given { 0 } else { 125 }), "{level} {options:?}");
+        }
+    }
+    // Where no namespace can be made, auto takes the next level and says what is lost; the name itself is an error.
+    let refused = |level: &str| {
+        let script = format!(
+            "echo 0 > /proc/sys/user/max_user_namespaces; exec {}/sbox-spawn --isolation {level} -- sh -c 'echo $SBOX_ISOLATION'",
+            bin().display()
+        );
+        Command::new("unshare").args(["-r", "sh", "-c", &script]).output().unwrap()
+    };
+    let output = refused("auto");
+    assert_eq!(stdout(&output).trim(), "landlock", "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches("[WARN]").count(), 1);
+    assert!(stderr(&output).contains("isolation level 'landlock' only"), "{}", stderr(&output));
+    assert_eq!(refused("namespace").status.code(), Some(125));
+    let without_network = Command::new("unshare")
+        .args(["-r", "sh", "-c"])
+        .arg(format!(
+            "echo 0 > /proc/sys/user/max_user_namespaces; exec {}/sbox-spawn --network proxy -- true",
+            bin().display()
+        ))
+        .output()
+        .unwrap();
+    assert_eq!(without_network.status.code(), Some(125));
+}
+
+#[test]
+fn level_landlock_ends_with_its_launcher_too() {
+    if !need_sandbox() {
+        return;
+    }
+    let marker = format!("{}", 2_000_000 + std::process::id());
+    let mut child = Command::new(bin().join("sbox-spawn"))
+        .args([
+            "--isolation",
+            "landlock",
+            "--",
+            "sh",
+            "-c",
+            &format!("(setsid sleep {marker} &) ; trap '' TERM; echo up; sleep {marker}"),
+        ])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 3]).unwrap();
+    let alive = || {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        lines.filter(|line| line.starts_with(b"sleep\0") && String::from_utf8_lossy(line).contains(&marker)).count()
+    };
+    let becomes = |count: usize| {
+        (0..250).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            alive() == count
+        })
+    };
+    assert!(becomes(2), "the control");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(becomes(0), "{} processes survive", alive());
+}
+
+#[test]
+fn a_mount_is_a_link_where_there_are_no_namespaces_and_nothing_of_the_agents_is_lost() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = open_scratch("escape-links");
+    std::fs::create_dir_all(scratch.path("root/app")).unwrap();
+    scratch.write("root/taken/file", "kept");
+    let (root, at) = (scratch.path("root"), scratch.path("secret"));
+    let run = |dst: &str, script: &str| {
+        confined(
+            &scratch,
+            &["--isolation", "landlock", "--root", text(&root), "--ro-bind", text(&at), dst, "--chdir", "/app"],
+            script,
+        )
+    };
+    assert_eq!(stdout(&run("/app/in", "cat in")), "canary\n");
+    assert!(!run("/app/in", "echo evil >> in").status.success());
+    let output = run("/taken", "true");
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    assert_eq!(scratch.read("root/taken/file"), "kept");
+}
+
+#[test]
+fn what_uses_too_much_is_ended_and_told_by_its_name() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("escape-limits");
+    let ended = |limit: &str, script: &str| {
+        let output = confined(&scratch, &["--limit", limit], script);
+        assert_eq!(output.status.code(), Some(137), "{limit}: {}", stderr(&output));
+        stderr(&output)
+    };
+    assert!(
+        ended("memory=64M", "head -c 300m /dev/zero | tail > /dev/null; sleep 60").contains("memory limit of 67.1 MB")
+    );
+    assert!(ended("memory=64M", "head -c 300m /dev/zero > /dev/shm/x; sleep 60").contains("memory limit"));
+    assert!(ended("time=1s", "trap '' TERM; (setsid sleep 60 &); sleep 60").contains("time limit of 1s"));
+    assert!(
+        ended(
+            "pids=20",
+            "perl -e 'for (1 .. 40) { my $pid = fork; if (defined $pid && !$pid) { sleep 60; exit } } sleep 60'"
+        )
+        .contains("pids limit of 20")
+    );
+}
+
+#[test]
+fn limits_that_a_program_can_live_with_are_errors_to_it() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("escape-small-limits");
+    for (limit, script, said) in [
+        ("tmp=1M", "head -c 3m /dev/zero > /tmp/x", "No space left"),
+        ("file_size=64k", "head -c 3m /dev/zero > /tmp/x", "File size limit"),
+        ("open_files=12", "for i in 3 4 5 6 7 8 9; do eval \"exec $i< /dev/null\"; done; exec 13< /dev/null", ""),
+    ] {
+        let output = confined(&scratch, &["--limit", limit], script);
+        assert!(!output.status.success() && stderr(&output).contains(said), "{limit}: {}", stderr(&output));
+        let roomy = limit.split('=').next().unwrap().to_owned() + "=100M";
+        if limit.starts_with("tmp") || limit.starts_with("file") {
+            assert!(confined(&scratch, &["--limit", &roomy], script).status.success(), "the control of {limit}");
+        }
+    }
+    let inside = confined(&scratch, &["--limit", "cpus=1"], "nproc; taskset -p -c 0-63 $$ && nproc");
+    assert!(stdout(&inside).starts_with("1\n") && !inside.status.success(), "{}", stdout(&inside));
+    // Without a word: no core files, no real-time priority, and a number of processes that no host dies of.
+    let inside = confined(&scratch, &[], "grep -E 'core file|realtime priority|Max processes' /proc/self/limits");
+    let said = stdout(&inside);
+    for line in said.lines() {
+        let most: u64 =
+            line.split_whitespace().rev().nth(if line.contains("realtime") { 0 } else { 1 }).unwrap().parse().unwrap();
+        assert!(most == 0 || line.contains("processes") && most <= 4096, "{line}");
+    }
+    assert_eq!(said.lines().count(), 3);
+}

@@ -1,0 +1,137 @@
+//! Directories of the host that are mounted read-write, and what the user's own programs obey in them.
+
+use super::{confined, text};
+use crate::common::{Scratch, need_sandbox, stderr};
+use std::path::Path;
+use std::process::Command;
+
+fn repository(at: &Path) {
+    std::fs::create_dir_all(at).unwrap();
+    let git = |words: &[&str]| {
+        let output =
+            Command::new("git").args(words).current_dir(at).env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", stderr(&output));
+    };
+    std::fs::write(at.join("file"), "one\n").unwrap();
+    git(&["init", "-q", "-b", "main"]);
+    git(&["config", "user.email", "a@example.org"]);
+    git(&["config", "user.name", "a"]);
+    git(&["add", "file"]);
+    git(&["commit", "-q", "-m", "one"]);
+}
+
+/// git(1) asks whose a repository is; in a sandbox of root's it is nobody's.
+const TRUST: &str = "export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'; ";
+
+#[test]
+fn git_works_in_a_mounted_repository() {
+    if !need_sandbox() || !Path::new("/usr/bin/git").exists() {
+        return;
+    }
+    let scratch = Scratch::new("mounts-git");
+    let at = scratch.path("repo");
+    repository(&at);
+    let script = "set -e; cd /w; echo two >> file; git commit -q -a -m two; git branch topic; git checkout -q -b other; \
+        echo three >> file; git stash -q; git stash pop -q; git commit -q -a -m three; git checkout -q main; \
+        git merge -q other; git worktree add -q tree topic; git tag v1; git gc -q; git reset -q --hard HEAD~1; git status --short";
+    let output = confined(&scratch, &["--bind", text(&at), "/w"], &format!("{TRUST}{script}"));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!at.join(".git/index.lock").exists() && !at.join(".git/config.lock").exists());
+    // The worktree is told, and nothing is moved or left behind.
+    assert!(
+        stderr(&output).contains("made a repository") && !stderr(&output).contains("from-sandbox"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn what_programs_of_the_user_obey_is_read_only_at_any_depth() {
+    if !need_sandbox() || !Path::new("/usr/bin/git").exists() {
+        return;
+    }
+    let scratch = Scratch::new("mounts-obeyed");
+    let at = scratch.path("repo");
+    repository(&at);
+    repository(&at.join("deep/below"));
+    scratch.write("repo/.envrc", "x");
+    scratch.write("repo/deep/.vscode/tasks.json", "x");
+    scratch.write("repo/deep/.mcp.json", "x");
+    scratch.write("repo/.bashrc", "x");
+    scratch.write("repo/other/.sbox/config.yaml", "secret");
+    std::fs::write(at.join("deep/linked"), "gitdir: ../.git\n").unwrap();
+    for attempt in [
+        "echo x > .git/hooks/pre-commit",
+        "git config core.hooksPath /w",
+        "echo x >> .git/config",
+        "mv .git old",
+        "rm -rf .git/hooks",
+        "mv .git/hooks .git/old",
+        "echo x > deep/below/.git/hooks/post-checkout",
+        "mv deep/below/.git deep/below/old",
+        "echo x >> .envrc",
+        "rm -f .envrc",
+        "mv .envrc other",
+        "echo x > deep/.vscode/new.json",
+        "mv deep/.vscode deep/old",
+        "echo x > deep/.mcp.json",
+        "ln -f file .bashrc",
+        "cat other/.sbox/config.yaml",
+        "echo x > other/.sbox/config.yaml",
+        "ls other/.sbox | grep config",
+    ] {
+        let output = confined(&scratch, &["--bind", text(&at), "/w", "--chdir", "/w"], &format!("{TRUST}{attempt}"));
+        assert!(!output.status.success(), "{attempt}");
+        assert_eq!(
+            output.stderr.windows(6).filter(|text| text == b"[WARN]").count(),
+            0,
+            "{attempt}: {}",
+            stderr(&output)
+        );
+    }
+    assert_eq!(scratch.read("repo/.envrc"), "x");
+    // Read-only as a whole, nothing of this is needed, and nothing is said.
+    let output = confined(&scratch, &["--ro-bind", text(&at), "/w"], "cat /w/.envrc");
+    assert!(output.status.success() && output.stderr.is_empty());
+}
+
+#[test]
+fn what_was_planted_is_moved_away_and_told() {
+    if !need_sandbox() || !Path::new("/usr/bin/git").exists() {
+        return;
+    }
+    let scratch = Scratch::new("mounts-planted");
+    let at = scratch.path("repo");
+    repository(&at);
+    scratch.write("repo/node_modules/.bin/old", "x");
+    let script = "cd /w; mkdir -p a/b/.vscode .claude; echo x > a/b/.vscode/tasks.json; echo x > .envrc; ln -s /etc a/.idea; \
+        echo /w/evil > .git/commondir; mkdir -p evil/.sbox; git init -q new; echo x > new/.git/hooks/pre-commit; \
+        echo y > node_modules/.bin/old; echo x > node_modules/.bin/tsc; mkdir -p .venv/bin; echo x > .venv/bin/python";
+    let output = confined(&scratch, &["--bind", text(&at), "/w"], &format!("{TRUST}{script}"));
+    let said = stderr(&output);
+    for name in ["a/b/.vscode", ".claude", ".envrc", "a/.idea", ".git/commondir", "evil/.sbox"] {
+        assert!(said.contains(&format!("/{name}' was left by the sandbox")), "{name}: {said}");
+        assert!(at.join(name).symlink_metadata().is_err(), "{name}");
+        assert!(at.join(format!("{name}.from-sandbox")).symlink_metadata().is_ok(), "{name}");
+    }
+    for told in ["made a repository: ", "node_modules/.bin/old'", "node_modules/.bin/tsc'", ".venv/bin/python'"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    assert!(at.join("new/.git/hooks/pre-commit").is_file());
+    // Nothing more to tell the next time.
+    let output = confined(&scratch, &["--bind", text(&at), "/w"], "true");
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn names_that_an_agent_chose_reach_the_terminal_escaped() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("mounts-names");
+    let at = scratch.path("dir");
+    std::fs::create_dir(&at).unwrap();
+    let script = "cd /w; d=$(printf 'a\\033[31m\\nb'); mkdir \"$d\"; echo x > \"$d/.envrc\"";
+    let output = confined(&scratch, &["--bind", text(&at), "/w"], script);
+    assert!(stderr(&output).contains("a\\x1b[31m\\nb/.envrc") && !output.stderr.contains(&0x1b), "{}", stderr(&output));
+}

@@ -1,0 +1,140 @@
+//! A network of some names: what leads out, what does not, and what leads in.
+
+use super::{confined, text};
+use crate::common::{Scratch, need_sandbox, stderr, stdout};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+
+/// A server on the host's loopback that answers every connection in the same way.
+fn server(answer: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut space = [0; 4096];
+                let _ = stream.read(&mut space);
+                let _ = stream.write_all(answer.as_bytes());
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn an_allowed_name_is_reached_and_nothing_else() {
+    if !need_sandbox() || !Path::new("/usr/bin/curl").exists() {
+        return;
+    }
+    let scratch = Scratch::new("network-names");
+    let port = server("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
+    // An address that somebody wrote down is the one way to one that is not public.
+    let rule = format!("web.invalid:{port}=127.0.0.1");
+    let log = scratch.path("access.log");
+    let open = format!("localhost:{port}");
+    let options = ["--network", "proxy", "--allow", &rule, "--allow", &open, "--access-log", text(&log)];
+    let run = |script: &str| confined(&scratch, &options, script);
+    let output = run(&format!("curl -sS http://web.invalid:{port}/"));
+    assert_eq!(stdout(&output), "hello", "{}", stderr(&output));
+    for (attempt, why) in [
+        (format!("curl -sS --noproxy '*' http://127.0.0.1:{port}/"), "connect"),
+        (format!("curl -sS --noproxy '*' http://web.invalid:{port}/"), "resolve"),
+        (format!("curl -sSf --noproxy '' -x http://127.0.0.1:3128 http://127.0.0.1:{port}/"), "400"),
+        (format!("curl -sSf --noproxy '' -x http://127.0.0.1:3128 http://localhost:{port}/"), "403"),
+        (format!("curl -sSf -p --noproxy '' -x http://127.0.0.1:3128 http://localhost:{port}/"), "403"),
+        ("curl -sSf http://other.invalid/".into(), "403"),
+        ("curl -sSf http://web.invalid/".into(), "403"),
+        (format!("curl -sSf -H 'Host: other.invalid' http://web.invalid:{port}/"), "400"),
+    ] {
+        let output = run(&attempt);
+        assert!(!output.status.success() && stderr(&output).contains(why), "{attempt}: {}", stderr(&output));
+    }
+    let said = run("curl -sS http://other.invalid/");
+    assert_eq!(
+        stdout(&said),
+        "sbox: 'other.invalid' is not allowed; network: {allow: [\"other.invalid\"]} would allow it\n"
+    );
+    let lines: Vec<serde_json::Value> =
+        scratch.read("access.log").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["host"] == "web.invalid" && line["allowed"] == true));
+    assert!(
+        lines.iter().any(|line| line["host"] == "localhost" && line["reason"].as_str().unwrap().contains("loopback"))
+    );
+}
+
+#[test]
+fn the_proxy_dies_with_the_sandbox_and_the_sandbox_does_not_outlive_its_launcher() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("network-end");
+    let rule = format!("end{}.invalid", std::process::id());
+    let running = || {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        lines
+            .filter(|line| {
+                let line = String::from_utf8_lossy(line);
+                line.contains("sbox-proxy") && line.contains(&rule)
+            })
+            .count()
+    };
+    let mut child = std::process::Command::new(crate::common::bin().join("sbox-spawn"))
+        .args(["--network", "proxy", "--allow", &rule, "--", "sh", "-c", "echo up; sleep 100"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+    assert_eq!(running(), 1, "the control");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let gone = (0..250).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        running() == 0
+    });
+    assert!(gone);
+    assert!(confined(&scratch, &["--network", "proxy", "--allow", &rule], "true").status.success());
+    assert_eq!(running(), 0);
+}
+
+#[test]
+fn a_port_of_the_hosts_loopback_leads_to_a_server_inside() {
+    if !need_sandbox() || !Path::new("/usr/bin/perl").exists() {
+        return;
+    }
+    // A number that was free a moment ago.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let serve = "perl -MIO::Socket::INET -e '$l = IO::Socket::INET->new(Listen => 5, LocalAddr => \"127.0.0.1:8080\", ReuseAddr => 1) or exit 2; $| = 1; print \"up\\n\"; while ($c = $l->accept) { $r = <$c>; print $c \"inside \" . $r; close $c }'";
+    let mut child = std::process::Command::new(crate::common::bin().join("sbox-spawn"))
+        .args(["--network", "none", "--port", &format!("{free}:8080"), "--", "sh", "-c", serve])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", free)).unwrap();
+    stream.write_all(b"hello\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "inside hello\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let closed = (0..250).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        TcpStream::connect(("127.0.0.1", free)).is_err()
+    });
+    assert!(closed, "the port outlives the sandbox");
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_before_anything_runs() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("network-taken");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let output = confined(&scratch, &["--network", "none", "--port", &port], "echo ran");
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(125), ""));
+    assert!(stderr(&output).contains("cannot listen on port"), "{}", stderr(&output));
+}
