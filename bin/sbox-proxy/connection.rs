@@ -123,7 +123,8 @@ fn refuse(client: &mut TcpStream, Refusal(code, why): &Refusal) {
     let _ = io::copy(&mut client.take(1 << 16), &mut io::sink());
 }
 
-/// A tunnel: the client is told that it stands, and then has to say in the clear whom it wants to talk to.
+/// A tunnel: the client is told that it stands, and then has to say in the clear whom it wants to talk to. Until it has,
+/// the server gets nothing. Where a rule names the port the server may speak first, as some protocols do.
 fn tunnel(
     gate: &Gate,
     mut client: TcpStream,
@@ -133,26 +134,47 @@ fn tunnel(
     grant: Grant,
     rest: Vec<u8>,
 ) {
-    if client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").is_err() {
-        return;
-    }
-    let (first, verdict) = if grant.any_protocol {
-        // Some protocols let the server speak first; what the client says is looked at if it is there.
-        let _ = client.set_read_timeout(Some(Duration::from_millis(300)));
-        named(&mut client, rest, host, Instant::now() + Duration::from_secs(1), true)
-    } else {
-        named(&mut client, rest, host, Instant::now() + PATIENCE, false)
-    };
-    if let Some(why) = verdict {
-        gate.log.write(&Line { host, port, refused: Some(&why) });
+    let established = client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n");
+    let (Ok(()), Ok(answers)) = (established, Answers::open(&client, &server)) else { return };
+    let answers = if grant.any_protocol { Ok(answers.start()) } else { Err(answers) };
+    let patience = if grant.any_protocol { SILENCE } else { PATIENCE };
+    let (first, verdict) = named(&mut client, rest, host, Instant::now() + patience, grant.any_protocol);
+    gate.log.write(&Line { host, port, refused: verdict.as_deref() });
+    if verdict.is_some() {
         // A TLS alert: fatal, unrecognized_name (RFC 6066, section 3).
         let _ = client.write_all(&[0x15, 3, 3, 0, 2, 2, 112]);
         let _ = client.shutdown(Shutdown::Both);
+        let _ = server.shutdown(Shutdown::Both);
         return;
     }
-    gate.log.write(&Line { host, port, refused: None });
-    if server.write_all(&first).is_ok() {
-        both_ways(client, server);
+    if server.write_all(&first).is_err() {
+        return;
+    }
+    let answers = answers.unwrap_or_else(Answers::start);
+    let _ = client.set_read_timeout(Some(SILENCE));
+    let _ = io::copy(&mut client, &mut server);
+    let _ = server.shutdown(Shutdown::Write);
+    let _ = answers.join();
+}
+
+/// The way from the server to the client.
+struct Answers {
+    from: TcpStream,
+    to: TcpStream,
+}
+
+impl Answers {
+    fn open(client: &TcpStream, server: &TcpStream) -> io::Result<Answers> {
+        server.set_read_timeout(Some(SILENCE))?;
+        server.set_write_timeout(Some(SILENCE))?;
+        Ok(Answers { from: server.try_clone()?, to: client.try_clone()? })
+    }
+
+    fn start(mut self) -> std::thread::JoinHandle<()> {
+        std::thread::spawn(move || {
+            let copied = io::copy(&mut self.from, &mut self.to);
+            let _ = self.to.shutdown(if copied.is_ok() { Shutdown::Write } else { Shutdown::Both });
+        })
     }
 }
 
@@ -168,7 +190,7 @@ fn named(client: &mut TcpStream, mut bytes: Vec<u8>, host: &str, end: Instant, a
             Hello::Unclear(why) => Some(why.into()),
             Hello::Partial => match read_more(client, &mut bytes, end) {
                 Some(true) => continue,
-                // Nothing yet, on a port where that may be.
+                // It never says anything, on a port where that may be.
                 _ if any && bytes.is_empty() => None,
                 _ => Some("the TLS hello did not come".into()),
             },
@@ -230,21 +252,4 @@ fn line(from: &mut impl io::BufRead) -> io::Result<Vec<u8>> {
         Some(line) => Ok(line.to_vec()),
         None => Err(io::ErrorKind::InvalidData.into()),
     }
-}
-
-/// Bytes both ways, until both sides have said that they are done or one is gone.
-fn both_ways(client: TcpStream, server: TcpStream) {
-    for stream in [&client, &server] {
-        let _ = stream.set_read_timeout(Some(SILENCE));
-        let _ = stream.set_write_timeout(Some(SILENCE));
-    }
-    let (Ok(mut client_in), Ok(mut server_out)) = (client.try_clone(), server.try_clone()) else { return };
-    let up = std::thread::spawn(move || {
-        let _ = io::copy(&mut client_in, &mut server_out);
-        let _ = server_out.shutdown(Shutdown::Write);
-    });
-    let (mut server_in, mut client_out) = (server, client);
-    let down = io::copy(&mut server_in, &mut client_out);
-    let _ = client_out.shutdown(if down.is_ok() { Shutdown::Write } else { Shutdown::Both });
-    let _ = up.join();
 }

@@ -80,10 +80,12 @@ pub fn divisible() -> Option<PathBuf> {
     given(&file).then_some(parent)
 }
 
-/// Removes the groups of launchers that were killed; one that is in use cannot be removed.
+/// Removes the groups of launchers that were killed.
 fn sweep(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("sbox-") {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let launcher = name.strip_prefix("sbox-").and_then(|pid| pid.parse::<u32>().ok());
+        if launcher.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let _ = std::fs::remove_dir(entry.path());
         }
     }

@@ -63,6 +63,8 @@ pub struct Scope {
     families: &'static [i32],
     /// The processors were chosen, and no others may be.
     pinned: bool,
+    /// Memory is counted: a file in memory that nobody has mapped is in no account but the kernel's.
+    counted: bool,
 }
 
 impl Scope {
@@ -74,7 +76,12 @@ impl Scope {
             _ if args.network.is_own() => &[],
             _ => &FAMILIES[1..],
         };
-        Scope { nested: args.nested && level == Level::Namespace, families, pinned: args.limits.cpus.is_some() }
+        Scope {
+            nested: args.nested && level == Level::Namespace,
+            families,
+            pinned: args.limits.cpus.is_some(),
+            counted: args.limits.memory.is_some(),
+        }
     }
 }
 
@@ -96,6 +103,10 @@ pub fn program(scope: &Scope) -> Vec<Instruction> {
     filter.when(libc::SYS_personality, &differs, errno(libc::EPERM));
     if scope.pinned {
         filter.when(libc::SYS_sched_setaffinity, &[], errno(libc::EPERM));
+    }
+    if scope.counted {
+        filter.when(libc::SYS_memfd_create, &[], errno(libc::ENOSYS));
+        filter.when(libc::SYS_memfd_secret, &[], errno(libc::ENOSYS));
     }
     for denied in EVERYWHERE.iter().chain(&BY_NUMBER).chain(HERE).filter(|denied| denied.always || !nested) {
         filter.deny(denied);
@@ -253,7 +264,12 @@ mod tests {
     fn asked(nested: bool, number: c_long, arguments: &[u64]) -> u32 {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
-        answer(&program(&Scope { nested, families: &FAMILIES, pinned: false }), ARCHITECTURE, number, all)
+        answer(
+            &program(&Scope { nested, families: &FAMILIES, pinned: false, counted: false }),
+            ARCHITECTURE,
+            number,
+            all,
+        )
     }
 
     const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
@@ -262,7 +278,7 @@ mod tests {
 
     #[test]
     fn calls_of_other_architectures_do_not_exist() {
-        let filter = program(&Scope { nested: false, families: &FAMILIES, pinned: false });
+        let filter = program(&Scope { nested: false, families: &FAMILIES, pinned: false, counted: false });
         for arch in [0x4000_0003, 0x4000_0028, 0] {
             // AUDIT_ARCH_I386, AUDIT_ARCH_ARM
             assert_eq!(answer(&filter, arch, libc::SYS_getpid, [0; 6]), MISSING);
@@ -354,8 +370,8 @@ mod tests {
 
     #[test]
     fn without_namespaces_no_socket_reaches_another_program_and_none_the_network_unless_given() {
-        let open = program(&Scope { nested: false, families: &FAMILIES[1..], pinned: false });
-        let closed = program(&Scope { nested: false, families: &[], pinned: true });
+        let open = program(&Scope { nested: false, families: &FAMILIES[1..], pinned: false, counted: false });
+        let closed = program(&Scope { nested: false, families: &[], pinned: true, counted: true });
         let socket = |filter: &[Instruction], family| {
             answer(filter, ARCHITECTURE, libc::SYS_socket, [family, 1, 0, 0, 0, 0]) == ALLOWED
         };
@@ -363,6 +379,8 @@ mod tests {
         assert_eq!([1, 2, 10, 16].map(|family| socket(&closed, family)), [false; 4]);
         let affinity = |filter: &[Instruction]| answer(filter, ARCHITECTURE, libc::SYS_sched_setaffinity, [0; 6]);
         assert_eq!((affinity(&open), affinity(&closed)), (ALLOWED, REFUSED));
+        let memory_file = |filter: &[Instruction]| answer(filter, ARCHITECTURE, libc::SYS_memfd_create, [0; 6]);
+        assert_eq!((memory_file(&open), memory_file(&closed)), (ALLOWED, MISSING));
         assert_eq!(answer(&closed, ARCHITECTURE, libc::SYS_socketpair, [1, 1, 0, 0, 0, 0]), ALLOWED);
     }
 

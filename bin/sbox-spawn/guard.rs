@@ -131,9 +131,9 @@ impl Guard {
             for (now, then) in [(&after.obeyed, &before.obeyed), (&after.states, &before.states)] {
                 for (path, thing) in now {
                     match then.get(path) {
-                        Some(old) if old.inode == thing.inode => {}
+                        Some(old) if old.is_still(thing) => {}
                         // Perhaps the user did, in an editor that writes beside and renames.
-                        Some(_) => place.warn(path, "was exchanged while the sandbox ran"),
+                        Some(_) => place.warn(path, "was changed while the sandbox ran"),
                         None if is_allowed(path, &after, before) => {}
                         None => place.set_aside(path),
                     }
@@ -141,6 +141,13 @@ impl Guard {
             }
             place.tell(&after);
         }
+    }
+}
+
+impl Thing {
+    /// What is in a directory changes its own time only where names come and go; a file's time tells all.
+    fn is_still(&self, now: &Thing) -> bool {
+        self.inode == now.inode && (self.kind == FileType::Directory || self.changed == now.changed)
     }
 }
 

@@ -119,6 +119,12 @@ fn stream_rule(stream: BorrowedFd<'_>) -> Option<(OwnedFd, BitFlags<AccessFs>)> 
     if !matches!(kind, FileType::RegularFile | FileType::CharacterDevice) {
         return None;
     }
+    // By the number of this process: the sandbox's own /proc has it.
+    let path = format!("/proc/self/fd/{}", stream.as_fd().as_raw_fd());
+    if std::fs::read_link(&path).is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:")) {
+        // Nor has a file in memory only, and a rule for it is an error.
+        return None;
+    }
     let flags = rustix::fs::fcntl_getfl(stream).ok()?;
     let mut access = BitFlags::from(AccessFs::IoctlDev);
     match flags & OFlags::RWMODE {
@@ -126,8 +132,6 @@ fn stream_rule(stream: BorrowedFd<'_>) -> Option<(OwnedFd, BitFlags<AccessFs>)> 
         OFlags::WRONLY => access |= AccessFs::WriteFile | AccessFs::Truncate,
         _ => access |= AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate,
     }
-    // By the number of this process: the sandbox's own /proc has it.
-    let path = format!("/proc/self/fd/{}", stream.as_fd().as_raw_fd());
     let fd = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     Some((fd, access))
 }

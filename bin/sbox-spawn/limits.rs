@@ -99,7 +99,7 @@ impl Watch {
             return Some(format!("it ran for longer than its time limit of {}", words::span(seconds)));
         }
         if let Some(memory) = self.limits.memory
-            && members::memory(&self.members.all()) > memory
+            && members::memory(&self.members.all(), memory) > memory
         {
             return Some(over_memory(memory));
         }

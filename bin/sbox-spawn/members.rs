@@ -65,17 +65,49 @@ pub fn tasks(pids: &[i32]) -> u64 {
     pids.iter().map(|pid| threads(pid).unwrap_or(1)).sum()
 }
 
-/// Bytes of memory: of the processes, and of files in memory that are no process's.
-pub fn memory(pids: &[i32]) -> u64 {
-    let page = rustix::param::page_size() as u64;
-    // Resident less shared with files (statm fields 2 and 3): what only this process holds.
-    let own = |pid: &i32| -> Option<u64> {
-        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-        let mut fields = statm.split_whitespace().skip(1).map(|field| field.parse::<u64>().unwrap_or(0));
-        Some((fields.next()?.saturating_sub(fields.next()?)) * page)
+/// Bytes of memory: of the processes, of System V segments, and of files in memory. Asked whether it is more than `most`:
+/// what processes share is only told apart where it matters, since that takes the kernel long.
+pub fn memory(pids: &[i32], most: u64) -> u64 {
+    let parts: Vec<(i32, u64, u64)> = pids.iter().filter_map(|pid| resident(*pid)).collect();
+    let files: u64 = ["/dev/shm", "/tmp"].iter().map(|place| in_memory(Path::new(place))).sum();
+    let rest = parts.iter().map(|(_, own, _)| own).sum::<u64>() + files + segments();
+    let counted_often = rest + parts.iter().map(|(_, _, shared)| shared).sum::<u64>();
+    if counted_often <= most {
+        return counted_often;
+    }
+    let share = |(pid, _, shared): &(i32, u64, u64)| if *shared == 0 { 0 } else { fair_share(*pid).unwrap_or(*shared) };
+    rest + parts.iter().map(share).sum::<u64>()
+}
+
+/// Pages that are a process's own, and those of memory that it shares with others (proc_pid_status(5)).
+fn resident(pid: i32) -> Option<(i32, u64, u64)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some((pid, field(&text, "RssAnon:")?, field(&text, "RssShmem:")?))
+}
+
+/// Of shared memory the part that falls to this process (proc_pid_smaps_rollup).
+fn fair_share(pid: i32) -> Option<u64> {
+    field(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss_Shmem:")
+}
+
+/// A line `NAME: 12 kB`, in bytes.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+/// System V segments that no process has attached; the others are counted with those that have (sysvipc(7): the seventh
+/// field of a line is the number of attachments, the fifteenth the resident size).
+fn segments() -> u64 {
+    if !rustix::process::getpid().is_init() {
+        return 0;
+    }
+    let text = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let size = |line: &str| {
+        let fields: Vec<u64> = line.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+        (fields.get(6) == Some(&0)).then(|| fields.get(14).copied()).flatten()
     };
-    pids.iter().filter_map(own).sum::<u64>()
-        + ["/dev/shm", "/tmp"].iter().map(|place| in_memory(Path::new(place))).sum::<u64>()
+    text.lines().skip(1).filter_map(size).sum()
 }
 
 /// Bytes in a file system that is in memory; nothing if it is another kind, or the host's.

@@ -139,7 +139,11 @@ pub fn commands(build: &mut Build<'_>) -> Result<bool> {
 }
 
 fn run(build: &Build<'_>, command: &str) -> Result<()> {
-    let mut confine = Confine::new(build.project, build.config);
+    // The ports and the time are those of the program, not of making it.
+    let mut config = build.config.clone();
+    config.ports.clear();
+    config.limits.time = None;
+    let mut confine = Confine::new(build.project, &config);
     confine.env.clone_from(&build.env);
     confine.rootfs.clone_from(&build.rootfs);
     let words: [OsString; 3] = ["/bin/sh".into(), "-c".into(), command.into()];

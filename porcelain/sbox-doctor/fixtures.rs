@@ -26,7 +26,10 @@ impl Fixtures {
     pub fn new(outside: bool) -> Result<Fixtures> {
         let name = format!("sbox-doctor-{}-{}", std::process::id(), u32::from(outside));
         let root = std::env::temp_dir().join(&name);
-        std::fs::create_dir(&root).context(|| format!("make '{}'", sbox::words::visible_path(&root)))?;
+        // Nobody else's business: what lies here is run.
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&root).context(|| format!("make '{}'", sbox::words::visible_path(&root)))?;
         let root = root.canonicalize().context(|| "find the fixtures".into())?;
         let canary = fsx::sha256(format!("{name}{:?}", std::time::SystemTime::now()).as_bytes())[..24].to_owned();
         for file in [
@@ -43,10 +46,11 @@ impl Fixtures {
         ] {
             let path = root.join(file);
             fsx::make_dirs(path.parent().unwrap_or(&root))?;
-            fsx::write_atomic(&path, b"fixture\n", 0o666)?;
+            fsx::write_atomic(&path, b"fixture\n", 0o644)?;
         }
-        // A control of root's runs as nobody, and has to get at all of it.
-        open_to_all(&root, outside && rustix::process::geteuid().is_root());
+        if rustix::process::geteuid().is_root() {
+            open(&root, outside)?;
+        }
         let program = root.join("sbox-attempt");
         let installed = plumb::exec_path()?.join("sbox-attempt");
         std::fs::copy(&installed, &program).context(|| format!("copy '{}'", sbox::words::visible_path(&installed)))?;
@@ -128,14 +132,21 @@ impl Drop for Fixtures {
 /// The uid and gid that own nothing, on every Linux.
 const NOBODY: u32 = 65534;
 
-fn open_to_all(root: &Path, give: bool) {
-    for entry in walk(root) {
-        if give {
-            let _ = std::os::unix::fs::chown(&entry, Some(NOBODY), Some(NOBODY));
+/// A control of root's runs as nobody, and has to get at all of it, as an owner. The directory itself and the program in
+/// it stay root's.
+fn open(root: &Path, give: bool) -> Result<()> {
+    let shown = || String::from("open the fixtures");
+    std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o755)).context(shown)?;
+    for part in ["secret", "data", "work"] {
+        for entry in walk(&root.join(part)) {
+            let mode = if entry.is_dir() { 0o755 } else { 0o644 };
+            std::fs::set_permissions(&entry, std::fs::Permissions::from_mode(mode)).context(shown)?;
+            if give {
+                std::os::unix::fs::chown(&entry, Some(NOBODY), Some(NOBODY)).context(shown)?;
+            }
         }
-        let mode = if entry.is_dir() { 0o777 } else { 0o666 };
-        let _ = std::fs::set_permissions(&entry, std::fs::Permissions::from_mode(mode));
     }
+    Ok(())
 }
 
 fn walk(root: &Path) -> Vec<PathBuf> {

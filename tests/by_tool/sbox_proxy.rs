@@ -98,6 +98,29 @@ fn the_tls_server_name_must_be_the_name_that_was_asked_for() {
 }
 
 #[test]
+fn a_server_may_speak_first_and_a_late_hello_is_looked_at_all_the_same() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"SSH-2.0-server\r\n").unwrap();
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        bytes
+    });
+    let proxy = Proxy::new(&["--allow", &format!("git.invalid:{port}=127.0.0.1")]);
+    let target = format!("git.invalid:{port}");
+    let (mut stream, line) = proxy.open(&format!("CONNECT {target} HTTP/1.1\r\n\r\n"));
+    assert!(line.starts_with("HTTP/1.1 200 "), "{line}");
+    let mut greeting = [0; 16];
+    stream.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"SSH-2.0-server\r\n");
+    std::thread::sleep(Duration::from_millis(1500));
+    stream.write_all(&hello("evil.invalid")).unwrap();
+    assert_eq!(heard.join().unwrap(), b"", "the server heard the hello");
+}
+
+#[test]
 fn a_tunnel_on_the_usual_ports_carries_tls_and_nothing_else() {
     // Port 443 of this host's loopback cannot be taken by an ordinary user, so that nothing may be dialled; the refusal
     // of a name comes before that, and that of an address too.

@@ -194,6 +194,12 @@ fn what_uses_too_much_is_ended_and_told_by_its_name() {
         ended("memory=64M", "head -c 300m /dev/zero | tail > /dev/null; sleep 60").contains("memory limit of 67.1 MB")
     );
     assert!(ended("memory=64M", "head -c 300m /dev/zero > /dev/shm/x; sleep 60").contains("memory limit"));
+    if std::path::Path::new("/usr/bin/perl").exists() {
+        // Shared between processes, attached by nobody, and in a file without a name: shmget, mmap, memfd_create.
+        let segment =
+            "perl -e 'my $id = shmget(0, 100000000, 01600); shmwrite($id, \"x\" x 100000000, 0, 100000000); sleep 60'";
+        assert!(ended("memory=64M", segment).contains("memory limit"));
+    }
     assert!(ended("time=1s", "trap '' TERM; (setsid sleep 60 &); sleep 60").contains("time limit of 1s"));
     assert!(
         ended(
