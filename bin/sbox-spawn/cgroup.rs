@@ -60,24 +60,47 @@ impl Drop for Group {
     }
 }
 
-/// The launcher's own group, if groups with the controllers can be made in it.
-pub fn divisible() -> Option<PathBuf> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+/// The group of the launcher, and whether it could be divided: it has the controllers, and is this user's.
+pub fn own() -> Option<(PathBuf, bool)> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     // A path outside of the own namespace begins with `/..`.
     let place = path.strip_prefix('/').filter(|path| !path.starts_with(".."))?;
     let mounted = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().map(Path::new);
-    let parent = mounted.map(|root| root.join(place)).find(|parent| parent.join("cgroup.subtree_control").is_file())?;
-    let file = parent.join("cgroup.subtree_control");
-    let given = |file: &Path| {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        CONTROLLERS.iter().all(|name| text.split_whitespace().any(|given| given == *name))
-    };
-    if !given(&file) {
-        // Fails where the group has processes of its own, which is the usual case, and where it is not this user's.
-        std::fs::write(&file, CONTROLLERS.map(|name| format!("+{name}")).join(" ")).ok()?;
+    let group = mounted.map(|root| root.join(place)).find(|group| group.join("cgroup.subtree_control").is_file())?;
+    let writable = |file: &str| rustix::fs::access(group.join(file), rustix::fs::Access::WRITE_OK).is_ok();
+    let could =
+        has(&group.join("cgroup.controllers")) && writable("cgroup.procs") && writable("cgroup.subtree_control");
+    Some((group, could))
+}
+
+/// Whether a list in a file has all the controllers.
+fn has(file: &Path) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    CONTROLLERS.iter().all(|name| text.split_whitespace().any(|given| given == *name))
+}
+
+/// The group below which one for the sandbox can be made. A group with controllers for those below it may hold no process
+/// itself (cgroups(7), "no internal processes"): a launcher that is alone in its group moves into one below.
+fn divisible() -> Option<PathBuf> {
+    let (group, _) = own().filter(|(_, could)| *could)?;
+    let file = group.join("cgroup.subtree_control");
+    let wanted = CONTROLLERS.map(|name| format!("+{name}")).join(" ");
+    if !has(&file) && std::fs::write(&file, &wanted).is_err() {
+        let own = std::process::id().to_string();
+        let members = std::fs::read_to_string(group.join("cgroup.procs")).ok()?;
+        if members.split_whitespace().ne([own.as_str()]) {
+            return None;
+        }
+        let leaf = group.join("launcher");
+        match std::fs::create_dir(&leaf) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return None,
+            _ => {}
+        }
+        std::fs::write(leaf.join("cgroup.procs"), own).ok()?;
+        std::fs::write(&file, &wanted).ok()?;
     }
-    given(&file).then_some(parent)
+    has(&file).then_some(group)
 }
 
 /// Removes the groups of launchers that were killed.

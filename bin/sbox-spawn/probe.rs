@@ -26,7 +26,7 @@ pub fn run(args: Args) -> Result<u8> {
         "level": level.map_or("none", Level::name),
         "namespace": namespace.is_ok(),
         "landlock": version,
-        "limits": if crate::cgroup::divisible().is_some() { "cgroup" } else { "rlimit" },
+        "limits": if crate::cgroup::own().is_some_and(|(_, could)| could) { "cgroup" } else { "rlimit" },
         "reason": reason,
         "hint": hint,
     }))?;
