@@ -20,6 +20,12 @@ pub struct Dir {
     path: PathBuf,
 }
 
+impl std::os::fd::AsFd for Dir {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// One entry of a directory.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -136,6 +142,19 @@ impl Dir {
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).context(shown)?.st_mode);
         if kind != FileType::RegularFile {
             return Err(Error::new(format!("cannot read '{}': it is no regular file", visible_path(&path))));
+        }
+        Ok(File::from(fd))
+    }
+
+    /// Opens a regular file for writing at its end, and makes it if there is none. Never through a link.
+    pub fn append(&self, name: &OsStr) -> Result<File> {
+        let shown = || format!("write '{}'", visible_path(self.path.join(name)));
+        let flags =
+            OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600)).context(shown)?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).context(shown)?.st_mode);
+        if kind != FileType::RegularFile {
+            return Err(Error::new(format!("cannot {}: it is no regular file", shown())));
         }
         Ok(File::from(fd))
     }

@@ -292,4 +292,39 @@ mod tests {
         let text = "runtime: node:22\ncopy:\n  - /etc/hosts:/data/app\nmount:\n  - /tmp:/data\n";
         assert_eq!(check(text, Path::new("/nonexistent")).errors().count(), 1);
     }
+
+    #[test]
+    fn no_bytes_are_too_wild() {
+        // A good configuration with a few characters changed, cut or doubled: whatever comes of it is a report, and what it
+        // accepts stays in its bounds. A simple generator of noise, the same every time.
+        let good = "runtime: [python:3.11, node:22]\nworkdir: /app\ncopy:\n  - ./app:/app\n  - {src: ., dst: /x}\nmount:\n  - /usr/share:/data:ro\ninstall: [pip install x]\ncmd: python main.py\nenv:\n  A: \"${B:-c}$$d\"\nisolation: auto\nnetwork: {allow: [\"*.example.org:8443\"], log: true}\nports: [\"9000:80\"]\nlimits: {memory: 1G, time: 2h}\nnested: false\n";
+        let strange: Vec<char> = "\0\n\t:-{}[]\"'#&*!|>%@`,?~./\\$é\u{202e}0".chars().collect();
+        let mut state = 0x5b0c_5b0cu64;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        for _ in 0..3000 {
+            let mut text: Vec<char> = good.chars().collect();
+            for _ in 0..=next(3) {
+                let at = next(text.len());
+                match next(4) {
+                    0 => text[at] = strange[next(strange.len())],
+                    1 => drop(text.remove(at)),
+                    2 => text.insert(at, strange[next(strange.len())]),
+                    _ => text.truncate(at.max(1)),
+                }
+            }
+            let text: String = text.into_iter().collect();
+            let report = check(&text, Path::new("/nonexistent"));
+            if let (Some(config), 0) = (&report.config, report.errors().count()) {
+                assert!(config.copy.iter().chain(&config.mount).all(|entry| entry.dst.is_absolute()));
+                let inside = |path: &Path| !path.components().any(|part| part == std::path::Component::ParentDir);
+                assert!(config.copy.iter().chain(&config.mount).all(|entry| inside(&entry.dst)));
+            }
+            for finding in &report.findings {
+                assert!(!finding.to_string().contains(['\0', '\u{202e}', '\u{1b}']), "{text:?}");
+            }
+        }
+    }
 }

@@ -67,7 +67,7 @@ impl<'a> Confine<'a> {
             command.args(allow.iter().flat_map(|rule| ["--allow", rule]));
             command.args(deny.iter().flat_map(|rule| ["--deny", rule]));
             if *log {
-                crate::fsx::make_dirs(&self.project.logs())?;
+                self.project.open_logs()?;
                 command.arg("--access-log").arg(self.project.network_log());
             }
         }

@@ -15,7 +15,9 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let shown = || format!("write '{}'", visible_path(path));
     let temporary = beside(path, "new");
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        // Made anew, never opened: what lies there under that name may be a link that came with an archive.
+        let _ = std::fs::remove_file(&temporary);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)
@@ -24,6 +26,15 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
         let _ = std::fs::remove_file(&temporary);
     }
     written.context(shown)
+}
+
+/// The content of a regular file of the project's, if it is one: what came with an archive may be a link, or a pipe that
+/// nobody writes to.
+pub fn read_plain(path: &Path) -> Option<Vec<u8>> {
+    let (parent, name) = (path.parent()?, path.file_name()?);
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut crate::beneath::Dir::open(parent).ok()?.file(name).ok()?, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// A name in the same directory that no other process uses: `.NAME.SUFFIX-PID`.
@@ -43,7 +54,9 @@ impl Lock {
     /// Takes the lock at `path`; calls `waiting` once if somebody else has it.
     pub fn exclusive(path: &Path, waiting: impl FnOnce()) -> Result<Lock> {
         let shown = || format!("lock '{}'", visible_path(path));
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).context(shown)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let file = options.open(path).context(shown)?;
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             waiting();
             rustix::fs::flock(&file, FlockOperation::LockExclusive).context(shown)?;
@@ -159,6 +172,10 @@ pub fn reopen(path: &Path) -> Result<()> {
 pub fn set_aside(path: &Path, trash: &Path) -> Result<()> {
     if std::fs::symlink_metadata(path).is_err() {
         return Ok(());
+    }
+    if trash.is_symlink() {
+        // It came with an archive: what is thrown away stays in the project.
+        std::fs::remove_file(trash).context(|| format!("remove '{}'", visible_path(trash)))?;
     }
     make_dirs(trash)?;
     // To move a directory to another parent, its own `..` is written.

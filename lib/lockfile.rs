@@ -74,8 +74,7 @@ pub struct InstallRecord {
 impl Lockfile {
     /// The project's lock; `None` if there is none or it cannot be read as one (then everything is built anew).
     pub fn read(project: &Project) -> Option<Lockfile> {
-        let text = std::fs::read_to_string(project.lock()).ok()?;
-        serde_json::from_str(&text).ok()
+        serde_json::from_slice(&crate::fsx::read_plain(&project.lock())?).ok()
     }
 
     /// Writes the lock, whole or not at all.

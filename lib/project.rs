@@ -87,6 +87,11 @@ impl Project {
         self.state().join("logs")
     }
 
+    /// `.sbox/logs`, made if it is missing; a link in its place, which came with an archive, is replaced.
+    pub fn open_logs(&self) -> Result<crate::beneath::Dir> {
+        crate::beneath::Dir::open(&self.state())?.sub_or_make(Path::new("logs"))
+    }
+
     /// `.sbox/logs/network.log`: what was asked of the proxy.
     pub fn network_log(&self) -> PathBuf {
         self.logs().join("network.log")

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod confinement;
+mod hygiene;
 mod mounts;
 mod network;
 

@@ -3,8 +3,8 @@
 //! An agent that may edit a project could leave a git hook, an editor's task or a line for direnv there, and wait. What of
 //! that kind exists becomes read-only for the sandbox, at any depth; a repository's `.git` becomes a mount, so that it can
 //! be neither moved nor swapped; a project's `.sbox` is covered. Mounts need something to be put on, and making it would
-//! leave files behind: what does not exist yet is looked for when the sandbox has ended. It is moved out of the way under a
-//! name that nothing runs, and told. What an agent must be able to make, and a user may run (repositories, programs of
+//! leave files behind: what does not exist yet is watched for ([`crate::warden`]). It is moved out of the way under a name
+//! that nothing runs, and told. What an agent must be able to make, and a user may run (repositories, programs of
 //! packages), is told and left.
 
 use crate::args::{Args, Mount};
@@ -96,6 +96,42 @@ impl Guard {
         Ok(Guard(places))
     }
 
+    /// Whether there is nothing to guard.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The directories, in the order of their numbers.
+    pub fn sources(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|place| &*place.src)
+    }
+
+    /// A directory below one of them, through no link.
+    pub fn open(&self, number: usize, path: &Path) -> Option<Dir> {
+        Dir::open(&self.0.get(number)?.src).ok()?.sub(path).ok()
+    }
+
+    /// Whether what is in a directory is of interest.
+    pub fn walks_into(path: &Path) -> bool {
+        let (above, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
+        path.components().count() < DEEPEST && !(is_git_directory(above) && (is_bulk(name) || name == "hooks"))
+    }
+
+    /// Something was made: moves it away if the user's programs would obey it, and nobody may have it there. Tells whether
+    /// it did.
+    pub fn met(&self, number: usize, path: &Path) -> bool {
+        let Some(place) = self.0.get(number) else { return false };
+        let (above, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
+        let is_obeyed =
+            |name: &str| name == ".sbox" || OBEYED.contains(&name) || is_git_directory(above) && OF_GIT.contains(&name);
+        let known = || place.before.obeyed.contains_key(path) || place.before.states.contains_key(path);
+        if !name.to_str().is_some_and(is_obeyed) || known() || place.is_new_repositorys(path) {
+            return false;
+        }
+        place.set_aside(path);
+        true
+    }
+
     /// The operations that protect what is in the directory bound at `dst`.
     pub fn ops(&self, bound: &Path) -> Vec<Op> {
         let mut ops = Vec::new();
@@ -158,13 +194,18 @@ fn is_allowed(path: &Path, after: &Found, before: &Found) -> bool {
 }
 
 impl Place {
+    /// Whether a path is in the git directory of a repository that was not there before, or of a worktree.
+    fn is_new_repositorys(&self, path: &Path) -> bool {
+        let git = path.ancestors().skip(1).find(|above| above.ends_with(".git"));
+        git.is_some_and(|git| !self.before.repositories.contains_key(git) || path.starts_with(git.join("worktrees")))
+    }
+
     fn warn(&self, path: &Path, what: &str) {
         words::warn(format_args!("'{}' {what}: programs on this host obey it", visible_path(self.src.join(path))));
     }
 
     /// Gives what was planted a name that nothing obeys. Nothing is lost, whoever it belongs to.
     fn set_aside(&self, path: &Path) {
-        self.warn(path, "was left by the sandbox");
         let moved = (|| {
             let name = path.file_name()?;
             let dir = Dir::open(&self.src)
@@ -177,7 +218,13 @@ impl Place {
                 dir.rename_new(name, &to).ok().map(|()| to)
             })
         })();
+        // It may be gone again.
+        let is_there = || std::fs::symlink_metadata(self.src.join(path)).is_ok();
+        if moved.is_some() || is_there() {
+            self.warn(path, "was left by the sandbox");
+        }
         match moved {
+            None if !is_there() => {}
             Some(name) => {
                 words::hint(format_args!("it is called '{}' now; look at it before you take it", visible_path(name)))
             }

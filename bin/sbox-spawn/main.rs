@@ -26,6 +26,7 @@ mod network;
 mod plan;
 mod probe;
 mod report;
+mod warden;
 
 use args::Level;
 use namespaces::Launched;
@@ -73,13 +74,14 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     if args.dry_run {
         return print(&ops);
     }
-    let mut reporter = report::Reporter::new(args.status_fd)?;
     let terminal = Terminal::remember();
     sys::block(&init::awaited()).context(|| "hold signals back".into())?;
+    let warden = warden::Warden::start(&guard)?;
+    let mut reporter = report::Reporter::new(args.status_fd)?;
     let mut sandbox = Sandbox { args, environment, ops, own_text: own_text()? };
     let code = strongest(&mut sandbox, &mut reporter);
     terminal.restore();
-    guard.report();
+    warden.finish();
     let code = code?;
     reporter.ended(code);
     Ok(code)

@@ -48,7 +48,7 @@ impl Record {
 
     /// A record that is missing or cannot be read is an empty one: everything is put again.
     pub fn read(path: &Path) -> Record {
-        let stored = std::fs::read(path).ok().and_then(|text| serde_json::from_slice::<Stored>(&text).ok());
+        let stored = sbox::fsx::read_plain(path).and_then(|text| serde_json::from_slice::<Stored>(&text).ok());
         let items = stored.map(|stored| stored.items).unwrap_or_default();
         Record { items: items.into_iter().map(|(place, stamp)| (decode(&place), stamp)).collect() }
     }

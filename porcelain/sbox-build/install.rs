@@ -27,7 +27,7 @@ pub struct Sources {
 
 impl Sources {
     pub fn read(record: &Path) -> Sources {
-        let text = std::fs::read(record).ok();
+        let text = fsx::read_plain(record);
         text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
@@ -125,7 +125,7 @@ pub fn commands(build: &mut Build<'_>) -> Result<bool> {
     build.lock.install.truncate(first);
     let in_place = build.env == build.project.env();
     // One build, one log.
-    let _ = std::fs::remove_file(build.project.logs().join("build.log"));
+    build.project.open_logs()?.remove_tree("build.log".as_ref())?;
     for (at, command) in build.config.install.iter().enumerate().skip(first) {
         if in_place {
             // Killed from here on, the next build begins with this command.
@@ -195,10 +195,8 @@ fn directory<'a>(build: &'a Build<'_>, command: &str) -> &'a str {
 fn listen(build: &Build<'_>, output: std::io::PipeReader) -> Result<Vec<String>> {
     const KEPT: usize = 40;
     const LONGEST: u64 = 64 * 1024;
-    fsx::make_dirs(&build.project.logs())?;
-    let path = build.project.logs().join("build.log");
-    let shown = || format!("write '{}'", words::visible_path(&path));
-    let mut log = std::fs::OpenOptions::new().create(true).append(true).open(&path).context(shown)?;
+    let shown = || String::from("write '.sbox/logs/build.log'");
+    let mut log = build.project.open_logs()?.append("build.log".as_ref())?;
     let mut reader = BufReader::new(output);
     let mut kept = std::collections::VecDeque::new();
     loop {

@@ -147,7 +147,7 @@ pub fn activation(build: &mut Build<'_>) -> Result<()> {
     let mut command = plumb::program("sbox-envsh")?;
     command.args(["--format", "sh"]).current_dir(build.project.root());
     let script = plumb::output(&mut command)?;
-    if std::fs::read(build.project.env_sh()).is_ok_and(|old| old == script) {
+    if fsx::read_plain(&build.project.env_sh()).is_some_and(|old| old == script) {
         return Ok(());
     }
     fsx::write_atomic(&build.project.env_sh(), &script, 0o644)

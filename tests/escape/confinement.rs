@@ -33,6 +33,8 @@ fn a_file_given_for_reading_cannot_be_opened_for_writing() {
         return;
     }
     let scratch = open_scratch("escape-stdin");
+    // For everybody, root's stranger included: only how it was given says that it is not to be written.
+    std::fs::set_permissions(scratch.path("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
     let script = |launcher: &str| {
         let line = format!("{launcher} sh -c 'echo evil >> /proc/self/fd/0 || echo evil >> /dev/stdin' < secret");
         Command::new("sh").args(["-c", &line]).current_dir(&scratch.root).output().unwrap()

@@ -135,3 +135,40 @@ fn names_that_an_agent_chose_reach_the_terminal_escaped() {
     let output = confined(&scratch, &["--bind", text(&at), "/w"], script);
     assert!(stderr(&output).contains("a\\x1b[31m\\nb/.envrc") && !output.stderr.contains(&0x1b), "{}", stderr(&output));
 }
+
+#[test]
+fn what_is_planted_does_not_stay_while_the_sandbox_runs_nor_when_it_is_killed() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("mounts-warden");
+    let at = scratch.path("dir");
+    std::fs::create_dir_all(at.join("old/deep")).unwrap();
+    // The command itself sees it go, within a time that is long for any host.
+    let gone = "i=0; while [ -e $f ]; do i=$((i+1)); [ $i -lt 1000 ] || exit 1; sleep 0.02; done; echo gone";
+    for (make, file) in [
+        ("echo x > .envrc", ".envrc"),
+        ("echo x > old/deep/.mcp.json", "old/deep/.mcp.json"),
+        ("mkdir -p new/a/b/.vscode", "new/a/b/.vscode"),
+        ("mkdir -p away/.claude && mv away old/here", "old/here/.claude"),
+    ] {
+        let output =
+            confined(&scratch, &["--bind", text(&at), "/w", "--chdir", "/w"], &format!("{make}; f={file}; {gone}"));
+        assert_eq!(crate::common::stdout(&output), "gone\n", "{make}: {}", stderr(&output));
+    }
+    // Killed with what was planted a moment ago.
+    let mut child = Command::new(crate::common::bin().join("sbox-spawn"))
+        .args(["--bind", text(&at), "/w", "--", "sh", "-c", "sleep 0.5; mkdir -p /w/late/.idea; echo up; sleep 60"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 3]).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let moved = (0..250).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        !at.join("late/.idea").exists()
+    });
+    assert!(moved);
+}
