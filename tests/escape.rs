@@ -10,7 +10,7 @@ mod hygiene;
 mod mounts;
 mod network;
 
-use crate::common::{Scratch, bin, need_python, need_sandbox, stderr, stdout};
+use crate::common::{Scratch, becomes, bin, need_python, need_sandbox, running, stderr, stdout};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -460,27 +460,11 @@ fn nothing_survives_the_launcher() {
         .unwrap();
     let mut line = [0; 3];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
-    let alive = || {
-        let entries = std::fs::read_dir("/proc").unwrap().flatten();
-        let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-        lines.filter(|line| line.starts_with(b"sleep\0") && String::from_utf8_lossy(line).contains(&marker)).count()
-    };
-    for _ in 0..100 {
-        if alive() == 2 {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    assert_eq!(alive(), 2, "the control");
+    let alive = || running("sleep", &marker);
+    assert!(becomes(|| alive() == 2), "the control");
     child.kill().unwrap();
     child.wait().unwrap();
-    for _ in 0..250 {
-        if alive() == 0 {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    panic!("{} processes survive", alive());
+    assert!(becomes(|| alive() == 0), "{} processes survive", alive());
 }
 
 // IPC.

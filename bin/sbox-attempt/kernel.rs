@@ -1,17 +1,16 @@
 //! Calls that no agent needs.
 
-use crate::{Attempt, Tried, looked_at};
-use rustix::net::{AddressFamily, SocketType};
+use crate::{Attempt, looked_at, socket};
 use sbox::sys::attempt;
 
 macro_rules! calls {
     ($($class:literal $name:literal $number:ident $first:literal $what:literal;)*) => {
         &[$(Attempt { class: $class, name: $name, what: $what, run: |_| looked_at(attempt::try_call(libc::$number, $first)) }),*,
           Attempt { class: "kernel", name: "personality", what: "turn address randomization off", run: |_| looked_at(attempt::try_personality()) },
-          Attempt { class: "kernel", name: "crypto-socket", what: "use the kernel's crypto interface", run: |_| socket(38, 5) },
-          Attempt { class: "kernel", name: "packet-socket", what: "listen to the network's packets", run: |_| socket(17, 3) },
-          Attempt { class: "kernel", name: "bluetooth-socket", what: "load a driver of a rare protocol", run: |_| socket(31, 5) },
-          Attempt { class: "kernel", name: "netlink-audit", what: "talk to the audit system", run: |_| netlink(9) },
+          Attempt { class: "kernel", name: "crypto-socket", what: "use the kernel's crypto interface", run: |_| socket(38, 5, 0) },
+          Attempt { class: "kernel", name: "packet-socket", what: "listen to the network's packets", run: |_| socket(17, 3, 0) },
+          Attempt { class: "kernel", name: "bluetooth-socket", what: "load a driver of a rare protocol", run: |_| socket(31, 5, 0) },
+          Attempt { class: "kernel", name: "netlink-audit", what: "talk to the audit system", run: |_| socket(16, 3, 9) },
         ]
     };
 }
@@ -46,14 +45,3 @@ pub const ATTEMPTS: &[Attempt] = calls! {
     "kernel" "fanotify" SYS_fanotify_init -1 "watch a whole file system";
     "kernel" "move-pages" SYS_move_pages 0 "move memory about";
 };
-
-fn socket(family: u16, kind: u32) -> Tried {
-    let result = rustix::net::socket(AddressFamily::from_raw(family), SocketType::from_raw(kind), None);
-    looked_at(result.map(drop).map_err(std::io::Error::from))
-}
-
-fn netlink(protocol: u32) -> Tried {
-    let protocol = std::num::NonZeroU32::new(protocol).map(rustix::net::Protocol::from_raw);
-    let result = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, protocol);
-    looked_at(result.map(drop).map_err(std::io::Error::from))
-}

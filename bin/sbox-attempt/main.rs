@@ -142,3 +142,11 @@ pub fn looked_at(result: io::Result<()>) -> Tried {
         Err(error) => Ok(format!("the kernel looked at it: {}", sbox::error::reason(&error))),
     }
 }
+
+/// Makes a socket of a family, type and protocol (numbers of linux/socket.h).
+pub fn socket(family: u16, kind: u32, protocol: u32) -> Tried {
+    use rustix::net::{AddressFamily, Protocol, SocketType};
+    let protocol = std::num::NonZeroU32::new(protocol).map(Protocol::from_raw);
+    let made = rustix::net::socket(AddressFamily::from_raw(family), SocketType::from_raw(kind), protocol);
+    looked_at(made.map(drop).map_err(io::Error::from))
+}

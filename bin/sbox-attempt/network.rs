@@ -1,8 +1,7 @@
 //! What can be reached without leave.
 
-use crate::{Attempt, Fixtures, Outcome, Tried, looked_at};
-use rustix::net::{AddressFamily, SocketType};
-use std::io::{self, Read, Write};
+use crate::{Attempt, Fixtures, Outcome, Tried, socket};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
@@ -37,7 +36,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         },
     },
     Attempt { class: "network", name: "interfaces", what: "see the host's interfaces", run: interfaces },
-    Attempt { class: "network", name: "vsock", what: "make a socket to the hypervisor", run: |_| socket(40, 1) },
+    Attempt { class: "network", name: "vsock", what: "make a socket to the hypervisor", run: |_| socket(40, 1, 0) },
     Attempt {
         class: "network",
         name: "proxy-loopback",
@@ -91,11 +90,6 @@ fn port(fixtures: &Fixtures) -> Result<u16, Outcome> {
 
 fn connect(address: SocketAddr) -> Tried {
     TcpStream::connect_timeout(&address, Duration::from_secs(3)).map(|_| "connected".into()).map_err(Outcome::from)
-}
-
-fn socket(family: u16, kind: u32) -> Tried {
-    let result = rustix::net::socket(AddressFamily::from_raw(family), SocketType::from_raw(kind), None);
-    looked_at(result.map(drop).map_err(io::Error::from))
 }
 
 fn interfaces(_: &Fixtures) -> Tried {

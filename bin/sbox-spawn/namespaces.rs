@@ -186,7 +186,7 @@ fn give(sandbox: &Sandbox, trees: &Trees, init: Pid) -> Result<()> {
         let Some(tree) = tree else { continue };
         let shown = words::visible_path(op.dst());
         if op.is_the_callers() {
-            sys::mount_for_owner(tree.as_fd(), owner.as_fd()).map_err(|error| {
+            sys::mount_apart(tree.as_fd(), Some(owner.as_fd())).map_err(|error| {
                 let why = sbox::error::reason(&error);
                 Error::of(
                     Kind::Unavailable,
@@ -195,7 +195,7 @@ fn give(sandbox: &Sandbox, trees: &Trees, init: Pid) -> Result<()> {
                 .hint(NO_IDMAP)
             })?;
         } else {
-            sys::mount_private(tree.as_fd()).context(|| format!("keep '{shown}' to the sandbox"))?;
+            sys::mount_apart(tree.as_fd(), None).context(|| format!("keep '{shown}' to the sandbox"))?;
         }
     }
     Ok(())

@@ -54,43 +54,27 @@ pub fn leave_all_groups() -> io::Result<()> {
 /// mount_setattr(2) on the mount that `mount` refers to: adds `set` (`MOUNT_ATTR_*`), takes nothing away.
 pub fn mount_attributes(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
     let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    let size = size_of::<libc::mount_attr>();
-    // SAFETY: the path is an empty C string, the structure lives through the call and its size is given.
-    check(unsafe {
-        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
-    })
-    .map(drop)
+    set_mount(mount, &attributes, recursive)
 }
 
 /// mount_setattr(2) on a detached mount tree that was cloned in the host's own namespace: from now on it neither gives
-/// mounts to the host nor gets any, and ids on it are those that the user namespace `owner` has for them.
-pub fn mount_for_owner(tree: BorrowedFd<'_>, owner: BorrowedFd<'_>) -> io::Result<()> {
+/// mounts to the host nor gets any. With an `owner`, ids on it are those that this user namespace has for them.
+pub fn mount_apart(tree: BorrowedFd<'_>, owner: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_set: if owner.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 },
         attr_clr: 0,
         propagation: libc::MS_PRIVATE,
-        userns_fd: owner.as_raw_fd() as u64,
+        userns_fd: owner.map_or(0, |owner| owner.as_raw_fd() as u64),
     };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
-    let size = size_of::<libc::mount_attr>();
-    // SAFETY: as above.
-    check(unsafe {
-        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
-    })
-    .map(drop)
+    set_mount(tree, &attributes, true)
 }
 
-/// mount_setattr(2) on a detached mount tree: it neither gives mounts to the place it was cloned from nor gets any.
-pub fn mount_private(tree: BorrowedFd<'_>) -> io::Result<()> {
-    let attributes = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
-    let size = size_of::<libc::mount_attr>();
-    // SAFETY: as above.
-    check(unsafe {
-        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
-    })
-    .map(drop)
+fn set_mount(mount: BorrowedFd<'_>, attributes: &libc::mount_attr, recursive: bool) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let (size, fd) = (size_of::<libc::mount_attr>(), mount.as_raw_fd());
+    let attributes = std::ptr::from_ref(attributes);
+    // SAFETY: the path is an empty C string, the structure lives through the call and its size is given.
+    check(unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, attributes, size) }).map(drop)
 }
 
 /// close_range(2) with `CLOSE_RANGE_CLOEXEC`: every descriptor from `first` on ends with the next exec.

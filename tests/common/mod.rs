@@ -161,3 +161,23 @@ pub fn programs() -> Vec<String> {
     let bins = manifest.split("[[bin]]").skip(1);
     bins.map(|bin| bin.split("name = \"").nth(1).unwrap().split('"').next().unwrap().to_owned()).collect()
 }
+
+/// How many processes of this host run `program` with `marker` somewhere in their arguments.
+pub fn running(program: &str, marker: &str) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let is_one = |line: &Vec<u8>| {
+        let line = String::from_utf8_lossy(line).into_owned();
+        let first = line.split('\0').next().unwrap_or_default();
+        first.rsplit('/').next() == Some(program) && line.contains(marker)
+    };
+    lines.filter(is_one).count()
+}
+
+/// Waits for something to become true; seconds, on a host that is busy.
+pub fn becomes(what: impl Fn() -> bool) -> bool {
+    (0..250).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        what()
+    })
+}

@@ -1,7 +1,7 @@
 //! Levels, root's uid, streams, sandboxes in sandboxes, limits.
 
 use super::{confined, open_scratch, rustix_is_root, text};
-use crate::common::{Scratch, bin, need_sandbox, stderr, stdout};
+use crate::common::{Scratch, becomes, bin, need_sandbox, running, stderr, stdout};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
@@ -141,21 +141,11 @@ fn level_landlock_ends_with_its_launcher_too() {
         .spawn()
         .unwrap();
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 3]).unwrap();
-    let alive = || {
-        let entries = std::fs::read_dir("/proc").unwrap().flatten();
-        let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-        lines.filter(|line| line.starts_with(b"sleep\0") && String::from_utf8_lossy(line).contains(&marker)).count()
-    };
-    let becomes = |count: usize| {
-        (0..250).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            alive() == count
-        })
-    };
-    assert!(becomes(2), "the control");
+    let alive = || running("sleep", &marker);
+    assert!(becomes(|| alive() == 2), "the control");
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(becomes(0), "{} processes survive", alive());
+    assert!(becomes(|| alive() == 0), "{} processes survive", alive());
 }
 
 #[test]

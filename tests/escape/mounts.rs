@@ -1,7 +1,7 @@
 //! Directories of the host that are mounted read-write, and what the user's own programs obey in them.
 
 use super::{confined, text};
-use crate::common::{Scratch, need_sandbox, stderr};
+use crate::common::{Scratch, becomes, need_sandbox, stderr};
 use std::path::Path;
 use std::process::Command;
 
@@ -166,9 +166,5 @@ fn what_is_planted_does_not_stay_while_the_sandbox_runs_nor_when_it_is_killed() 
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 3]).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    let moved = (0..250).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        !at.join("late/.idea").exists()
-    });
-    assert!(moved);
+    assert!(becomes(|| !at.join("late/.idea").exists()));
 }

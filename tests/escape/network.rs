@@ -1,7 +1,7 @@
 //! A network of some names: what leads out, what does not, and what leads in.
 
 use super::{confined, text};
-use crate::common::{Scratch, need_sandbox, stderr, stdout};
+use crate::common::{Scratch, becomes, need_sandbox, stderr, stdout};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -70,16 +70,7 @@ fn the_proxy_dies_with_the_sandbox_and_the_sandbox_does_not_outlive_its_launcher
     }
     let scratch = Scratch::new("network-end");
     let rule = format!("end{}.invalid", std::process::id());
-    let running = || {
-        let entries = std::fs::read_dir("/proc").unwrap().flatten();
-        let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-        lines
-            .filter(|line| {
-                let line = String::from_utf8_lossy(line);
-                line.contains("sbox-proxy") && line.contains(&rule)
-            })
-            .count()
-    };
+    let running = || crate::common::running("sbox-proxy", &rule);
     let mut child = std::process::Command::new(crate::common::bin().join("sbox-spawn"))
         .args(["--network", "proxy", "--allow", &rule, "--", "sh", "-c", "echo up; sleep 100"])
         .stdout(std::process::Stdio::piped())
@@ -89,11 +80,7 @@ fn the_proxy_dies_with_the_sandbox_and_the_sandbox_does_not_outlive_its_launcher
     assert_eq!(running(), 1, "the control");
     child.kill().unwrap();
     child.wait().unwrap();
-    let gone = (0..250).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        running() == 0
-    });
-    assert!(gone);
+    assert!(becomes(|| running() == 0));
     assert!(confined(&scratch, &["--network", "proxy", "--allow", &rule], "true").status.success());
     assert_eq!(running(), 0);
 }
@@ -119,11 +106,7 @@ fn a_port_of_the_hosts_loopback_leads_to_a_server_inside() {
     assert_eq!(said, "inside hello\n");
     child.kill().unwrap();
     child.wait().unwrap();
-    let closed = (0..250).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        TcpStream::connect(("127.0.0.1", free)).is_err()
-    });
-    assert!(closed, "the port outlives the sandbox");
+    assert!(becomes(|| TcpStream::connect(("127.0.0.1", free)).is_err()), "the port outlives the sandbox");
 }
 
 #[test]
