@@ -14,6 +14,7 @@ use rustix::mount::{
 use sbox::error::{Context, Error, Kind, Result};
 use sbox::sys;
 use sbox::words::visible_path;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Where the new root is hung up while it is made. Any directory would do that is no source of a bind.
@@ -61,6 +62,8 @@ fn clone_source(op: &Op) -> Result<Option<OwnedFd>> {
             }
         }
         Op::Entry { root, name, .. } => (clone_entry(root, name)?, Access::ReadWrite),
+        // No tree: the file itself, opened while the host's is still in sight.
+        Op::Copy { src, .. } => return Ok(rustix::fs::open(src, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()),
         _ => return Ok(None),
     };
     let attributes = match access {
@@ -132,7 +135,11 @@ impl Root {
                 let Some(tree) = tree else { return Ok(()) };
                 return self.bind(tree.as_fd(), dst);
             }
-            Op::File { dst, content } => return self.file(dst, content),
+            Op::Copy { dst, .. } => {
+                let Some(file) = tree else { return Ok(()) };
+                return self.copy(file, dst);
+            }
+            Op::File { dst, content } => return self.file(dst, content.as_bytes()),
             Op::Link { dst, target } => return self.link(dst, target),
             Op::Lock { dst } => return self.again(dst, READ_ONLY | NO_SETUID | NO_DEVICES),
             Op::Pin { dst } => return self.again(dst, NO_SETUID | NO_DEVICES),
@@ -206,11 +213,20 @@ impl Root {
         create(&parent, &name).context(|| format!("make '{}' in the sandbox", visible_path(dst)))
     }
 
-    fn file(&self, dst: &Path, content: &str) -> Result<()> {
+    /// The files of `/etc` that are copied have some kilobytes; what is longer is none of them.
+    fn copy(&self, file: OwnedFd, dst: &Path) -> Result<()> {
+        const LONGEST: u64 = 4 << 20;
+        let mut content = Vec::new();
+        let read = std::fs::File::from(file).take(LONGEST).read_to_end(&mut content);
+        read.context(|| format!("copy '{}'", visible_path(dst)))?;
+        self.file(dst, &content)
+    }
+
+    fn file(&self, dst: &Path, content: &[u8]) -> Result<()> {
         let (parent, name) = self.parent(dst)?;
         let shown = || format!("write '{}' in the sandbox", visible_path(dst));
         let file = create(&parent, &name).context(shown)?;
-        std::io::Write::write_all(&mut std::fs::File::from(file), content.as_bytes()).context(shown)
+        std::io::Write::write_all(&mut std::fs::File::from(file), content).context(shown)
     }
 
     fn link(&self, dst: &Path, target: &Path) -> Result<()> {

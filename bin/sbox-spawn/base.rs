@@ -125,12 +125,7 @@ fn etc(home: &Path, hostname: &OsStr) -> Vec<Op> {
     let etc = Path::new("/etc");
     let mut ops = vec![Op::Tmpfs { dst: etc.into(), mode: 0o755, seal: true, size: None }];
     for name in ETC_FILES {
-        // `File` keeps text: the two binary ones are small enough to bind.
-        let path = etc.join(name);
-        if path.is_file() {
-            let src = path.canonicalize().unwrap_or_else(|_| path.clone());
-            ops.push(Op::Bind { src, dst: path, access: Access::ReadOnly, optional: true });
-        }
+        ops.push(Op::Copy { src: etc.join(name), dst: etc.join(name) });
     }
     ops.extend(ETC_DIRS.iter().map(|name| etc.join(name)).filter(|path| path.is_dir()).map(|path| read_only(&path)));
     let file = |name: &str, content: String| Op::File { dst: etc.join(name), content };

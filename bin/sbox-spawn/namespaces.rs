@@ -185,6 +185,9 @@ fn give(sandbox: &Sandbox, trees: &Trees, init: Pid) -> Result<()> {
     for (op, tree) in sandbox.ops.iter().zip(trees) {
         let Some(tree) = tree else { continue };
         let shown = words::visible_path(op.dst());
+        if matches!(op, crate::plan::Op::Copy { .. }) {
+            continue;
+        }
         if op.is_the_callers() {
             sys::mount_apart(tree.as_fd(), Some(owner.as_fd())).map_err(|error| {
                 let why = sbox::error::reason(&error);

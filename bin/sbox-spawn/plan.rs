@@ -15,6 +15,8 @@ pub enum Op {
     Bind { src: PathBuf, dst: PathBuf, access: Access, optional: bool },
     /// An entry of the root directory that the agent can write: taken by descriptor, never through a symbolic link.
     Entry { root: PathBuf, name: PathBuf, dst: PathBuf },
+    /// A copy of the file at `src`, if there is one: small, and no mount that tells where it came from.
+    Copy { src: PathBuf, dst: PathBuf },
     /// A file with this content.
     File { dst: PathBuf, content: String },
     /// A symbolic link.
@@ -54,6 +56,7 @@ impl Op {
         match self {
             Op::Bind { dst, .. }
             | Op::Entry { dst, .. }
+            | Op::Copy { dst, .. }
             | Op::File { dst, .. }
             | Op::Link { dst, .. }
             | Op::Tmpfs { dst, .. }
