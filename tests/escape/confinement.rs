@@ -187,9 +187,8 @@ fn what_uses_too_much_is_ended_and_told_by_its_name() {
     );
     assert!(ended("memory=64M", "head -c 300m /dev/zero > /dev/shm/x; sleep 60").contains("memory limit"));
     if std::path::Path::new("/usr/bin/perl").exists() {
-        // Shared between processes, attached by nobody, and in a file without a name: shmget, mmap, memfd_create.
-        let segment =
-            "perl -e 'my $id = shmget(0, 100000000, 01600); shmwrite($id, \"x\" x 100000000, 0, 100000000); sleep 60'";
+        // In System V memory, a megabyte at a time: no process has it.
+        let segment = "perl -e '$id = shmget(0, 100 << 20, 01600); shmwrite($id, \"x\" x (1 << 20), $_ << 20, 1 << 20) for 0 .. 99; sleep 60'";
         assert!(ended("memory=64M", segment).contains("memory limit"));
     }
     assert!(ended("time=1s", "trap '' TERM; (setsid sleep 60 &); sleep 60").contains("time limit of 1s"));
