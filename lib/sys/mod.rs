@@ -1,4 +1,4 @@
-//! System calls that rustix has no safe form of. The only unsafe code of the project; used by `sbox-spawn` alone.
+//! System calls that rustix has no safe form of. The only unsafe code of the project; used by plumbing alone.
 //!
 //! Every function wraps one call and adds nothing to it.
 #![allow(unsafe_code)]

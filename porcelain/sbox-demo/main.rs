@@ -9,7 +9,7 @@ use sbox::cli::{self, Tool};
 use sbox::config::{Language, Runtime};
 use sbox::error::{Context, Error, Result};
 use sbox::progress::Progress;
-use sbox::{fsx, plumb, provider, words};
+use sbox::{confine, fsx, plumb, provider, words};
 use serde::Deserialize;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -179,7 +179,8 @@ fn header(stage: &Stage, runtime: &Runtime, seconds: f64) -> Result<()> {
     cli::out_line("")?;
     cli::out_line(bold("A curious agent in a sandbox"))?;
     cli::out_line(format_args!("  {runtime}, built in {seconds:.1}s in {}", words::visible_path(stage.project())))?;
-    cli::out_line("  no Docker, no root: isolation level 'namespace', enforced by the kernel")
+    let level = confine::probe("auto")["level"].as_str().unwrap_or("none").to_owned();
+    cli::out_line(format_args!("  no Docker, no root: isolation level '{level}', enforced by the kernel"))
 }
 
 const COLUMNS: (usize, usize) = (44, 18);

@@ -103,6 +103,7 @@ fn a_server_may_speak_first_and_a_late_hello_is_looked_at_all_the_same() {
     let port = listener.local_addr().unwrap().port();
     let heard = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.write_all(b"SSH-2.0-server\r\n").unwrap();
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes);
