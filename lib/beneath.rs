@@ -290,6 +290,18 @@ impl Dir {
         rustix::fs::chmod(through, Mode::from_raw_mode(0o700)).context(shown)
     }
 
+    /// Takes set-uid and set-gid from a regular file; tells whether it had one. A link is not followed.
+    pub fn take_set_id(&self, name: &OsStr) -> bool {
+        use std::os::fd::AsRawFd;
+        let Ok(fd) = self.at(name, OFlags::PATH) else { return false };
+        let Ok(stat) = rustix::fs::fstat(&fd) else { return false };
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let through = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        is_file
+            && stat.st_mode & 0o6000 != 0
+            && rustix::fs::chmod(through, Mode::from_raw_mode(stat.st_mode & 0o1777)).is_ok()
+    }
+
     /// Removes the directory `name` if it is empty; tells whether it did.
     pub fn remove_empty(&self, name: &OsStr) -> bool {
         rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).is_ok()

@@ -43,6 +43,7 @@ impl<'a> Confine<'a> {
         let isolation = self.isolation.as_deref().unwrap_or(&self.config.isolation);
         let environment = self.environment(isolation)?;
         let mut command = plumb::program("sbox-spawn")?;
+        self.close_to_others();
         command.arg("--root").arg(&self.rootfs);
         command.arg("--hide").arg(self.project.state());
         for mount in &self.config.mount {
@@ -59,6 +60,18 @@ impl<'a> Confine<'a> {
         command.arg("--env-fd").arg(environment.as_raw_fd().to_string());
         command.arg("--").args(words);
         Ok(Prepared { command, _environment: environment })
+    }
+
+    /// What an agent leaves in its own directories is for nobody else on this host to start: a set-uid program there would
+    /// run as the user. If the directory is somebody else's, so is what happens in it.
+    fn close_to_others(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        let state = self.project.state();
+        if std::fs::symlink_metadata(&state)
+            .is_ok_and(|state| state.is_dir() && state.permissions().mode() & 0o077 != 0)
+        {
+            let _ = std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700));
+        }
     }
 
     fn network(&self, command: &mut Command) -> Result<()> {

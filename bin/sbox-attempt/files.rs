@@ -197,6 +197,12 @@ pub const ATTEMPTS: &[Attempt] = &[
     },
     Attempt {
         class: "writes",
+        name: "set-uid-unseen",
+        what: "leave one that was made with a call whose mode no filter sees",
+        run: set_uid_unseen,
+    },
+    Attempt {
+        class: "writes",
         name: "git-hook",
         what: "plant a git hook in a mount",
         run: |f| {
@@ -336,6 +342,20 @@ fn mountinfo(fixtures: &Fixtures) -> Tried {
         Some(line) => Ok(line.split(' ').nth(4).unwrap_or_default().into()),
         None => Err(Outcome::Refused("no mount of the host's is listed".into())),
     }
+}
+
+/// What is made so is there for a moment; the question is whether it stays.
+fn set_uid_unseen(fixtures: &Fixtures) -> Tried {
+    let path = work(fixtures)?.join("unseen");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    rustix::fs::openat2(CWD, &path, flags, Mode::from_raw_mode(0o4755), rustix::fs::ResolveFlags::empty())?;
+    for _ in 0..100 {
+        if fs::metadata(&path)?.permissions().mode() & 0o6000 == 0 {
+            return Err(Outcome::Refused("the bit was taken away again".into()));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Ok("it stays".into())
 }
 
 fn touch(fixtures: &Fixtures) -> Tried {

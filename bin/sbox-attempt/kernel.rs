@@ -27,7 +27,6 @@ pub const ATTEMPTS: &[Attempt] = calls! {
     "privilege" "mount-setattr" SYS_mount_setattr -1 "make a mount writable";
     "privilege" "clone3" SYS_clone3 0 "use the clone that no filter can look into";
     "files" "open-by-handle" SYS_open_by_handle_at -1 "open a file by number, past all mounts";
-    "files" "openat2" SYS_openat2 -1 "use the open that no filter can look into";
     "kernel" "bpf" SYS_bpf -1 "load a program into the kernel";
     "kernel" "perf" SYS_perf_event_open 0 "watch the processor";
     "kernel" "userfaultfd" SYS_userfaultfd -1 "stop the kernel in the middle of a copy";

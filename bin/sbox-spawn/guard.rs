@@ -2,7 +2,7 @@
 //!
 //! An agent that may edit a project could leave a git hook, an editor's task or a line for direnv there, and wait. What of
 //! that kind exists becomes read-only for the sandbox, at any depth; a repository's `.git` becomes a mount, so that it can
-//! be neither moved nor swapped; a project's `.sbox` is covered. Mounts need something to be put on, and making it would
+//! be neither moved nor swapped; a project's `.sbox` is covered. Programs that are set-uid lose that. Mounts need something to be put on, and making it would
 //! leave files behind: what does not exist yet is watched for ([`crate::warden`]). It is moved out of the way under a name
 //! that nothing runs, and told. What an agent must be able to make, and a user may run (repositories, programs of
 //! packages), is told and left.
@@ -73,6 +73,8 @@ struct Place {
     src: PathBuf,
     dst: PathBuf,
     before: Found,
+    /// A second before it was looked at first, since 1970: the clock that files are stamped with lags a little.
+    since: i64,
 }
 
 impl Guard {
@@ -90,7 +92,7 @@ impl Guard {
                         "what programs of yours obey is protected in its first directories only; mount a smaller one",
                     );
                 }
-                places.push(Place { src, dst: dst.clone(), before });
+                places.push(Place { src, dst: dst.clone(), before, since: sbox::fsx::now() as i64 - 1 });
             }
         }
         Ok(Guard(places))
@@ -125,6 +127,9 @@ impl Guard {
         let is_obeyed =
             |name: &str| name == ".sbox" || OBEYED.contains(&name) || is_git_directory(above) && OF_GIT.contains(&name);
         let known = || place.before.obeyed.contains_key(path) || place.before.states.contains_key(path);
+        if let Some(dir) = self.open(number, if above.as_os_str().is_empty() { Path::new(".") } else { above }) {
+            place.take_set_id(&dir, path);
+        }
         if !name.to_str().is_some_and(is_obeyed) || known() || place.is_new_repositorys(path) {
             return false;
         }
@@ -176,6 +181,9 @@ impl Guard {
                 }
             }
             place.tell(&after);
+            if let Ok(dir) = Dir::open(&place.src) {
+                place.take_all_set_ids(&dir, Path::new(""), 0);
+            }
         }
     }
 }
@@ -198,6 +206,27 @@ impl Place {
     fn is_new_repositorys(&self, path: &Path) -> bool {
         let git = path.ancestors().skip(1).find(|above| above.ends_with(".git"));
         git.is_some_and(|git| !self.before.repositories.contains_key(git) || path.starts_with(git.join("worktrees")))
+    }
+
+    /// A program that is set-uid would run with the rights of whoever owns the directory, for anybody who starts it.
+    fn take_set_id(&self, dir: &Dir, path: &Path) {
+        let Some(name) = path.file_name() else { return };
+        let is_new = dir.stat(name).ok().flatten().is_some_and(|stat| stat.st_ctime >= self.since);
+        if is_new && dir.take_set_id(name) {
+            let shown = visible_path(self.src.join(path));
+            words::warn(format_args!("the sandbox made '{shown}' set-uid or set-gid; it is not any more"));
+        }
+    }
+
+    fn take_all_set_ids(&self, dir: &Dir, place: &Path, depth: usize) {
+        for entry in dir.entries().unwrap_or_default() {
+            let path = place.join(&entry.name);
+            if entry.kind == FileType::RegularFile {
+                self.take_set_id(dir, &path);
+            } else if let (FileType::Directory, true, Ok(sub)) = (entry.kind, depth < DEEPEST, dir.sub(&entry.name)) {
+                self.take_all_set_ids(&sub, &path, depth + 1);
+            }
+        }
     }
 
     fn warn(&self, path: &Path, what: &str) {

@@ -168,3 +168,25 @@ fn what_is_planted_does_not_stay_while_the_sandbox_runs_nor_when_it_is_killed() 
     child.wait().unwrap();
     assert!(becomes(|| !at.join("late/.idea").exists()));
 }
+
+#[test]
+fn nothing_set_uid_is_left_behind_nor_can_others_reach_what_is_in_the_sandbox() {
+    use std::os::unix::fs::PermissionsExt;
+    if !need_sandbox() || !Path::new("/usr/bin/perl").exists() || !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let scratch = Scratch::new("mounts-suid");
+    let at = scratch.path("dir/deep");
+    std::fs::create_dir_all(&at).unwrap();
+    // openat2 (437) with a struct open_how: flags O_CREAT | O_WRONLY, mode 06755, no resolve flags.
+    let make = "perl -e '$how = pack(q(QQQ), 0101, 06755, 0); syscall(437, -100, $n = q(/w/deep/program), $how, 24) >= 0 or exit 9'";
+    let output = confined(&scratch, &["--bind", text(&scratch.path("dir")), "/w"], make);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(std::fs::metadata(at.join("program")).unwrap().permissions().mode() & 0o7777, 0o755);
+    assert!(stderr(&output).contains("set-uid"), "{}", stderr(&output));
+    let Some(spec) = crate::common::need_python() else { return };
+    let root = scratch.project("p", &format!("runtime: {spec}\ncmd: 'true'\n"));
+    scratch.sbox("p").arg("build").assert().success();
+    scratch.sbox("p").arg("run").assert().success();
+    assert_eq!(std::fs::metadata(root.join(".sbox")).unwrap().permissions().mode() & 0o777, 0o700);
+}
