@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::thread::LinkNameSpaceType;
 use sbox::cli::{self, Tool};
 use sbox::error::{Context, Error, Result};
@@ -16,10 +15,12 @@ use std::time::Duration;
 
 const TOOL: Tool = Tool { name: "sbox-forward", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox-forward --into PID N:PORT...
-Enter the network of process PID, and connect whoever comes to the listening socket N to PORT of its loopback.
+usage: sbox-forward --user N --network N N:PORT...
+Enter the network namespace that descriptor N is, and connect whoever comes to the listening socket N to PORT of its
+loopback.
 
-      --into PID       a process of the sandbox
+      --user N         the user namespace that the network belongs to
+      --network N      the network namespace
   -h, --help           print this text
   -V, --version        print the version
 ";
@@ -29,19 +30,23 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut pid, mut ports) = (None, Vec::new());
+    let (mut user, mut network, mut ports) = (None, None, Vec::new());
     while let Some(arg) = args.next()? {
         match arg {
-            Long("into") => pid = Some(args.value()?.parse::<u32>()?),
+            Long("user") => user = Some(args.value()?.parse::<i32>()?),
+            Long("network") => network = Some(args.value()?.parse::<i32>()?),
             Value(word) => ports.push(socket(&word.string()?)?),
             other => return Err(cli::common(other)),
         }
     }
-    let pid = pid.ok_or_else(|| Error::usage("missing option '--into'"))?;
+    let (Some(user), Some(network)) = (user, network) else {
+        return Err(Error::usage("missing option '--user' or '--network'"));
+    };
     if ports.is_empty() {
         return Err(Error::usage("missing socket and port"));
     }
-    enter(pid)?;
+    enter(user, LinkNameSpaceType::User)?;
+    enter(network, LinkNameSpaceType::Network)?;
     let threads: Vec<_> =
         ports.into_iter().map(|(listener, port)| std::thread::spawn(move || serve(&listener, port))).collect();
     for thread in threads {
@@ -59,19 +64,11 @@ fn socket(text: &str) -> Result<(TcpListener, u16)> {
     Ok((TcpListener::from(socket), port))
 }
 
-/// The user namespace first: it gives the right to enter the network that belongs to it. One thread only, until then.
-fn enter(pid: u32) -> Result<()> {
-    let namespace = |name: &str, kind| {
-        let path = format!("/proc/{pid}/ns/{name}");
-        let fd = rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        fd.context(|| format!("open '{path}'")).map(|fd| (fd, kind, path))
-    };
-    let both = [namespace("user", LinkNameSpaceType::User)?, namespace("net", LinkNameSpaceType::Network)?];
-    for (fd, kind, path) in &both {
-        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(fd), Some(*kind))
-            .context(|| format!("enter '{path}'"))?;
-    }
-    Ok(())
+/// The user namespace comes first: it gives the right to enter the network that belongs to it. One thread only, until then.
+fn enter(fd: i32, kind: LinkNameSpaceType) -> Result<()> {
+    let shown = || format!("enter the namespace of descriptor {fd}");
+    let namespace = sbox::sys::adopt(fd).context(shown)?;
+    rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(kind)).context(shown)
 }
 
 fn serve(listener: &TcpListener, port: u16) {

@@ -17,7 +17,7 @@ _sbox_options() {
         version) echo "-h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
-        forward) echo "--into -h --help -V --version" ;;
+        forward) echo "--user --network -h --help -V --version" ;;
         mkenv) echo "--provider --into -h --help -V --version" ;;
         mkenv-host) echo "--resolve -h --help -V --version" ;;
         mkenv-npm) echo "--resolve -h --help -V --version" ;;

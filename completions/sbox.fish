@@ -148,7 +148,8 @@ complete -c sbox-envsh -s q -l quiet -d 'do not warn about variables that are no
 complete -c sbox-envsh -s h -l help -d 'print this text'
 complete -c sbox-envsh -s V -l version -d 'print the version'
 
-complete -c sbox-forward -l into -r -F -d 'a process of the sandbox'
+complete -c sbox-forward -l user -r -d 'the user namespace that the network belongs to'
+complete -c sbox-forward -l network -r -f -a 'host none proxy' -d 'the network namespace'
 complete -c sbox-forward -s h -l help -d 'print this text'
 complete -c sbox-forward -s V -l version -d 'print the version'
 

@@ -39,16 +39,21 @@ pub struct Launched {
     group: Option<(Group, Option<u64>)>,
     /// What leads out of its network and into it.
     outside: Option<Outside>,
+    /// Its user and network namespaces, where ports lead in.
+    ways_in: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Launched {
     pub fn new(init: Pid, alive: OwnedFd) -> Launched {
-        Launched { init, _alive: alive, group: None, outside: None }
+        Launched { init, _alive: alive, group: None, outside: None, ways_in: None }
     }
 
     /// Once it stands: opens what leads in.
     pub fn lead_in(&mut self) -> Result<()> {
-        self.outside.as_mut().map_or(Ok(()), |outside| outside.lead_in(self.init))
+        match (&mut self.outside, self.ways_in.take()) {
+            (Some(outside), Some(ways)) => outside.lead_in(ways),
+            _ => Ok(()),
+        }
     }
 
     /// After its end with `code`: says so if the kernel ended it for using too much.
@@ -136,11 +141,15 @@ fn launch_as(sandbox: &Sandbox, exit: &Exit, outside: &Outside, owner: Owner) ->
                     Some(group) => group.take(init).context(|| "put the sandbox into its control group".into()),
                     None => Ok(()),
                 })
-                .and_then(|()| rustix::io::write(&other_end, b"!").context(|| "start the sandbox".into()));
+                .and_then(|()| outside.ways_in(init))
+                .and_then(|ways| match rustix::io::write(&other_end, b"!") {
+                    Ok(_) => Ok(ways),
+                    Err(error) => Err(error).context(|| "start the sandbox".into()),
+                });
             match opened {
-                Ok(_) => {
+                Ok(ways_in) => {
                     let group = group.map(|group| (group, wanted.memory));
-                    Ok(Launched { group, ..Launched::new(init, other_end) })
+                    Ok(Launched { group, ways_in, ..Launched::new(init, other_end) })
                 }
                 Err(error) => {
                     // It reads the end of the pipe and goes.

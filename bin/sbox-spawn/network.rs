@@ -86,13 +86,25 @@ impl Outside {
         rustix::net::sendmsg(to_proxy, &data, &mut ancillary, SendFlags::NOSIGNAL).context(shown).map(drop)
     }
 
-    /// Once the sandbox stands: leads the ports into it.
-    pub fn lead_in(&mut self, init: Pid) -> Result<()> {
+    /// The namespaces of pid 1, where ports lead into them. While it waits for the launcher: later it lets nobody look.
+    pub fn ways_in(&self, init: Pid) -> Result<Option<(OwnedFd, OwnedFd)>> {
         if self.ports.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
+        let open = |name: &str| {
+            let path = format!("/proc/{}/ns/{name}", init.as_raw_pid());
+            std::fs::File::open(&path).context(|| format!("open '{path}'")).map(OwnedFd::from)
+        };
+        Ok(Some((open("user")?, open("net")?)))
+    }
+
+    /// Once the sandbox stands: leads the ports into it.
+    pub fn lead_in(&mut self, (user, network): (OwnedFd, OwnedFd)) -> Result<()> {
         let mut command = plumb::program("sbox-forward")?;
-        command.arg("--into").arg(init.as_raw_pid().to_string());
+        for (option, fd) in [("--user", &user), ("--network", &network)] {
+            inherit(fd.as_fd())?;
+            command.arg(option).arg(fd.as_raw_fd().to_string());
+        }
         for (listener, port) in &self.ports {
             inherit(listener.as_fd())?;
             command.arg(format!("{}:{port}", listener.as_raw_fd()));
