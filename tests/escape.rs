@@ -144,6 +144,8 @@ fn a_mount_of_the_project_itself_does_not_show_its_state() {
         .unwrap();
     assert_eq!(stdout(&output), "env\nrootfs\nsbox.lock\nsource.py\n");
     assert!(scratch.read("p/.sbox/config.yaml").contains("runtime"));
+    // The warden of the mounts leaves alone what sbox itself made in there.
+    assert!(!stderr(&output).contains("was left by the sandbox"), "{}", stderr(&output));
 }
 
 #[test]

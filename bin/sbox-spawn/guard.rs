@@ -113,9 +113,13 @@ impl Guard {
         Dir::open(&self.0.get(number)?.src).ok()?.sub(path).ok()
     }
 
-    /// Whether what is in a directory is of interest.
+    /// Whether what is in a directory is of interest. Not a project's state: it is covered, and in it lie the ways that
+    /// sbox itself makes to the directories of a sandbox.
     pub fn walks_into(path: &Path) -> bool {
         let (above, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
+        if name == ".sbox" {
+            return false;
+        }
         path.components().count() < DEEPEST && !(is_git_directory(above) && (is_bulk(name) || name == "hooks"))
     }
 
@@ -223,7 +227,9 @@ impl Place {
             let path = place.join(&entry.name);
             if entry.kind == FileType::RegularFile {
                 self.take_set_id(dir, &path);
-            } else if let (FileType::Directory, true, Ok(sub)) = (entry.kind, depth < DEEPEST, dir.sub(&entry.name)) {
+            } else if let (FileType::Directory, true, Ok(sub)) =
+                (entry.kind, depth < DEEPEST && entry.name != ".sbox", dir.sub(&entry.name))
+            {
                 self.take_all_set_ids(&sub, &path, depth + 1);
             }
         }
