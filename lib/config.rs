@@ -1,8 +1,10 @@
 //! The configuration, `.sbox/config.yaml`, as the programs use it. What is wrong with one is found by [`crate::check`].
 
+mod daemon;
 mod expand;
 pub(crate) mod raw;
 
+pub use daemon::{Daemon, Ready, Sign};
 pub use expand::{Piece, pieces};
 
 use crate::error::{Context, Error, Result};
@@ -12,7 +14,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Every key of the file, in the order of the manual; the last ones belong to parts that this version does not have.
-pub const KEYS: [&str; 20] = [
+pub const KEYS: [&str; 21] = [
     "runtime",
     "provider",
     "workdir",
@@ -27,16 +29,17 @@ pub const KEYS: [&str; 20] = [
     "ports",
     "limits",
     "nested",
-    "channels",
-    "packages",
     "restart",
+    "max_restarts",
     "stop_timeout",
     "logs",
     "ready",
+    "channels",
+    "packages",
 ];
 
 /// Keys that are known and refused: what they ask for would not be kept.
-pub const LATER: [&str; 6] = ["channels", "packages", "restart", "stop_timeout", "logs", "ready"];
+pub const LATER: [&str; 2] = ["channels", "packages"];
 
 /// Where programs run unless `workdir` says otherwise.
 pub const DEFAULT_WORKDIR: &str = "/app";
@@ -203,6 +206,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whether it may make user namespaces and mounts of its own.
     pub nested: bool,
+    /// How daemons run.
+    pub daemon: Daemon,
     /// SHA-256 of the file, the first 16 digits.
     pub hash: String,
 }

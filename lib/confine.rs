@@ -22,6 +22,10 @@ pub struct Confine<'a> {
     pub rootfs: PathBuf,
     /// The isolation level, if not the configuration's.
     pub isolation: Option<String>,
+    /// Seconds that everything inside has to end at SIGTERM; without it the command alone gets the signal.
+    pub stop_timeout: Option<u64>,
+    /// What the variables of the configuration are expanded from, if not this process's environment.
+    pub host: Option<Vec<(OsString, OsString)>>,
 }
 
 /// A command that is ready to be started, and the environment it will read.
@@ -30,17 +34,21 @@ pub struct Prepared {
     /// `sbox-spawn` with all its arguments.
     pub command: Command,
     _environment: OwnedFd,
+    _use: crate::fsx::Lock,
 }
 
 impl<'a> Confine<'a> {
     /// The sandbox of a project as it was built.
     pub fn new(project: &'a Project, config: &'a Config) -> Confine<'a> {
-        Confine { project, config, env: project.env(), rootfs: project.rootfs(), isolation: None }
+        let (env, rootfs) = (project.env(), project.rootfs());
+        Confine { project, config, env, rootfs, isolation: None, stop_timeout: None, host: None }
     }
 
     /// A command that runs `words` in `directory` of the sandbox.
     pub fn command(&self, directory: &str, words: &[OsString]) -> Result<Prepared> {
         let isolation = self.isolation.as_deref().unwrap_or(&self.config.isolation);
+        // Held until the sandbox has ended: the launcher inherits it.
+        let in_use = self.project.hold()?;
         let environment = self.environment(isolation)?;
         let mut command = plumb::program("sbox-spawn")?;
         self.close_to_others();
@@ -54,12 +62,38 @@ impl<'a> Confine<'a> {
         command.args(["--isolation", isolation, "--chdir", directory]);
         self.network(&mut command)?;
         command.args(self.config.limits.written().iter().flat_map(|limit| ["--limit", limit]));
+        if let Some(seconds) = self.stop_timeout {
+            command.arg("--stop-timeout").arg(seconds.to_string());
+        }
         if self.config.nested {
             command.arg("--nested");
         }
         command.arg("--env-fd").arg(environment.as_raw_fd().to_string());
         command.arg("--").args(words);
-        Ok(Prepared { command, _environment: environment })
+        Ok(Prepared { command, _environment: environment, _use: in_use })
+    }
+
+    /// A command that runs `words` in `directory` of a sandbox of this project that stands: the one that process `pid` is in.
+    pub fn joining(&self, pid: i32, directory: &str, words: &[OsString]) -> Result<Prepared> {
+        let environment = self.environment("namespace")?;
+        let mut command = plumb::program("sbox-spawn")?;
+        let in_use = self.project.hold()?;
+        command.arg("--join").arg(pid.to_string()).args([
+            "--chdir",
+            directory,
+            "--network",
+            self.config.network.mode(),
+        ]);
+        let limits = self.config.limits.written();
+        // Those of the whole sandbox are kept in it already.
+        let each = limits.iter().filter(|limit| !limit.starts_with("tmp=") && !limit.starts_with("time="));
+        command.args(each.flat_map(|limit| ["--limit", limit]));
+        if self.config.nested {
+            command.arg("--nested");
+        }
+        command.arg("--env-fd").arg(environment.as_raw_fd().to_string());
+        command.arg("--").args(words);
+        Ok(Prepared { command, _environment: environment, _use: in_use })
     }
 
     /// What an agent leaves in its own directories is for nobody else on this host to start: a set-uid program there would
@@ -95,6 +129,9 @@ impl<'a> Confine<'a> {
     fn environment(&self, isolation: &str) -> Result<OwnedFd> {
         let mut envsh = plumb::program("sbox-envsh")?;
         envsh.args(["--format", "null", "--isolation", isolation]).current_dir(self.project.root());
+        if let Some(host) = &self.host {
+            envsh.env_clear().envs(host.iter().map(|(name, value)| (name, value)));
+        }
         if !std::io::IsTerminal::is_terminal(&std::io::stderr()) {
             // A program's stderr may be somebody's data: words of ours go to terminals only.
             envsh.arg("--quiet");
@@ -157,7 +194,7 @@ pub fn become_command(
 }
 
 /// Refuses to go on with a project that was not built, or not here.
-fn require_built(project: &Project, config: &Config) -> Result<()> {
+pub fn require_built(project: &Project, config: &Config) -> Result<()> {
     let lock = crate::lockfile::Lockfile::read(project).filter(|lock| lock.is_whole());
     let (true, Some(lock)) = (project.env().is_dir() && project.rootfs().is_dir(), lock) else {
         return Err(Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"));

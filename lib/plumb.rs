@@ -44,6 +44,11 @@ pub fn tie(command: &mut Command) -> &mut Command {
     command.env(STARTER, std::process::id().to_string())
 }
 
+/// Lets a program of ours outlive this process.
+pub fn untie(command: &mut Command) -> &mut Command {
+    command.env_remove(STARTER)
+}
+
 /// Called first by every program: asks the kernel to end this one with its starter, if [`tie`] was used. `false` if the
 /// starter is gone already.
 pub fn die_with_the_starter() -> bool {

@@ -97,6 +97,30 @@ impl Project {
         self.logs().join("network.log")
     }
 
+    /// Holds the project's environment and rootfs in use, until what this gives is dropped and the programs that were
+    /// started in the meantime have ended. Any number of sandboxes can.
+    pub fn hold(&self) -> Result<crate::fsx::Lock> {
+        crate::fsx::Lock::shared(&self.in_use())
+    }
+
+    /// Makes sure that no sandbox uses environment and rootfs, and keeps it so until this is dropped.
+    pub fn take(&self) -> Result<crate::fsx::Lock> {
+        crate::fsx::Lock::alone(&self.in_use())?.ok_or_else(|| {
+            let running = crate::record::list(self).unwrap_or_default();
+            let live: Vec<&str> =
+                running.iter().filter(|record| record.status.is_live()).map(|record| record.name.as_str()).collect();
+            let error = Error::new("a sandbox of this project runs");
+            match live.is_empty() {
+                true => error.hint("end the 'sbox run', 'exec' or 'shell' that uses it, and try again"),
+                false => error.hint(format!("daemons: {}; end them with: sbox stop --all", live.join(", "))),
+            }
+        })
+    }
+
+    fn in_use(&self) -> PathBuf {
+        self.state().join("in-use.lock")
+    }
+
     /// `.sbox/processes.json`.
     pub fn processes(&self) -> PathBuf {
         self.state().join("processes.json")
@@ -125,6 +149,31 @@ impl Project {
     /// `sbox.lock`.
     pub fn lock(&self) -> PathBuf {
         self.root.join("sbox.lock")
+    }
+}
+
+/// Refuses a name of a daemon that is no plain file name, or is that of another log.
+pub fn daemon_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    if !starts_well || name.len() > 64 || !name.chars().all(plain) {
+        return Err(Error::usage(format!("'{}' cannot be the name of a daemon", crate::words::visible(name)))
+            .hint("letters, digits, '-', '_' and '.', at most 64, a letter or digit first"));
+    }
+    if matches!(name, "build" | "network") {
+        return Err(Error::usage(format!("'{name}' is the name of another log")).hint(format!("--name my-{name}")));
+    }
+    Ok(())
+}
+
+/// The name of the daemon for which no other was said: that of the project, as far as it can be one.
+pub fn default_daemon_name(project: &Project) -> String {
+    let name: String =
+        project.name().chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let name: String = name.trim_start_matches(['-', '.']).chars().take(64).collect();
+    match daemon_name(&name) {
+        Ok(()) => name,
+        Err(_) => "default".into(),
     }
 }
 

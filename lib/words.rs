@@ -126,6 +126,19 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
+/// Rows in columns, each as wide as its widest cell, two spaces between them; the last one is as wide as it is. Whatever
+/// comes from outside was made [`visible`] before.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
 /// The closest of `known` to `word`, if it is close enough to have been meant (Damerau-Levenshtein distance of at
 /// most a third of its length).
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

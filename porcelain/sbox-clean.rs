@@ -5,14 +5,15 @@ use lexopt::prelude::*;
 use sbox::cli::{self, Tool};
 use sbox::error::{Error, Result};
 use sbox::project::Project;
-use sbox::{fsx, words};
+use sbox::{fsx, plumb, record, words};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-clean", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox clean [-a | --logs]
-Remove the project's environment, rootfs and build state. Sources, configuration and logs stay.
+Remove the project's environment, rootfs and build state. Sources, configuration and logs stay. Daemons are stopped
+first.
 
   -a, --all        remove the configuration, logs and everything else of sbox in the project too
       --logs       remove log files only
@@ -38,6 +39,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let project = Project::find()?;
     let lock = fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for a build to end"))?;
+    // Logs go on in new files; everything else is what a sandbox runs in.
+    let _unused = if logs { None } else { Some(end_all(&project)?) };
     for path in what(&project, all, logs) {
         fsx::set_aside(&path, &project.trash())?;
     }
@@ -62,6 +65,17 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     Ok(0)
 }
 
+/// Stops what runs; keeps anything else from starting until this is dropped.
+fn end_all(project: &Project) -> Result<fsx::Lock> {
+    let records = record::list(project)?;
+    if records.iter().any(|record| record.status.is_live()) {
+        let mut stop = plumb::program("sbox-stop")?;
+        stop.arg("--all").current_dir(project.root());
+        plumb::output(&mut stop)?;
+    }
+    project.take()
+}
+
 fn what(project: &Project, all: bool, logs: bool) -> Vec<PathBuf> {
     if logs {
         return vec![project.logs()];
@@ -79,6 +93,7 @@ fn what(project: &Project, all: bool, logs: bool) -> Vec<PathBuf> {
     if all {
         let own = ["mamba", "bin"].map(|name| project.state().join(name));
         paths.extend([project.config(), project.logs(), project.processes()]);
+        paths.extend(["processes.lock", "in-use.lock"].map(|name| project.state().join(name)));
         paths.extend(own);
     }
     paths.retain(|path| path.symlink_metadata().is_ok());

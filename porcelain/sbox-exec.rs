@@ -1,17 +1,21 @@
-//! sbox-exec: execute a program of the sandbox with its arguments, as they are.
+//! sbox-exec: execute a program of the sandbox with its arguments, as they are; or in the sandbox of a daemon that runs.
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
 use sbox::cli::{self, Tool};
-use sbox::confine;
 use sbox::error::{Error, Result};
+use sbox::process::Table;
+use sbox::project::Project;
+use sbox::{confine, daemon, plumb, record, words};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-exec", usage: USAGE, runs_a_command: true };
 const USAGE: &str = "\
-usage: sbox exec [--isolation LEVEL] COMMAND [ARGUMENT...]
+usage: sbox exec [--in NAME | --isolation LEVEL] COMMAND [ARGUMENT...]
 Execute COMMAND in the project's sandbox. What stands after COMMAND is its own.
 
+      --in NAME            in the sandbox of the daemon NAME, beside its processes
       --isolation LEVEL    namespace, landlock, env or auto [the configuration's]
   -h, --help               print this text
   -V, --version            print the version
@@ -22,9 +26,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut isolation, mut words) = (None, Vec::new());
+    let (mut isolation, mut inside, mut words) = (None, None, Vec::new());
     while let Some(arg) = args.next()? {
         match arg {
+            Long("in") => inside = Some(args.value()?.string()?),
             Long("isolation") => isolation = Some(args.value()?.string()?),
             Value(word) => {
                 words.push(word);
@@ -36,5 +41,28 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if words.is_empty() {
         return Err(Error::usage("missing command").hint("sbox exec python -V"));
     }
-    confine::become_command(isolation, |_, _| Ok(words))
+    match inside {
+        Some(_) if isolation.is_some() => Err(Error::usage("'--in' and '--isolation' contradict each other")),
+        Some(name) => beside(&name, &words),
+        None => confine::become_command(isolation, |_, _| Ok(words)),
+    }
+}
+
+/// Becomes a command beside the daemon's own.
+fn beside(name: &str, words: &[OsString]) -> Result<u8> {
+    let project = Project::find()?;
+    let config = sbox::config::Config::load(&project)?;
+    sbox::trust::require(&project, &config)?;
+    let record = daemon::choose(&project, &record::list(&project)?, Some(name))?;
+    let shown = words::visible(name);
+    let not_running = || Error::new(format!("'{shown}' does not run: {}", record.shown_status())).hint("sbox ps --all");
+    // Held: its supervisor is really that, and what is below it is its sandbox.
+    let _supervisor = record.hold().ok_or_else(not_running)?;
+    let table = Table::read();
+    let launcher = table.children(record.supervisor.pid).into_iter().next().ok_or_else(not_running)?;
+    let init = table.children(launcher).into_iter().find(|pid| *pid == record.pid).ok_or_else(not_running)?;
+    // The oldest child of pid 1 is the daemon's command: orphans come to it later.
+    let command = table.children(init).into_iter().next().ok_or_else(not_running)?;
+    let mut join = confine::Confine::new(&project, &config).joining(command, &config.workdir, words)?;
+    Err(plumb::exec(&mut join.command))
 }

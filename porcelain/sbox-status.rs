@@ -7,7 +7,8 @@ use sbox::config::{self, Config};
 use sbox::error::{Error, Result};
 use sbox::lockfile::Lockfile;
 use sbox::project::Project;
-use sbox::{check, confine, fsx, plumb, words};
+use sbox::record::{self, Record, State as Live};
+use sbox::{check, confine, fsx, logs, plumb, words};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::process::{ExitCode, Stdio};
@@ -15,7 +16,7 @@ use std::process::{ExitCode, Stdio};
 const TOOL: Tool = Tool { name: "sbox-status", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox status [-j]
-Show the project's configuration, build, isolation and logs.
+Show the project's configuration, build, isolation, daemons and logs.
 
   -j, --json       print it as JSON
   -h, --help       print this text
@@ -34,6 +35,7 @@ struct Status {
     built: bool,
     state: State,
     isolation: serde_json::Value,
+    daemons: Vec<Record>,
     logs: Vec<(String, u64)>,
 }
 
@@ -95,8 +97,8 @@ fn look() -> Result<Status> {
         _ => State::UpToDate,
     };
     let isolation = confine::probe(&config.isolation);
-    let logs = logs(&project);
-    Ok(Status { project, config, lock, built, state, isolation, logs })
+    let (daemons, logs) = (record::list(&project)?, logs::list(&project));
+    Ok(Status { project, config, lock, built, state, isolation, daemons, logs })
 }
 
 /// Asks `sbox-build` itself, so that its answer and this one are the same.
@@ -105,19 +107,6 @@ fn sources_changed(project: &Project) -> Result<bool> {
     command.arg("--check").current_dir(project.root()).stdout(Stdio::null()).stderr(Stdio::null());
     plumb::trace(&command);
     Ok(command.status().is_ok_and(|status| !status.success()))
-}
-
-/// Log files of the project, by name, with their sizes. A link or a directory is none.
-fn logs(project: &Project) -> Vec<(String, u64)> {
-    let entries = std::fs::read_dir(project.logs()).into_iter().flatten().flatten();
-    let mut logs: Vec<(String, u64)> = entries
-        .filter_map(|entry| {
-            let metadata = std::fs::symlink_metadata(entry.path()).ok().filter(std::fs::Metadata::is_file)?;
-            Some((entry.file_name().to_string_lossy().strip_suffix(".log")?.to_owned(), metadata.len()))
-        })
-        .collect();
-    logs.sort();
-    logs
 }
 
 fn runtimes(config: &Config) -> String {
@@ -135,7 +124,7 @@ fn to_json(status: &Status) -> serde_json::Value {
         "upToDate": status.state == State::UpToDate,
         "state": status.state.words(),
         "isolation": status.isolation,
-        "processes": {"running": 0, "total": 0},
+        "processes": {"running": running(status).count(), "total": status.daemons.len(), "daemons": status.daemons},
         "logs": status.logs.iter().map(|(name, _)| name).collect::<Vec<_>>(),
     });
     if let (true, Some(lock)) = (status.built, &status.lock) {
@@ -172,6 +161,7 @@ fn drawing(status: &Status) -> String {
     section("Configuration", rows);
     section("Build Status", build_rows(status, colour));
     section("Isolation", isolation_rows(status, colour));
+    section("Processes", daemon_rows(status));
     section("Logs", log_rows(status));
     out
 }
@@ -231,6 +221,24 @@ fn isolation_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> 
         };
         rows.push(("Limits", format!("{} (by {by})", limits.join(" "))));
     }
+    rows
+}
+
+fn running(status: &Status) -> impl Iterator<Item = &Record> {
+    status.daemons.iter().filter(|daemon| daemon.status.is_live())
+}
+
+/// `• openclaw-gateway (PID 12345) - up 5m30s`.
+fn daemon_rows(status: &Status) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("Running", running(status).count().to_string())];
+    rows.extend(status.daemons.iter().filter(|daemon| daemon.status != Live::Stopped).map(|daemon| {
+        let name = words::visible(&daemon.name);
+        let shown = match (daemon.status, daemon.uptime()) {
+            (Live::Running, Some(seconds)) => format!("{name} (PID {}) - up {}", daemon.pid, words::span(seconds)),
+            _ => format!("{name} - {}", daemon.shown_status()),
+        };
+        ("•", shown)
+    }));
     rows
 }
 

@@ -1,12 +1,14 @@
 //! The command line of `sbox-spawn`: options in, plain values out. Nothing is touched here.
 
 use lexopt::prelude::*;
+use rustix::process::Pid;
 use sbox::cli;
 use sbox::error::{Error, Result};
 use sbox::limits::Limits;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub const USAGE: &str = "\
 usage: sbox-spawn [options] [--] COMMAND [ARGUMENT...]
@@ -27,6 +29,8 @@ How it runs:
       --setenv NAME VALUE  set NAME (for secrets use --env or --env-fd)
       --env-fd N          read the whole environment from descriptor N: NAME=VALUE, each ended by NUL
       --limit NAME=VALUE  memory=512M, cpus=2, pids=256, open_files=1024, file_size=100M, tmp=1G, time=30m
+      --stop-timeout SECONDS  at SIGTERM, every process inside gets it, and what is left after SECONDS is
+                          killed; without this option the command alone gets it
       --hostname NAME     name of the host inside [sbox]
       --network MODE      host; none; or proxy: nothing but what --allow names [host]
       --allow NAME[:PORT]  let it reach NAME, or any name below *.NAME, on PORT [80 and 443]
@@ -36,6 +40,7 @@ How it runs:
       --isolation LEVEL   namespace, landlock, env, or auto: the strongest that this host gives [auto]
       --nested            let the command make user namespaces and mounts of its own
       --status-fd N       write what happens to descriptor N, one JSON object a line
+      --join PID          run COMMAND in the sandbox that process PID is in, and not in a new one
   -n, --dry-run           print the operations that make the root, one JSON object a line
       --probe             print what this host can give, as JSON
   -h, --help              print this text
@@ -116,6 +121,10 @@ pub struct Args {
     /// Nothing: the strongest that there is.
     pub isolation: Option<Level>,
     pub status_fd: Option<RawFd>,
+    /// How long what is inside may take to end.
+    pub stop_timeout: Option<Duration>,
+    /// A process of the sandbox to enter.
+    pub join: Option<Pid>,
     pub dry_run: bool,
     pub probe: bool,
     pub command: Vec<OsString>,
@@ -144,6 +153,8 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("isolation") => args.isolation = level(parser.value()?)?,
             Long("limit") => limit(&mut args.limits, &parser.value()?.string()?)?,
             Long("nested") => args.nested = true,
+            Long("stop-timeout") => args.stop_timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
+            Long("join") => args.join = Some(pid(parser)?),
             Long("status-fd") => args.status_fd = Some(descriptor(parser)?),
             Short('n') | Long("dry-run") => args.dry_run = true,
             Long("probe") => args.probe = true,
@@ -163,6 +174,10 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
         return Err(Error::usage("--port leads into a network of the sandbox's own")
             .hint("with --network host its servers are on the host's loopback already"));
     }
+    let is_made = args.root.is_some() || !(args.mounts.is_empty() && args.own.is_empty() && args.hide.is_empty());
+    if args.join.is_some() && (is_made || args.isolation > Some(Level::Namespace)) {
+        return Err(Error::usage("--join enters a sandbox as it is: nothing of its root can be said"));
+    }
     if args.command.is_empty() && !args.probe && !args.dry_run {
         return Err(Error::usage("missing command"));
     }
@@ -180,6 +195,11 @@ fn inside(path: OsString) -> Result<PathBuf> {
     let plain = path.is_absolute() && !path.components().any(|part| part == std::path::Component::ParentDir);
     let shown = sbox::words::visible_path(&path);
     if plain { Ok(path) } else { Err(Error::usage(format!("'{shown}' is no absolute path without '..'"))) }
+}
+
+fn pid(parser: &mut lexopt::Parser) -> Result<Pid> {
+    let number: i32 = parser.value()?.parse()?;
+    Pid::from_raw(number).filter(|_| number > 0).ok_or_else(|| Error::usage(format!("{number} is no process")))
 }
 
 fn descriptor(parser: &mut lexopt::Parser) -> Result<RawFd> {

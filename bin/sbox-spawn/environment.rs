@@ -3,7 +3,7 @@
 use crate::args::{Args, Level};
 use sbox::error::{Context, Error, Result};
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// What a command gets without a word: language, terminal and time zone tell programs how to speak, and nothing else.
@@ -59,8 +59,10 @@ pub fn set(environment: &mut Vec<(OsString, OsString)>, name: &OsStr, value: OsS
 fn from_descriptor(fd: i32) -> Result<Vec<(OsString, OsString)>> {
     let shown = || format!("read the environment from descriptor {fd}");
     let mut bytes = Vec::new();
-    let descriptor = sbox::sys::adopt(fd).context(shown)?;
-    std::fs::File::from(descriptor).read_to_end(&mut bytes).context(shown)?;
+    let mut file = std::fs::File::from(sbox::sys::adopt(fd).context(shown)?);
+    // A supervisor starts the same command line again: what can be read from its beginning is. A pipe cannot.
+    let _ = file.rewind();
+    file.read_to_end(&mut bytes).context(shown)?;
     let mut environment = Vec::new();
     for entry in bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
         let at = entry.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);

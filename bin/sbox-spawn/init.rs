@@ -10,6 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, WaitOptions};
 use sbox::error::{Context, Error, Result};
 use sbox::sys::{self, Fork, Signals};
+use std::time::{Duration, Instant};
 
 /// Signals that are passed on to the command when a process sends them. What a key on the terminal sends reaches the
 /// command by itself, since it is in the terminal's foreground group too.
@@ -76,7 +77,7 @@ fn run(sandbox: &Sandbox, start: &mut Start<'_>) -> Result<u8> {
         Fork::Parent(child) => {
             sys::close_range(3, u32::MAX).context(|| "close the inherited descriptors".into())?;
             let watch = Watch::new(&sandbox.args.limits, Members::Everybody, start.in_group);
-            reap(child, watch, || false)
+            reap(child, watch, Stop::new(sandbox.args.stop_timeout, Members::Everybody), || false)
         }
     }
 }
@@ -122,23 +123,81 @@ pub fn drop_privileges() -> Result<()> {
 /// The exit code of a sandbox that was ended for using too much: that of a process killed with SIGKILL.
 const ENDED: u8 = 128 + libc::SIGKILL as u8;
 
-/// Waits for the command, reaping everything that is orphaned on the way. `is_over` is asked at a SIGTERM, which then ends
-/// the sandbox.
-pub fn reap(child: Pid, mut watch: Watch, is_over: impl Fn() -> bool) -> Result<u8> {
-    loop {
-        match sys::arrived_signal(&awaited(), watch.pause()).context(|| "wait for a signal".into())? {
-            Some((libc::SIGTERM, _)) if is_over() => return Ok(128 + libc::SIGTERM as u8),
-            Some((libc::SIGCHLD, _)) => {
-                if let Some(code) = reaped(child) {
-                    return Ok(code);
-                }
+/// How the whole sandbox is asked to end.
+pub struct Stop {
+    /// Without one, a SIGTERM is the command's alone.
+    timeout: Option<Duration>,
+    members: Members,
+    /// When what is left is killed, once it was asked.
+    end: Option<Instant>,
+    /// Of the command, which ended before others.
+    code: Option<u8>,
+}
+
+impl Stop {
+    pub fn new(timeout: Option<Duration>, members: Members) -> Stop {
+        Stop { timeout, members, end: None, code: None }
+    }
+
+    /// Asks everything inside to end.
+    fn begin(&mut self, timeout: Duration) {
+        if self.end.is_none() {
+            self.end = Instant::now().checked_add(timeout);
+            for pid in self.members.all().into_iter().filter_map(Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, Signal::TERM);
             }
+        }
+    }
+
+    /// The exit code of the sandbox, if nothing is left to wait for.
+    fn verdict(&mut self, code: Option<u8>) -> Option<u8> {
+        self.code = self.code.or(code);
+        match self.end {
+            None => self.code,
+            Some(end) if Instant::now() >= end => Some(self.code.unwrap_or(ENDED)),
+            // Others may have more to put away than the command had. Every orphan is a child of this process.
+            Some(_) => self.code.filter(|_| nobody_is_left()),
+        }
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        self.end.map(|end| end.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Waits for the command, reaping everything that is orphaned on the way. `is_over` is asked at a SIGTERM, which then ends
+/// the sandbox at once.
+pub fn reap(child: Pid, mut watch: Watch, mut stop: Stop, is_over: impl Fn() -> bool) -> Result<u8> {
+    loop {
+        let pause = watch.pause().into_iter().chain(stop.pause()).min();
+        let mut code = None;
+        match sys::arrived_signal(&awaited(), pause).context(|| "wait for a signal".into())? {
+            Some((libc::SIGTERM, _)) if is_over() => return Ok(128 + libc::SIGTERM as u8),
+            Some((libc::SIGTERM, from_kernel)) => match stop.timeout {
+                Some(timeout) => stop.begin(timeout),
+                None => pass_on(child, libc::SIGTERM, from_kernel),
+            },
+            Some((libc::SIGCHLD, _)) => code = reaped(child),
             Some((signal, from_kernel)) => pass_on(child, signal, from_kernel),
             None => {}
+        }
+        if let Some(code) = stop.verdict(code) {
+            return Ok(code);
         }
         if let Some(why) = watch.verdict() {
             limits::say(&why);
             return Ok(ENDED);
+        }
+    }
+}
+
+/// Reaps what ended; whether that was all there was.
+fn nobody_is_left() -> bool {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => return false,
+            Err(_) => return true,
         }
     }
 }

@@ -46,7 +46,8 @@ fn run(sandbox: &Sandbox, level: Level, gate: &OwnedFd) -> Result<u8> {
         }
         Fork::Parent(child) => {
             let watch = Watch::new(&sandbox.args.limits, Members::Descendants, false);
-            init::reap(child, watch, || is_closed(gate))
+            let stop = init::Stop::new(sandbox.args.stop_timeout, Members::Descendants);
+            init::reap(child, watch, stop, || is_closed(gate))
         }
     }
 }

@@ -16,6 +16,7 @@ mod environment;
 mod filter;
 mod guard;
 mod init;
+mod join;
 mod keeper;
 mod landlock;
 mod limits;
@@ -73,6 +74,9 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let ops = plan::build(&args, &home.unwrap_or_else(|| "/home".into()), &guard)?;
     if args.dry_run {
         return print(&ops);
+    }
+    if args.join.is_some() {
+        return join::run(Sandbox { args, environment, ops: Vec::new(), own_text: own_text()? });
     }
     let terminal = Terminal::remember();
     sys::block(&init::awaited()).context(|| "hold signals back".into())?;

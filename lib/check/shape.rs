@@ -24,9 +24,9 @@ impl Checker<'_> {
         };
         let shape = match name {
             "runtime" | "install" | "build" | "cmd" => Shape::TextOrList,
-            "workdir" | "provider" | "isolation" => Shape::Text,
+            "workdir" | "provider" | "isolation" | "restart" | "max_restarts" | "stop_timeout" => Shape::Text,
             "copy" | "mount" => Shape::List,
-            "env" | "limits" => Shape::Map,
+            "env" | "limits" | "logs" | "ready" => Shape::Map,
             "ports" => Shape::TextOrList,
             "network" => return self.network_shape(value),
             "nested" => return self.truth(name, value),

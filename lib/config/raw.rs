@@ -24,6 +24,11 @@ pub(crate) struct Raw {
     pub ports: Lines,
     pub limits: Pairs,
     pub nested: Option<bool>,
+    pub restart: Option<Text>,
+    pub max_restarts: Option<Text>,
+    pub stop_timeout: Option<Text>,
+    pub logs: Pairs,
+    pub ready: Pairs,
 }
 
 /// `network` as it is written: a mode, or names.

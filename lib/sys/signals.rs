@@ -1,6 +1,7 @@
 //! Signals taken one at a time with sigtimedwait(2): no handler, nothing that runs between two instructions.
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
 
 /// A set of signals.
@@ -48,4 +49,22 @@ pub fn arrived_signal(signals: &Signals, pause: Option<Duration>) -> io::Result<
             error => Err(error),
         },
     }
+}
+
+/// signalfd(2): a descriptor from which signals that are blocked are read, so that they can be waited for among others.
+pub fn signal_file(signals: &Signals) -> io::Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the set is a whole sigset_t; -1 asks for a new descriptor.
+    let fd = super::check(unsafe { libc::signalfd(-1, &raw const signals.0, flags) }.into())?;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// The signals that wait in a descriptor of [`signal_file`]: of each structure (signalfd_siginfo, 128 bytes) the first
+/// four bytes are the number.
+pub fn taken_signals(file: &OwnedFd) -> Vec<libc::c_int> {
+    let mut buffer = [0u8; 128 * 8];
+    let length = rustix::io::read(file, &mut buffer).unwrap_or(0);
+    let number = |info: &[u8]| Some(u32::from_ne_bytes(info.get(..4)?.try_into().ok()?) as libc::c_int);
+    buffer[..length].chunks_exact(128).filter_map(number).collect()
 }

@@ -48,6 +48,8 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     if !build.options.force && runtime_is_current(project, config, &build.lock) {
         return Ok(false);
     }
+    // Whoever runs in the old one would lose it. Asked before the work is done, and again when it is.
+    drop(project.take()?);
     let names: Vec<String> = config.runtimes.iter().map(ToString::to_string).collect();
     words::step(format_args!("Runtime {}", names.join(", ")));
     let replaces = project.env().symlink_metadata().is_ok();
@@ -158,7 +160,9 @@ pub fn put_in_place(build: &Build<'_>) -> Result<()> {
     let project = build.project;
     let places =
         [(&build.env, project.env()), (&build.rootfs, project.rootfs()), (&build.record, project.stage_record())];
-    for (new, place) in places.into_iter().filter(|(new, place)| *new != place) {
+    let replaced: Vec<_> = places.into_iter().filter(|(new, place)| *new != place).collect();
+    let _unused = if replaced.is_empty() { None } else { Some(project.take()?) };
+    for (new, place) in replaced {
         fsx::set_aside(&place, &project.trash())?;
         std::fs::rename(new, &place).context(|| format!("put '{}' in place", words::visible_path(&place)))?;
     }

@@ -1,0 +1,151 @@
+//! The command line of `sbox-supervise`.
+
+use lexopt::prelude::*;
+use sbox::cli;
+use sbox::error::{Error, Result};
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub const USAGE: &str = "\
+usage: sbox-supervise --project ROOT --name NAME [options] -- sbox-spawn ARGUMENT...
+Hold a daemon: run the sbox-spawn command line, write what its command prints to the project's log NAME, keep the entry
+NAME of processes.json, and start it again where that is wanted. Prints one JSON object once the command was executed.
+
+      --project ROOT       the project
+      --name NAME          name of the daemon in the project
+      --isolation LEVEL    the level to be remembered for sbox restart
+      --restart POLICY     no, on-failure or always [no]
+      --max-restarts N     give up after N in a row, each within 10 seconds [10]
+      --stop-timeout SECONDS  how long the daemon has to end at SIGTERM [10]
+      --log-size BYTES     begin a new log file at this size [10 MiB]
+      --log-keep N         keep N old log files [3]
+  -h, --help               print this text
+  -V, --version            print the version
+";
+
+/// When a daemon is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    No,
+    OnFailure,
+    Always,
+}
+
+impl Restart {
+    pub fn wants(self, code: u8) -> bool {
+        self == Restart::Always || (self == Restart::OnFailure && code != 0)
+    }
+}
+
+#[derive(Debug)]
+pub struct Args {
+    pub project: PathBuf,
+    pub name: String,
+    pub isolation: Option<String>,
+    pub restart: Restart,
+    pub max_restarts: u32,
+    pub stop_timeout: Duration,
+    pub log_size: u64,
+    pub log_keep: u32,
+    /// `sbox-spawn` and its arguments.
+    pub command: Vec<OsString>,
+}
+
+impl Args {
+    /// What is run inside: the words after `--` of `sbox-spawn`.
+    pub fn words(&self) -> Vec<String> {
+        let after = self.command.iter().skip_while(|word| *word != "--").skip(1);
+        after.map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+
+    /// The same as a person wrote it.
+    pub fn shown(&self) -> String {
+        match &self.words()[..] {
+            [shell, option, line] if shell == "/bin/sh" && option == "-c" => line.clone(),
+            words => words.iter().map(|word| sbox::plumb::quote(word)).collect::<Vec<_>>().join(" "),
+        }
+    }
+
+    /// Where it starts inside.
+    pub fn workdir(&self) -> String {
+        self.option("--chdir").map_or_else(|| "/".into(), |word| word.to_string_lossy().into_owned())
+    }
+
+    /// The descriptor that the environment comes through, which is read at each start.
+    pub fn environment_fd(&self) -> Option<RawFd> {
+        self.option("--env-fd")?.to_str()?.parse().ok().filter(|fd| *fd > 2)
+    }
+
+    fn option(&self, name: &str) -> Option<&OsString> {
+        let ours = self.command.split(|word| word == "--").next()?;
+        ours.iter().skip_while(|word| *word != name).nth(1)
+    }
+}
+
+pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
+    let (mut project, mut name, mut isolation, mut restart) = (None, None, None, Restart::No);
+    let (mut max_restarts, mut stop_timeout, mut log_size, mut log_keep) = (10, 10, 10 << 20, 3);
+    let mut command = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("project") => project = Some(PathBuf::from(parser.value()?)),
+            Long("name") => name = Some(parser.value()?.string()?),
+            Long("isolation") => isolation = Some(parser.value()?.string()?),
+            Long("restart") => restart = policy(&parser.value()?.string()?)?,
+            Long("max-restarts") => max_restarts = parser.value()?.parse()?,
+            Long("stop-timeout") => stop_timeout = parser.value()?.parse()?,
+            Long("log-size") => log_size = parser.value()?.parse()?,
+            Long("log-keep") => log_keep = parser.value()?.parse()?,
+            Value(word) => {
+                command.push(word);
+                command.extend(parser.raw_args()?);
+            }
+            other => return Err(cli::common(other)),
+        }
+    }
+    let project = project.ok_or_else(|| Error::usage("missing option '--project'"))?;
+    let name = name.ok_or_else(|| Error::usage("missing option '--name'"))?;
+    sbox::project::daemon_name(&name)?;
+    let stop_timeout = Duration::from_secs(stop_timeout);
+    let args = Args { project, name, isolation, restart, max_restarts, stop_timeout, log_size, log_keep, command };
+    let is_spawn = args.command.first().is_some_and(|first| first.to_string_lossy().ends_with("sbox-spawn"));
+    if !is_spawn || args.words().is_empty() {
+        return Err(Error::usage("missing command").hint("-- sbox-spawn [options] -- COMMAND"));
+    }
+    Ok(args)
+}
+
+fn policy(name: &str) -> Result<Restart> {
+    match name {
+        "no" => Ok(Restart::No),
+        "on-failure" => Ok(Restart::OnFailure),
+        "always" => Ok(Restart::Always),
+        _ => {
+            Err(Error::usage(format!("unknown policy '{}'", sbox::words::visible(name)))
+                .hint("no, on-failure or always"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_run_is_told_from_how() {
+        let line = "--project /p --name web -- /x/sbox-spawn --chdir /app --env-fd 7 -- /bin/sh -c node\u{a0}a.js";
+        let args = parse(&mut lexopt::Parser::from_args(line.split(' '))).unwrap();
+        assert_eq!((args.shown().as_str(), args.workdir().as_str()), ("node\u{a0}a.js", "/app"));
+        assert_eq!(args.environment_fd(), Some(7));
+        let none = ["--project", "/p", "--name", "web", "--", "/bin/true"];
+        assert!(parse(&mut lexopt::Parser::from_args(none)).is_err());
+    }
+
+    #[test]
+    fn policies_want_what_they_say() {
+        assert!(!Restart::No.wants(1) && Restart::OnFailure.wants(1) && !Restart::OnFailure.wants(0));
+        assert!(Restart::Always.wants(0));
+    }
+}

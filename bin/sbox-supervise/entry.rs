@@ -1,0 +1,129 @@
+//! The daemon's entry in `processes.json`. A disk that is full at the moment is no reason to end a daemon: what could not be
+//! written is written later.
+
+use crate::args::Args;
+use sbox::error::{Error, Result};
+use sbox::fsx;
+use sbox::process::Identity;
+use sbox::project::Project;
+use sbox::record::{self, Record, State};
+use std::time::Duration;
+
+/// Between two tries to write what could not be written.
+const AGAIN: Duration = Duration::from_secs(5);
+
+pub struct Entry {
+    project: Project,
+    record: Record,
+    /// What stood there before.
+    before: Option<Record>,
+    unwritten: bool,
+}
+
+impl Entry {
+    /// Takes the name, if no living daemon has it.
+    pub fn reserve(project: &Project, args: &Args) -> Result<Entry> {
+        let record = Record {
+            pid: 0,
+            name: args.name.clone(),
+            command: args.shown(),
+            start_time: fsx::rfc3339(fsx::now()),
+            status: State::Starting,
+            log_file: project.logs().join(format!("{}.log", args.name)).to_string_lossy().into_owned(),
+            project: project.root().to_string_lossy().into_owned(),
+            words: args.words(),
+            isolation: args.isolation.clone(),
+            supervisor: Identity::own(),
+            restarts: 0,
+            exit_code: None,
+            ended_at: None,
+            reason: None,
+            stop_timeout: args.stop_timeout.as_secs(),
+        };
+        let before = record::update(project, |records| {
+            let before = records.iter().position(|other| other.name == record.name);
+            if let Some(at) = before
+                && records[at].status.is_live()
+            {
+                return Err(running(&records[at]));
+            }
+            let before = before.map(|at| records.remove(at));
+            records.push(record.clone());
+            Ok(before)
+        })?;
+        Ok(Entry { project: project.clone(), record, before, unwritten: false })
+    }
+
+    /// After a start that came to nothing: as if there had been none.
+    pub fn withdraw(&mut self) {
+        let own = self.record.supervisor.clone();
+        let before = self.before.take();
+        let _ = record::update(&self.project, |records| {
+            records.retain(|record| record.supervisor != own);
+            records.extend(before);
+            Ok(())
+        });
+    }
+
+    pub fn runs(&mut self, pid: i32) {
+        self.change(|record| {
+            (record.pid, record.status, record.start_time) = (pid, State::Running, fsx::rfc3339(fsx::now()));
+        });
+    }
+
+    pub fn restarted(&mut self, pid: i32) {
+        self.record.restarts += 1;
+        self.runs(pid);
+    }
+
+    pub fn stops(&mut self) {
+        self.change(|record| record.status = State::Stopping);
+    }
+
+    pub fn backs_off(&mut self, code: u8) {
+        self.ended(State::BackingOff, code, None);
+    }
+
+    pub fn ended(&mut self, state: State, code: u8, reason: Option<String>) {
+        self.change(|record| {
+            (record.pid, record.status, record.exit_code, record.reason) = (0, state, Some(code), reason);
+            record.ended_at = Some(fsx::rfc3339(fsx::now()));
+        });
+    }
+
+    /// Somebody found the file broken and made a new one.
+    pub fn write_again(&mut self) {
+        self.change(|_| {});
+    }
+
+    /// When to try again what could not be written.
+    pub fn pause(&self) -> Option<Duration> {
+        self.unwritten.then_some(AGAIN)
+    }
+
+    /// Tries it.
+    pub fn retry(&mut self) {
+        if self.unwritten {
+            self.write_again();
+        }
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Record)) {
+        change(&mut self.record);
+        let own = &self.record;
+        let written = record::update(&self.project, |records| {
+            match records.iter_mut().find(|record| record.name == own.name) {
+                Some(record) => record.clone_from(own),
+                None => records.push(own.clone()),
+            }
+            Ok(())
+        });
+        self.unwritten = written.is_err();
+    }
+}
+
+fn running(record: &Record) -> Error {
+    let name = &record.name;
+    Error::new(format!("a daemon '{name}' is {} already", record.status.name()))
+        .hint(format!("sbox restart {name}, or another name: sbox run -d --name NAME"))
+}

@@ -1,0 +1,265 @@
+//! sbox-supervise: hold one daemon of a project: its sandbox, its log, its entry in `processes.json`.
+//!
+//! One small process for each daemon, outside of the sandbox and away from the terminal. It starts `sbox-spawn`, which is
+//! tied to it: if this process dies, however it dies, so does the sandbox. There is nothing above it: whoever asks looks at
+//! the entry and whether its supervisor lives.
+#![forbid(unsafe_code)]
+
+mod args;
+mod entry;
+mod log;
+mod sandbox;
+
+use args::Args;
+use entry::Entry;
+use log::Log;
+use rustix::fd::OwnedFd;
+use sandbox::{Sandbox, Start};
+use sbox::cli::{self, Tool};
+use sbox::error::{Context, Result};
+use sbox::project::Project;
+use sbox::record::State;
+use sbox::sys::{self, Signals};
+use sbox::words;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const TOOL: Tool = Tool { name: "sbox-supervise", usage: args::USAGE, runs_a_command: true };
+
+/// The wait before the first restart; it doubles with each that follows, up to [`LONGEST_PAUSE`], and begins anew after a
+/// run of [`STEADY`]. The figures are those of Docker's restart policies
+/// (<https://docs.docker.com/reference/cli/docker/container/run/#restart>).
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const STEADY: Duration = Duration::from_secs(10);
+
+/// The code of a run that did not come about: sbox-spawn's own.
+const NOT_STARTED: u8 = 125;
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(parser: &mut lexopt::Parser) -> Result<u8> {
+    let args = args::parse(parser)?;
+    let project = Project::at(&args.project)?;
+    let signals = away_from_the_terminal(&args)?;
+    // As long as a sandbox is held, nobody takes its files away.
+    let _use = project.hold()?;
+    let log = Log::open(&project, &args.name, args.log_size, args.log_keep)?;
+    let entry = Entry::reserve(&project, &args)?;
+    let mut supervisor = Supervisor { args, signals, log, entry, wish: None, failures: 0 };
+    let outcome = supervisor.first_start();
+    if outcome.is_err() {
+        supervisor.entry.withdraw();
+    }
+    match outcome? {
+        First::Runs(sandbox) => supervisor.hold(sandbox),
+        First::Failed(code) => {
+            supervisor.entry.withdraw();
+            Ok(code)
+        }
+    }
+}
+
+/// A session of its own: no terminal, no hang-up, no key reaches it. Of the descriptors only the environment's stays.
+fn away_from_the_terminal(args: &Args) -> Result<OwnedFd> {
+    let all = Signals::of(&[
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGHUP,
+        libc::SIGUSR2,
+        libc::SIGWINCH,
+        libc::SIGCHLD,
+    ]);
+    sys::block(&all).context(|| "hold signals back".into())?;
+    // Already the leader of a group: whoever starts it by hand in a shell. It works from there too.
+    let _ = rustix::process::setsid();
+    let keep = args.environment_fd();
+    let shown = || String::from("close the inherited descriptors");
+    if let Some(fd) = keep.filter(|fd| *fd > 3) {
+        sys::close_range(3, fd as u32 - 1).context(shown)?;
+    }
+    sys::close_range(keep.map_or(3, |fd| fd + 1), u32::MAX).context(shown)?;
+    std::env::set_current_dir("/").context(|| "leave the current directory".into())?;
+    sys::signal_file(&all).context(|| "wait for signals".into())
+}
+
+/// What somebody asked for with a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Stop,
+    /// Stop, and another supervisor follows.
+    Restart,
+}
+
+enum First {
+    Runs(Box<Sandbox>),
+    Failed(u8),
+}
+
+struct Supervisor {
+    args: Args,
+    signals: OwnedFd,
+    log: Log,
+    entry: Entry,
+    wish: Option<Wish>,
+    /// Ends in a row, none after a steady run.
+    failures: u32,
+}
+
+impl Supervisor {
+    /// Until this has told its caller how it went, the caller waits: on stdout for a line, or for the end.
+    fn first_start(&mut self) -> Result<First> {
+        let mut sandbox = self.start()?;
+        match sandbox.wait_for_start(&mut self.log)? {
+            Start::Executed(pid) => {
+                self.entry.runs(pid);
+                cli::out_line(serde_json::json!({"event": "started", "pid": pid}))?;
+                let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+                let null = null.context(|| "open '/dev/null'".into())?;
+                // Nobody waits for the end of what the caller's streams are.
+                rustix::stdio::dup2_stdin(&null).context(|| "let go of stdin".into())?;
+                rustix::stdio::dup2_stdout(&null).context(|| "let go of stdout".into())?;
+                rustix::stdio::dup2_stderr(&null).context(|| "let go of stderr".into())?;
+                Ok(First::Runs(Box::new(sandbox)))
+            }
+            Start::Ended(code, said) => {
+                for line in String::from_utf8_lossy(&said).lines() {
+                    words::line(words::visible(line).trim_end());
+                }
+                self.log.note(&format!("could not be started (exit code {code})"));
+                Ok(First::Failed(code))
+            }
+        }
+    }
+
+    fn start(&mut self) -> Result<Sandbox> {
+        self.log.header(&self.args);
+        Sandbox::start(&self.args.command)
+    }
+
+    /// Holds the daemon until it has ended for good.
+    fn hold(&mut self, first: Box<Sandbox>) -> Result<u8> {
+        let mut sandbox = Some(*first);
+        loop {
+            let begun = Instant::now();
+            let code = match sandbox {
+                Some(sandbox) => self.watch(sandbox)?,
+                None => NOT_STARTED,
+            };
+            let lasted = begun.elapsed();
+            self.failures = if lasted >= STEADY { 0 } else { self.failures + 1 };
+            if self.wish.is_some() {
+                return Ok(self.stopped(code));
+            }
+            if !self.args.restart.wants(code) {
+                self.log.note(&format!("ended with exit code {code}"));
+                self.entry.ended(State::Exited, code, None);
+                return Ok(0);
+            }
+            if self.failures > self.args.max_restarts {
+                let why = format!("it ended {} times in a row, the last time with exit code {code}", self.failures);
+                self.log.note(&why);
+                self.entry.ended(State::Failed, code, Some(why));
+                return Ok(0);
+            }
+            let pause = pause(self.failures);
+            self.log.note(&format!("ended with exit code {code}; starting again in {:.1}s", pause.as_secs_f64()));
+            self.entry.backs_off(code);
+            self.sleep(pause);
+            if self.wish.is_some() {
+                return Ok(self.stopped(code));
+            }
+            sandbox = self.restarted();
+        }
+    }
+
+    fn stopped(&mut self, code: u8) -> u8 {
+        self.log.note(&format!("stopped (exit code {code})"));
+        let state = if self.wish == Some(Wish::Restart) { State::Restarting } else { State::Stopped };
+        self.entry.ended(state, code, None);
+        0
+    }
+
+    /// Starts it again; nothing if that did not work, which is one more failure.
+    fn restarted(&mut self) -> Option<Sandbox> {
+        let mut sandbox = self.start().map_err(|error| self.log.note(&error.to_string())).ok()?;
+        match sandbox.wait_for_start(&mut self.log) {
+            Ok(Start::Executed(pid)) => {
+                self.entry.restarted(pid);
+                Some(sandbox)
+            }
+            Ok(Start::Ended(..)) => None,
+            Err(error) => {
+                self.log.note(&error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Writes the log until the sandbox is gone; gives its exit code.
+    fn watch(&mut self, mut sandbox: Sandbox) -> Result<u8> {
+        let mut given_up = None;
+        loop {
+            if given_up.is_some_and(|at| Instant::now() > at) {
+                // The launcher did not answer; with it everything goes.
+                sandbox.kill();
+                given_up = None;
+            }
+            let pause = given_up.map(|at: Instant| at.saturating_duration_since(Instant::now()));
+            sandbox.wait(&self.signals, &mut self.log, pause.or(self.entry.pause()))?;
+            self.entry.retry();
+            if let Some(wish) = self.asked()
+                && self.wish.is_none()
+            {
+                self.wish = Some(wish);
+                self.entry.stops();
+                sandbox.stop();
+                given_up = Some(Instant::now() + self.args.stop_timeout + Duration::from_secs(5));
+            }
+            if let Some(code) = sandbox.ended(&mut self.log)? {
+                return Ok(code);
+            }
+        }
+    }
+
+    /// What the signals that have arrived ask for.
+    fn asked(&mut self) -> Option<Wish> {
+        let mut wish = None;
+        for signal in sys::taken_signals(&self.signals) {
+            match signal {
+                libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => wish = Some(Wish::Stop),
+                libc::SIGUSR2 => wish = Some(Wish::Restart),
+                libc::SIGWINCH => self.entry.write_again(),
+                // A hang-up is what a daemon is to survive.
+                _ => {}
+            }
+        }
+        wish
+    }
+
+    fn sleep(&mut self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while self.wish.is_none() && Instant::now() < end {
+            sandbox::wait_for(&[&self.signals], Some(end.saturating_duration_since(Instant::now())));
+            self.wish = self.asked();
+        }
+    }
+}
+
+fn pause(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        let all: Vec<u128> = [1, 2, 3, 4, 10, 11, 30].map(|n| pause(n).as_millis()).into();
+        assert_eq!(all, [100, 200, 400, 800, 51_200, 60_000, 60_000]);
+    }
+}

@@ -1,0 +1,190 @@
+//! One run of the sandbox: `sbox-spawn`, tied to this process, what it prints, and what it says of itself.
+
+use crate::log::Log;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::io::FdFlags;
+use rustix::process::{Pid, PidfdFlags, Signal};
+use sbox::error::{Context, Error, Result};
+use sbox::plumb;
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How much of what a start that fails prints is told to whoever asked for it.
+const SAID: usize = 8192;
+
+pub struct Sandbox {
+    launcher: Child,
+    /// What the command prints; nothing once everybody has closed it.
+    output: Option<OwnedFd>,
+    status: OwnedFd,
+    /// Its first process.
+    init: Option<OwnedFd>,
+    /// The exit code of the launcher, which may end before the last process inside has.
+    code: Option<u8>,
+    /// Until it was executed: what was printed.
+    said: Vec<u8>,
+}
+
+/// How a start went.
+pub enum Start {
+    Executed(i32),
+    /// With this code, after these words.
+    Ended(u8, Vec<u8>),
+}
+
+impl Sandbox {
+    pub fn start(command: &[OsString]) -> Result<Sandbox> {
+        let (status, their_status) = pipe()?;
+        let (output, their_output) = pipe()?;
+        rustix::io::fcntl_setfd(&their_status, FdFlags::empty()).context(|| "pass a pipe on".into())?;
+        for end in [&status, &output] {
+            rustix::io::ioctl_fionbio(end, true).context(|| "read without waiting".into())?;
+        }
+        let mut launcher = Command::new(&command[0]);
+        launcher.arg("--status-fd").arg(their_status.as_raw_fd().to_string()).args(&command[1..]);
+        let streams = (their_output.try_clone(), Stdio::from(their_output));
+        launcher.stdin(Stdio::null()).stdout(streams.0.context(|| "pass a pipe on".into())?).stderr(streams.1);
+        let name = command[0].to_string_lossy();
+        let launcher =
+            plumb::tie(&mut launcher).spawn().context(|| format!("start '{}'", sbox::words::visible(&name)))?;
+        Ok(Sandbox { launcher, output: Some(output), status, init: None, code: None, said: Vec::new() })
+    }
+
+    /// Waits until the command was executed, or could not be.
+    /// Signals that arrive in the meantime wait.
+    pub fn wait_for_start(&mut self, log: &mut Log) -> Result<Start> {
+        let mut events = Vec::new();
+        loop {
+            let output = self.output.as_ref().map(std::os::fd::AsFd::as_fd);
+            let fds: Vec<_> = [Some(std::os::fd::AsFd::as_fd(&self.status)), output].into_iter().flatten().collect();
+            poll(&fds, None);
+            self.drain(log);
+            if !read(&self.status, &mut events) {
+                return self.no_start(log);
+            }
+            let event = events.split(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok());
+            let event: Option<serde_json::Value> = event;
+            if let Some(pid) =
+                event.as_ref().filter(|event| event["event"] == "started").and_then(|e| e["pid"].as_i64())
+            {
+                let pid = Pid::from_raw(pid as i32).ok_or_else(|| Error::new("sbox-spawn names no process"))?;
+                self.init = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
+                self.said = Vec::new();
+                return Ok(Start::Executed(pid.as_raw_pid()));
+            }
+        }
+    }
+
+    /// It has closed its end, and is about to be gone.
+    fn no_start(&mut self, log: &mut Log) -> Result<Start> {
+        loop {
+            if let Some(code) = self.ended(log)? {
+                return Ok(Start::Ended(code, std::mem::take(&mut self.said)));
+            }
+            self.drain(log);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until there is something to do, at most for `pause`, and writes what was printed into the log.
+    pub fn wait(&mut self, signals: &OwnedFd, log: &mut Log, pause: Option<Duration>) -> Result<()> {
+        let mut fds = vec![signals];
+        fds.extend(&self.output);
+        if self.code.is_some() {
+            fds.extend(&self.init);
+        }
+        wait_for(&fds, pause.or_else(|| log.pause()));
+        self.drain(log);
+        Ok(())
+    }
+
+    /// Its exit code, once nothing of it is left and all that it printed is in the log.
+    pub fn ended(&mut self, log: &mut Log) -> Result<Option<u8>> {
+        if self.code.is_none() {
+            let status = self.launcher.try_wait().context(|| "wait for the sandbox".into())?;
+            let code = |status: std::process::ExitStatus| status.code().or(status.signal().map(|signal| 128 + signal));
+            self.code = status.and_then(code).map(|code| u8::try_from(code).unwrap_or(255));
+        }
+        let Some(code) = self.code else { return Ok(None) };
+        // Killed, the launcher is gone before its sandbox is. That one's first process ends last.
+        let gone = self.init.as_ref().is_none_or(|init| poll(&[std::os::fd::AsFd::as_fd(init)], Some(Duration::ZERO)));
+        if !gone {
+            return Ok(None);
+        }
+        let end = Instant::now() + Duration::from_secs(1);
+        // Everybody who could write is gone: what is in the pipe is all there will be. A process at a weaker level may
+        // have passed it on to somebody outside.
+        while self.drain(log) && Instant::now() < end {}
+        log.flush();
+        Ok(Some(code))
+    }
+
+    /// Asks it to end.
+    pub fn stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Ends it: with its launcher goes everything.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Not waited for yet, so that the pid is still its.
+        if let (None, Some(pid)) = (self.code, Pid::from_raw(self.launcher.id() as i32)) {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
+    /// Writes what was printed into the log; tells whether there may be more.
+    fn drain(&mut self, log: &mut Log) -> bool {
+        let Some(output) = &self.output else { return false };
+        let mut buffer = [0u8; 16 * 1024];
+        match rustix::io::read(output, &mut buffer) {
+            Ok(0) => {
+                self.output = None;
+                false
+            }
+            Ok(length) => {
+                log.write(&buffer[..length]);
+                if self.init.is_none() && self.said.len() < SAID {
+                    self.said.extend(&buffer[..length]);
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())
+}
+
+/// Reads what there is; `false` at its end.
+fn read(from: &OwnedFd, into: &mut Vec<u8>) -> bool {
+    let mut buffer = [0u8; 1024];
+    loop {
+        match rustix::io::read(from, &mut buffer) {
+            Ok(0) => return false,
+            Ok(length) => into.extend(&buffer[..length]),
+            Err(_) => return true,
+        }
+    }
+}
+
+/// Waits until one of them can be read, at most for `pause`.
+pub fn wait_for(fds: &[&OwnedFd], pause: Option<Duration>) {
+    let fds: Vec<_> = fds.iter().map(|fd| std::os::fd::AsFd::as_fd(*fd)).collect();
+    poll(&fds, pause);
+}
+
+/// The same; tells whether one can.
+fn poll(fds: &[rustix::fd::BorrowedFd<'_>], pause: Option<Duration>) -> bool {
+    let mut all: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
+    rustix::event::poll(&mut all, pause.as_ref()).is_ok_and(|ready| ready > 0)
+}

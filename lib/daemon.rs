@@ -1,0 +1,187 @@
+//! Starting and ending daemons: what `sbox run -d`, `sbox restart` and `sbox stop` have in common.
+
+use crate::config::Config;
+use crate::confine::{Confine, require_built};
+use crate::error::{Context, Error, Result};
+use crate::project::Project;
+use crate::record::{self, Record, State};
+use crate::{fsx, plumb, words};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::Signal;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A daemon that is to be started.
+#[derive(Debug)]
+pub struct Daemon<'a> {
+    /// Where.
+    pub project: &'a Project,
+    /// How.
+    pub config: &'a Config,
+    /// Its name.
+    pub name: &'a str,
+    /// What is executed.
+    pub words: &'a [OsString],
+    /// The isolation level, if not the configuration's.
+    pub isolation: Option<String>,
+    /// The environment that it is started from, if not this process's.
+    pub host: Option<Vec<(OsString, OsString)>>,
+}
+
+impl Daemon<'_> {
+    /// Starts it under a supervisor of its own; gives the pid of its sandbox's first process once its program was really
+    /// executed. Why it could not be was printed.
+    pub fn start(self) -> Result<i32> {
+        crate::trust::require(self.project, self.config)?;
+        require_built(self.project, self.config)?;
+        let wanted = &self.config.daemon;
+        let mut confine = Confine::new(self.project, self.config);
+        confine.isolation.clone_from(&self.isolation);
+        confine.stop_timeout = Some(wanted.stop_timeout);
+        confine.host.clone_from(&self.host);
+        let spawn = confine.command(&self.config.workdir, self.words)?;
+        let mut command = plumb::program(record::SUPERVISOR)?;
+        command.arg("--project").arg(self.project.root()).args(["--name", self.name]);
+        command.args(self.isolation.iter().flat_map(|level| ["--isolation", level]));
+        command.args(["--restart", &wanted.restart, "--max-restarts", &wanted.max_restarts.to_string()]);
+        command.args(["--stop-timeout", &wanted.stop_timeout.to_string()]);
+        command.args(["--log-size", &wanted.log_size.to_string(), "--log-keep", &wanted.log_keep.to_string()]);
+        command.arg("--").arg(spawn.command.get_program()).args(spawn.command.get_args());
+        if let Some(host) = &self.host {
+            command.env_clear().envs(host.iter().map(|(name, value)| (name, value)));
+        }
+        if let Err(error) = remember(self.project) {
+            words::warn(error);
+        }
+        plumb::trace(&command);
+        started(plumb::untie(&mut command))
+    }
+}
+
+/// Waits for the supervisor's word.
+fn started(command: &mut Command) -> Result<i32> {
+    let shown = || format!("start '{}'", record::SUPERVISOR);
+    let mut supervisor = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context(shown)?;
+    let mut line = String::new();
+    if let Some(stdout) = supervisor.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line).context(shown)?;
+    }
+    let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+    if let Some(pid) = event["pid"].as_i64() {
+        return Ok(pid as i32);
+    }
+    let status = supervisor.wait().context(shown)?;
+    Err(Error::reported(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125)))
+}
+
+/// Asks daemons to end, all at once, and waits until each is gone. Gives the names of those that did not go.
+pub fn stop(project: &Project, records: &[Record], signal: Signal) -> Result<Vec<String>> {
+    let held: Vec<(&Record, OwnedFd)> = records.iter().filter_map(|record| Some((record, record.hold()?))).collect();
+    for (record, supervisor) in &held {
+        if let Err(error) = rustix::process::pidfd_send_signal(supervisor, signal)
+            && error != rustix::io::Errno::SRCH
+        {
+            return Err(error).context(|| format!("stop '{}'", record.name));
+        }
+    }
+    let mut left = Vec::new();
+    for (record, supervisor) in &held {
+        // The supervisor ends what does not end by itself. One that hangs is ended itself, and its sandbox with it.
+        let patience = Duration::from_secs(record.stop_timeout.min(86_400) + 15);
+        if !is_gone(supervisor, patience) {
+            words::warn(format_args!("the supervisor of '{}' does not answer; it is killed", record.name));
+            let init = record_init(record);
+            let _ = rustix::process::pidfd_send_signal(supervisor, Signal::KILL);
+            let gone = is_gone(supervisor, Duration::from_secs(5));
+            if !gone || init.is_some_and(|init| !is_gone(&init, Duration::from_secs(5))) {
+                left.push(record.name.clone());
+                continue;
+            }
+            record::update(project, |records| {
+                for own in records.iter_mut().filter(|own| own.supervisor == record.supervisor) {
+                    (own.status, own.pid, own.reason) = (State::Stopped, 0, None);
+                }
+                Ok(())
+            })?;
+        }
+    }
+    Ok(left)
+}
+
+fn record_init(record: &Record) -> Option<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(record.pid)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+/// Whether the process is gone, at the latest after `patience`.
+fn is_gone(process: &OwnedFd, patience: Duration) -> bool {
+    let end = Instant::now() + patience;
+    loop {
+        let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).ok();
+        match rustix::event::poll(&mut [PollFd::new(process, PollFlags::IN)], left.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return result.is_ok_and(|ready| ready > 0),
+        }
+    }
+}
+
+/// The daemon of this name; without one, the project's own, or the only one there is.
+pub fn choose(project: &Project, records: &[Record], name: Option<&str>) -> Result<Record> {
+    let own = crate::project::default_daemon_name(project);
+    let wanted = name.unwrap_or(&own);
+    let live: Vec<&Record> = records.iter().filter(|record| record.status.is_live()).collect();
+    let found = records.iter().find(|record| record.name == wanted);
+    match (found, &live[..], records) {
+        (Some(found), ..) => Ok(found.clone()),
+        (None, [only], _) if name.is_none() => Ok((*only).clone()),
+        (None, [], [only]) if name.is_none() => Ok(only.clone()),
+        _ => {
+            let names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
+            let error = Error::new(format!("there is no daemon '{}'", words::visible(wanted)));
+            Err(match (words::did_you_mean(wanted, names.iter().copied()), names.is_empty()) {
+                (_, true) => error.hint("sbox run -d starts one"),
+                (Some(meant), _) => error.hint(format!("Did you mean '{meant}'?")),
+                _ => error.hint(format!("there are: {}", words::visible(&names.join(", ")))),
+            })
+        }
+    }
+}
+
+/// Where the projects with daemons are remembered, one file for each.
+fn remembered() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;
+    Some(home.join(".sbox/projects"))
+}
+
+fn remember(project: &Project) -> Result<()> {
+    let Some(store) = remembered() else { return Ok(()) };
+    let root = project.root().to_string_lossy().into_owned();
+    let mark = store.join(&fsx::sha256(root.as_bytes())[..32]);
+    if mark.is_file() {
+        return Ok(());
+    }
+    fsx::make_dirs(&store)?;
+    fsx::write_atomic(&mark, format!("{root}\n").as_bytes(), 0o600)
+}
+
+/// All projects of this user in which daemons were started and that are still there.
+pub fn projects() -> Vec<Project> {
+    let marks = remembered().and_then(|store| std::fs::read_dir(store).ok()).into_iter().flatten().flatten();
+    let mut roots = record::projects_with_daemons();
+    for mark in marks {
+        let Some(text) = fsx::read_plain(&mark.path()) else { continue };
+        let root = String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned();
+        if PathBuf::from(&root).join(".sbox").is_dir() {
+            roots.push(root);
+        } else {
+            let _ = std::fs::remove_file(mark.path());
+        }
+    }
+    roots.sort();
+    roots.dedup();
+    roots.iter().filter_map(|root| Project::at(root.as_ref()).ok()).collect()
+}

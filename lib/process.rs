@@ -1,0 +1,196 @@
+//! Processes of this host, as /proc shows them: who is who, although pids are used again, and what a tree of them uses.
+
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::read_to_string;
+
+/// A process, told from every other one that had or will have its pid.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its pid.
+    pub pid: i32,
+    /// When it was started, in clock ticks after the boot: the 22nd field in proc_pid_stat(5).
+    pub start: u64,
+    /// Which boot that was: `/proc/sys/kernel/random/boot_id`.
+    pub boot: String,
+}
+
+impl Identity {
+    /// The process that has this pid now.
+    pub fn of(pid: i32) -> Option<Identity> {
+        Some(Identity { pid, start: Stat::of(pid)?.start, boot: boot() })
+    }
+
+    /// This process.
+    pub fn own() -> Identity {
+        Identity::of(rustix::process::getpid().as_raw_pid()).unwrap_or_default()
+    }
+
+    /// Whether the process is there still. One that ended and was not waited for is not.
+    pub fn is_alive(&self) -> bool {
+        self.boot == boot() && Stat::of(self.pid).is_some_and(|stat| stat.start == self.start && stat.state != 'Z')
+    }
+
+    /// Whether it was started before the machine was.
+    pub fn is_of_another_boot(&self) -> bool {
+        self.boot != boot()
+    }
+
+    /// The process, held: a signal through the descriptor reaches it or nobody. Nothing if it is gone.
+    pub fn open(&self) -> Option<std::os::fd::OwnedFd> {
+        let pid = Pid::from_raw(self.pid)?;
+        let held = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
+        // Looked at while it is held: the pid cannot have gone to another one since.
+        self.is_alive().then_some(held)
+    }
+}
+
+/// This boot, by the kernel's own word.
+pub fn boot() -> String {
+    let id = read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+/// What a line of /proc/PID/stat says.
+#[derive(Debug, Clone, Copy)]
+pub struct Stat {
+    /// The pid of its parent.
+    pub parent: i32,
+    /// `R`, `S`, `Z` and others.
+    pub state: char,
+    /// Clock ticks after the boot.
+    pub start: u64,
+    /// Clock ticks that it has computed, and those of its children that it has waited for.
+    pub ticks: u64,
+}
+
+impl Stat {
+    /// Of a process, if it is there.
+    pub fn of(pid: i32) -> Option<Stat> {
+        Stat::parse(&read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The name in parentheses may hold anything, parentheses and newlines too: what counts comes after the last one.
+    fn parse(text: &str) -> Option<Stat> {
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(Stat {
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            start: number(22)?,
+            ticks: (14..=17).filter_map(number).sum(),
+        })
+    }
+}
+
+/// All processes of this host at one moment.
+#[derive(Debug, Default)]
+pub struct Table {
+    stats: HashMap<i32, Stat>,
+    children: HashMap<i32, Vec<i32>>,
+}
+
+/// What a tree of processes uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// Bytes: pages of the processes' own, and of memory that they share with others.
+    pub memory: u64,
+    /// Seconds of processor time, with that of processes that have ended.
+    pub cpu: f64,
+    /// How many there are.
+    pub processes: usize,
+}
+
+impl Table {
+    /// Looks at all of them.
+    pub fn read() -> Table {
+        let mut table = Table::default();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            if let Some(stat) = Stat::of(pid) {
+                table.stats.insert(pid, stat);
+                table.children.entry(stat.parent).or_default().push(pid);
+            }
+        }
+        table
+    }
+
+    /// The children of a process, oldest first.
+    pub fn children(&self, pid: i32) -> Vec<i32> {
+        let mut children = self.children.get(&pid).cloned().unwrap_or_default();
+        children.sort_by_key(|pid| self.stats.get(pid).map_or(0, |stat| stat.start));
+        children
+    }
+
+    /// What a process and all below it use.
+    pub fn usage(&self, top: i32) -> Usage {
+        let per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
+        let mut usage = Usage::default();
+        let mut waiting = vec![top];
+        while let Some(pid) = waiting.pop() {
+            let Some(stat) = self.stats.get(&pid) else { continue };
+            usage.processes += 1;
+            usage.cpu += stat.ticks as f64 / per_second;
+            usage.memory += resident(pid);
+            waiting.extend(self.children.get(&pid).into_iter().flatten());
+        }
+        usage
+    }
+}
+
+/// Anonymous and shared pages of a process in bytes (proc_pid_status(5)); not those of files, which the kernel can drop.
+fn resident(pid: i32) -> u64 {
+    let text = read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    (field("RssAnon:").unwrap_or(0) + field("RssShmem:").unwrap_or(0)) * 1024
+}
+
+/// Processes of our program `name` that this user runs outside of any sandbox, with their arguments.
+pub fn running(name: &str) -> Vec<(i32, Vec<String>)> {
+    let own_world = std::fs::read_link("/proc/self/ns/user").ok();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let is_it = |words: &[String]| words.first().and_then(|first| first.rsplit('/').next()) == Some(name);
+        // An agent can call itself whatever it likes; it cannot be in this user namespace.
+        let Some(words) = arguments(pid).filter(|words| is_it(words)) else { continue };
+        if own_world.is_some() && std::fs::read_link(format!("/proc/{pid}/ns/user")).ok() == own_world {
+            found.push((pid, words));
+        }
+    }
+    found
+}
+
+/// The arguments of a process; nothing if it has none or they cannot be read.
+pub fn arguments(pid: i32) -> Option<Vec<String>> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = bytes.strip_suffix(b"\0")?.split(|byte| *byte == 0);
+    Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_itself_and_no_other() {
+        let own = Identity::own();
+        assert!(own.is_alive() && own.open().is_some());
+        let earlier = Identity { start: own.start + 1, ..own.clone() };
+        assert!(!earlier.is_alive() && earlier.open().is_none());
+        let rebooted = Identity { boot: "x".into(), ..own };
+        assert!(!rebooted.is_alive() && rebooted.is_of_another_boot());
+    }
+
+    #[test]
+    fn a_name_cannot_forge_the_fields_after_it() {
+        let tail = "S 7 1 1 0 -1 0 1 0 0 0 10 20 3 4 20 0 1 0 4242 1 1";
+        let stat = Stat::parse(&format!("12 (a) R 1 (b\n) Z 9) {tail}")).unwrap();
+        assert_eq!((stat.parent, stat.state, stat.start, stat.ticks), (7, 'S', 4242, 37));
+        assert!(Stat::parse("12 (a").is_none());
+    }
+}

@@ -1,0 +1,185 @@
+//! sbox-logs: print what a daemon printed, from wherever and for as long as wanted.
+#![forbid(unsafe_code)]
+
+mod printer;
+
+use lexopt::prelude::*;
+use printer::{Form, Printer};
+use sbox::cli::{self, Tool};
+use sbox::error::{Error, Result};
+use sbox::logs::{self, Reader};
+use sbox::project::{self, Project};
+use sbox::record::{self, State};
+use sbox::{daemon, fsx, limits, words};
+use serde_json::json;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const TOOL: Tool = Tool { name: "sbox-logs", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox logs [-f] [-n N | --since TIME] [-j] [NAME | --network]
+       sbox logs --list [-j]
+Print the log of the daemon NAME, or of the project's own. 'build' is the log of the last build.
+
+  -f, --follow       go on with what is printed from now on, until the daemon ends
+  -n, --lines N      the last N lines [50]
+      --since TIME   what was printed since then: 90s, 10m, 2h, 3d ago, or 2026-01-30T12:00:00Z
+      --network      what was asked of the proxy instead
+      --list         list the logs there are, with their sizes
+  -j, --json         print a JSON object for each line
+  -h, --help         print this text
+  -V, --version      print the version
+";
+
+/// Between two looks at a log that is followed.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Between two looks at the daemon.
+const LOOK_AT_DAEMON: Duration = Duration::from_millis(500);
+
+/// How long `sbox restart` may take to start again what it has stopped.
+const RESTART: u64 = 30;
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+#[derive(Default)]
+struct Options {
+    name: Option<String>,
+    follow: bool,
+    lines: Option<usize>,
+    since: Option<u64>,
+    network: bool,
+    list: bool,
+    json: bool,
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let mut options = Options::default();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('f') | Long("follow") => options.follow = true,
+            Short('n') | Long("lines") => options.lines = Some(args.value()?.parse()?),
+            Long("since") => options.since = Some(moment(&args.value()?.string()?)?),
+            Long("network") => options.network = true,
+            Long("list") => options.list = true,
+            Short('j') | Long("json") => options.json = true,
+            Value(name) if options.name.is_none() => options.name = Some(name.string()?),
+            other => return Err(cli::common(other)),
+        }
+    }
+    if options.network && options.name.is_some() {
+        return Err(Error::usage("'--network' and a name contradict each other"));
+    }
+    if options.lines.is_some() && options.since.is_some() {
+        return Err(Error::usage("'--lines' and '--since' contradict each other"));
+    }
+    let project = Project::find()?;
+    if options.list {
+        return list(&project, options.json);
+    }
+    let name = name(&project, &options)?;
+    let mut reader = match (options.since, options.lines) {
+        (Some(since), _) => Reader::since(&project, &name, since)?,
+        (None, lines) => Reader::last(&project, &name, lines.unwrap_or(50))?,
+    };
+    if !reader.is_there() && !(options.follow && is_live(&project, &name)?) {
+        let error = Error::new(format!("there is no log '{}'", words::visible(&name)));
+        return Err(error.hint("sbox logs --list"));
+    }
+    let form = match (options.json, std::io::stdout().is_terminal()) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Terminal,
+        (false, false) => Form::Raw,
+    };
+    let mut printer = Printer::new(form);
+    printer.print_rest(&mut reader)?;
+    if options.follow {
+        follow(&project, &name, &mut reader, &mut printer)?;
+    }
+    printer.finish()?;
+    Ok(0)
+}
+
+/// Whose log it is.
+fn name(project: &Project, options: &Options) -> Result<String> {
+    if options.network {
+        return Ok("network".into());
+    }
+    match &options.name {
+        Some(name) if matches!(name.as_str(), "build" | "network") => Ok(name.clone()),
+        Some(name) => project::daemon_name(name).map(|()| name.clone()),
+        None => {
+            let own = project::default_daemon_name(project);
+            match daemon::choose(project, &record::list(project)?, None) {
+                Ok(record) => Ok(record.name),
+                // The daemon is forgotten, its log is not.
+                Err(_) if logs::list(project).iter().any(|(name, _)| *name == own) => Ok(own),
+                Err(error) => Err(error),
+            }
+        }
+    }
+}
+
+/// Seconds since 1970 of a moment, or of so long ago.
+fn moment(text: &str) -> Result<u64> {
+    let ago = limits::seconds(text).map(|seconds| fsx::now().saturating_sub(seconds));
+    ago.or_else(|| fsx::seconds_of(text)).ok_or_else(|| {
+        Error::usage(format!("'{}' is no time", words::visible(text))).hint("10m ago is 10m; or 2026-01-30T12:00:00Z")
+    })
+}
+
+fn list(project: &Project, as_json: bool) -> Result<u8> {
+    let all = logs::list(project);
+    if as_json {
+        cli::out_json(&all.iter().map(|(name, size)| json!({"name": name, "size": size})).collect::<Vec<_>>())?;
+        return Ok(0);
+    }
+    if all.is_empty() {
+        words::info("No logs");
+    }
+    let rows: Vec<Vec<String>> =
+        all.iter().map(|(name, size)| vec![words::visible(name), words::size(*size)]).collect();
+    cli::out(words::table(&rows).as_bytes())?;
+    Ok(0)
+}
+
+fn follow(project: &Project, name: &str, reader: &mut Reader, printer: &mut Printer) -> Result<()> {
+    // Other logs than those of daemons have no end.
+    let is_daemon = record::list(project)?.iter().any(|record| record.name == name);
+    let mut looked = Instant::now();
+    loop {
+        std::thread::sleep(LOOK);
+        printer.print_rest(reader)?;
+        if is_daemon && looked.elapsed() >= LOOK_AT_DAEMON {
+            looked = Instant::now();
+            if !is_live(project, name)? {
+                // What it printed before it ended is in the log by now.
+                return printer.print_rest(reader);
+            }
+        }
+    }
+}
+
+/// Whether a daemon runs, or will in a moment.
+fn is_live(project: &Project, name: &str) -> Result<bool> {
+    let records = record::list(project)?;
+    let Some(record) = records.iter().find(|record| record.name == name) else { return Ok(false) };
+    let ended = record.ended_at.as_deref().and_then(fsx::seconds_of).unwrap_or(0);
+    let restarts = record.status == State::Restarting && fsx::now().saturating_sub(ended) < RESTART;
+    Ok(record.status.is_live() || restarts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_dates_or_spans() {
+        assert_eq!(moment("2026-01-30T12:00:00Z").unwrap(), 1_769_774_400);
+        assert!(moment("10m").unwrap().abs_diff(fsx::now() - 600) < 5);
+        assert!(moment("yesterday").is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! How what is in a log reaches stdout: as it is into a pipe, harmless onto a terminal, or line by line as JSON.
+
+use sbox::cli;
+use sbox::error::Result;
+use sbox::fsx;
+use sbox::logs::{Reader, Times};
+use serde_json::json;
+
+/// What stdout gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The bytes of the log.
+    Raw,
+    /// Text that does nothing but be read.
+    Terminal,
+    /// An object for each line.
+    Json,
+}
+
+/// A line longer than this is printed in parts.
+const LONGEST: usize = 64 * 1024;
+
+pub struct Printer {
+    form: Form,
+    /// The beginning of a line whose end was not read yet.
+    line: Vec<u8>,
+    times: Option<(u64, Times)>,
+    buffer: Vec<u8>,
+}
+
+impl Printer {
+    pub fn new(form: Form) -> Printer {
+        Printer { form, line: Vec::new(), times: None, buffer: vec![0; LONGEST] }
+    }
+
+    /// Prints what can be read now.
+    pub fn print_rest(&mut self, reader: &mut Reader) -> Result<()> {
+        loop {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let length = reader.read(&mut buffer)?;
+            let printed = self.print(&buffer[..length], reader);
+            self.buffer = buffer;
+            printed?;
+            if length == 0 {
+                return self.pause();
+            }
+        }
+    }
+
+    fn print(&mut self, bytes: &[u8], reader: &Reader) -> Result<()> {
+        if self.form == Form::Raw {
+            return if bytes.is_empty() { Ok(()) } else { cli::out(bytes) };
+        }
+        let mut out = Vec::new();
+        let mut at = 0;
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            at += part.len();
+            self.line.extend(part);
+            if part.ends_with(b"\n") || self.line.len() >= LONGEST {
+                let time = match self.form {
+                    Form::Json => reader.time(&mut self.times, (bytes.len() - at + 1) as u64),
+                    _ => None,
+                };
+                self.end_line(&mut out, time);
+            }
+        }
+        cli::out(&out)
+    }
+
+    fn end_line(&mut self, out: &mut Vec<u8>, time: Option<u64>) {
+        let line = std::mem::take(&mut self.line);
+        let text = String::from_utf8_lossy(&line);
+        let ended = text.ends_with('\n');
+        let text = text.trim_end_matches('\n').trim_end_matches('\r');
+        if self.form == Form::Json {
+            let object = json!({"time": time.map(fsx::rfc3339), "line": text});
+            out.extend(format!("{object}\n").bytes());
+        } else {
+            out.extend(harmless(text).bytes());
+            if ended {
+                out.push(b'\n');
+            }
+        }
+    }
+
+    /// Nothing more comes at the moment: a person sees the beginning of a line, a program waits for its end.
+    fn pause(&mut self) -> Result<()> {
+        if self.form == Form::Terminal && !self.line.is_empty() {
+            let mut out = Vec::new();
+            self.end_line(&mut out, None);
+            return cli::out(&out);
+        }
+        Ok(())
+    }
+
+    /// Nothing more will come.
+    pub fn finish(&mut self) -> Result<()> {
+        if self.line.is_empty() {
+            return Ok(());
+        }
+        let mut out = Vec::new();
+        self.end_line(&mut out, None);
+        cli::out(&out)
+    }
+}
+
+/// Text for a terminal: colours are left out, everything else that a terminal would obey is shown and not sent. A tab is a
+/// tab.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\x1b[") {
+        out += &visible(&rest[..at]);
+        let after = &rest[at + 2..];
+        let end = after.find(|c: char| !c.is_ascii_digit() && !matches!(c, ';' | ':')).unwrap_or(after.len());
+        if after[end..].starts_with('m') {
+            rest = &after[end + 1..];
+        } else {
+            out += "\\x1b[";
+            rest = after;
+        }
+    }
+    out + &visible(rest)
+}
+
+fn visible(text: &str) -> String {
+    text.split('\t').map(sbox::words::visible).collect::<Vec<_>>().join("\t")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_nothing_to_obey() {
+        assert_eq!(harmless("\x1b[31mred\x1b[0m\tx"), "red\tx");
+        assert_eq!(harmless("\x1b]0;title\x07\x1b[2J\x1b[31"), "\\x1b]0;title\\x07\\x1b[2J\\x1b[31");
+        assert_eq!(harmless("50%\rdone \u{9b}31m"), "50%\\rdone \\x9b31m");
+        assert_eq!(harmless("größe \u{202e}x"), "größe \\u{202e}x");
+    }
+}

@@ -1,0 +1,142 @@
+//! sbox-ps: list the daemons of a project, or of all projects.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::error::Result;
+use sbox::process::{Table, Usage};
+use sbox::project::Project;
+use sbox::record::{self, Record};
+use sbox::{daemon, words};
+use serde_json::json;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-ps", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox ps [-a] [-g] [-q | -j]
+List the project's daemons that run.
+
+  -a, --all        those that have ended too
+  -g, --global     of all projects of this user
+  -q, --quiet      print process ids only
+  -j, --json       print them as JSON
+  -h, --help       print this text
+  -V, --version    print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut all, mut global, mut quiet, mut as_json) = (false, false, false, false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('a') | Long("all") => all = true,
+            Short('g') | Long("global") => global = true,
+            Short('q') | Long("quiet") => quiet = true,
+            Short('j') | Long("json") => as_json = true,
+            other => return Err(cli::common(other)),
+        }
+    }
+    let projects = if global { daemon::projects() } else { vec![Project::find()?] };
+    let mut records = Vec::new();
+    for project in &projects {
+        match record::list(project) {
+            Ok(found) => records.extend(found),
+            Err(error) if global => words::warn(error),
+            Err(error) => return Err(error),
+        }
+    }
+    records.retain(|record| all || record.status.is_live());
+    if quiet {
+        let pids = records.iter().filter(|record| record.pid > 0).map(|record| record.pid);
+        return pids.map(cli::out_line).collect::<Result<()>>().map(|()| 0);
+    }
+    let table = if records.iter().any(|record| record.pid > 0) { Table::read() } else { Table::default() };
+    let rows: Vec<(Record, Usage)> = records
+        .into_iter()
+        .map(|record| {
+            let usage = if record.pid > 0 { table.usage(record.pid) } else { Usage::default() };
+            (record, usage)
+        })
+        .collect();
+    match as_json {
+        true => cli::out_json(&rows.iter().map(to_json).collect::<Vec<_>>())?,
+        false => print(&rows, global, all)?,
+    }
+    Ok(0)
+}
+
+/// Processor time as a part of one processor, from its start until now, as in ps(1).
+fn share(record: &Record, usage: &Usage) -> Option<f64> {
+    record.uptime().map(|seconds| usage.cpu * 100.0 / seconds.max(1) as f64)
+}
+
+fn to_json((record, usage): &(Record, Usage)) -> serde_json::Value {
+    let round = |value: f64| (value * 100.0).round() / 100.0;
+    let runs = record.pid > 0;
+    json!({
+        "pid": record.pid,
+        "name": record.name,
+        "status": record.status,
+        "command": record.command,
+        "words": record.words,
+        "start_time": record.start_time,
+        "uptime": record.uptime(),
+        "restarts": record.restarts,
+        "exit_code": record.exit_code,
+        "signal": record.exit_code.filter(|code| *code > 128).map(|code| code - 128),
+        "ended_at": record.ended_at,
+        "reason": record.reason,
+        "memory": runs.then_some(usage.memory),
+        "cpu_seconds": runs.then(|| round(usage.cpu)),
+        "cpu_percent": share(record, usage).map(round),
+        "processes": runs.then_some(usage.processes),
+        "supervisor": record.supervisor.pid,
+        "log_file": record.log_file,
+        "project": record.project,
+    })
+}
+
+fn print(rows: &[(Record, Usage)], global: bool, all: bool) -> Result<()> {
+    if rows.is_empty() {
+        words::info(if all { "No daemons" } else { "No daemons run" });
+        words::hint(if all { "sbox run -d starts one" } else { "sbox ps --all shows those that have ended" });
+        return Ok(());
+    }
+    let mut lines: Vec<Vec<String>> =
+        vec![["PID", "NAME", "STATUS", "UPTIME", "RESTARTS", "MEMORY", "CPU", "COMMAND"].map(String::from).to_vec()];
+    lines.push(lines[0].iter().map(|title| "-".repeat(title.len())).collect());
+    let dash = || String::from("-");
+    for (record, usage) in rows {
+        let runs = record.pid > 0;
+        lines.push(vec![
+            if runs { record.pid.to_string() } else { dash() },
+            words::visible(&record.name),
+            record.shown_status(),
+            record.uptime().map_or_else(dash, words::span),
+            record.restarts.to_string(),
+            if runs { words::size(usage.memory) } else { dash() },
+            share(record, usage).map_or_else(dash, |share| format!("{share:.1}%")),
+            shortened(&words::visible(&record.command)),
+        ]);
+    }
+    if global {
+        lines[0].insert(2, "PROJECT".into());
+        lines[1].insert(2, "-------".into());
+        for (line, (record, _)) in lines.iter_mut().skip(2).zip(rows) {
+            line.insert(2, words::visible(&record.project));
+        }
+    }
+    cli::out(words::table(&lines).as_bytes())?;
+    let why = rows.iter().filter_map(|(record, _)| Some((record, record.reason.as_ref()?)));
+    for (record, reason) in why {
+        words::info(format_args!("{}: {}", words::visible(&record.name), words::visible(reason)));
+    }
+    Ok(())
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= 40 { text.to_owned() } else { text.chars().take(39).chain(['…']).collect() }
+}

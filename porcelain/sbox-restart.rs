@@ -1,0 +1,72 @@
+//! sbox-restart: end a daemon and start it again, with the command and from the environment that it was started with.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::Config;
+use sbox::daemon::{self, Daemon};
+use sbox::error::{Error, Result};
+use sbox::project::Project;
+use sbox::record::{self, Record};
+use sbox::words;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-restart", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox restart [NAME]
+End the daemon NAME, or the project's own, and start it again: the same command, from the same environment, with the
+configuration as it is now. One that has ended is started, from the environment of this command.
+
+  -h, --help       print this text
+  -V, --version    print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let mut name = None;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Value(word) if name.is_none() => name = Some(word.string()?),
+            other => return Err(cli::common(other)),
+        }
+    }
+    let project = Project::find()?;
+    let record = daemon::choose(&project, &record::list(&project)?, name.as_deref())?;
+    let shown = words::visible(&record.name);
+    if record.words.is_empty() {
+        return Err(
+            Error::new(format!("what '{shown}' ran is not known")).hint(format!("sbox run -d --name {shown} COMMAND"))
+        );
+    }
+    // Before anything is stopped: a configuration that cannot be used ends nothing.
+    let config = Config::load(&project)?;
+    sbox::trust::require(&project, &config)?;
+    sbox::confine::require_built(&project, &config)?;
+    let host = started_from(&record);
+    let left = daemon::stop(&project, std::slice::from_ref(&record), rustix::process::Signal::USR2)?;
+    if !left.is_empty() {
+        return Err(Error::new(format!("cannot stop '{shown}'")));
+    }
+    let command: Vec<OsString> = record.words.iter().map(OsString::from).collect();
+    let isolation = record.isolation.clone();
+    let daemon = Daemon { project: &project, config: &config, name: &record.name, words: &command, isolation, host };
+    let pid = daemon.start()?;
+    words::ok(format_args!("Restarted '{shown}' (PID {pid})"));
+    Ok(0)
+}
+
+/// The environment that the daemon was started from is its supervisor's own, and nowhere on a disk.
+fn started_from(record: &Record) -> Option<Vec<(OsString, OsString)>> {
+    let _held = record.hold()?;
+    let bytes = std::fs::read(format!("/proc/{}/environ", record.supervisor.pid)).ok()?;
+    let pair = |entry: &[u8]| {
+        let at = entry.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+        Some((OsString::from_vec(entry[..at].to_vec()), OsString::from_vec(entry[at + 1..].to_vec())))
+    };
+    Some(bytes.split(|byte| *byte == 0).filter_map(pair).collect())
+}

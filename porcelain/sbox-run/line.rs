@@ -1,0 +1,52 @@
+//! Whether the program of a line was found. That `sh` was executed says nothing of what it was to run.
+
+use sbox::error::{Error, Result};
+use sbox::logs::Reader;
+use sbox::process::{self, Table};
+use sbox::project::Project;
+use sbox::{record, words};
+use std::time::{Duration, Instant};
+
+/// How long to look. A shell has said by then that there is no such program; one that is still at its own commands is
+/// taken at its word.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Looks at a daemon that has just been started with `sh -c LINE`; fails with the shell's code if it found no program.
+pub fn require_a_program(project: &Project, name: &str, pid: i32) -> Result<()> {
+    let end = Instant::now() + LOOK;
+    while Instant::now() < end && !has_executed(pid) {
+        let records = record::list(project)?;
+        let found = records.iter().find(|record| record.name == name);
+        match found.and_then(|record| record.exit_code) {
+            Some(code @ (126 | 127)) => return Err(tell(project, name, code)),
+            Some(_) => return Ok(()),
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the shell has become something else, or started it.
+fn has_executed(init: i32) -> bool {
+    let table = Table::read();
+    let is_shell = |pid: i32| {
+        let arguments = process::arguments(pid).unwrap_or_default();
+        arguments.is_empty() || arguments.starts_with(&["/bin/sh".into(), "-c".into()])
+    };
+    table
+        .children(init)
+        .first()
+        .is_some_and(|shell| !is_shell(*shell) || table.children(*shell).iter().any(|child| !is_shell(*child)))
+}
+
+fn tell(project: &Project, name: &str, code: u8) -> Error {
+    let mut said = vec![0; 4096];
+    let length = Reader::last(project, name, 3).and_then(|mut log| log.read(&mut said)).unwrap_or(0);
+    let text = String::from_utf8_lossy(&said[..length]).into_owned();
+    for line in text.lines().filter(|line| !line.starts_with("===")) {
+        words::line(words::visible(line));
+    }
+    words::say(words::Label::Error, format_args!("daemon '{name}' ended at once: its program cannot be executed"));
+    words::hint(format_args!("sbox logs {name}"));
+    Error::reported(code)
+}

@@ -1,0 +1,118 @@
+//! sbox-run: run the project's command in its sandbox, or another one; in front of the user or as a daemon.
+#![forbid(unsafe_code)]
+
+mod line;
+mod ready;
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::{Command, Config};
+use sbox::daemon::Daemon;
+use sbox::error::{Error, Result};
+use sbox::project::{self, Project};
+use sbox::{confine, words};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-run", usage: USAGE, runs_a_command: true };
+const USAGE: &str = "\
+usage: sbox run [-d [-n NAME] [--wait]] [--isolation LEVEL] [COMMAND [ARGUMENT...]]
+Run the project's command in its sandbox. A COMMAND of one word is a line for sh; with ARGUMENTs it is executed as it
+is, and what stands after it is its own.
+
+  -d, --detach             run it as a daemon; return once it was really executed
+  -n, --name NAME          name of the daemon [the project's]
+      --wait               return once it is ready, as the configuration's 'ready' tells
+      --isolation LEVEL    namespace, landlock, env or auto [the configuration's]
+  -h, --help               print this text
+  -V, --version            print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let mut options = Options::default();
+    let mut words = Vec::new();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("isolation") => options.isolation = Some(args.value()?.string()?),
+            Short('d') | Long("detach") => options.detach = true,
+            Short('n') | Long("name") => options.name = Some(args.value()?.string()?),
+            Long("wait") => options.wait = true,
+            Value(word) => {
+                words.push(word);
+                words.extend(args.raw_args()?);
+            }
+            other => return Err(cli::common(other)),
+        }
+    }
+    if options.detach {
+        return detach(options, words);
+    }
+    if options.name.is_some() || options.wait {
+        return Err(Error::usage("'--name' and '--wait' belong to a daemon").hint("sbox run -d --name NAME"));
+    }
+    confine::become_command(options.isolation, |_, config| command(words, config))
+}
+
+#[derive(Default)]
+struct Options {
+    isolation: Option<String>,
+    detach: bool,
+    name: Option<String>,
+    wait: bool,
+}
+
+fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
+    let project = Project::find()?;
+    let config = Config::load(&project)?;
+    let words = command(words, &config)?;
+    let name = match options.name {
+        Some(name) => project::daemon_name(&name).map(|()| name)?,
+        None => project::default_daemon_name(&project),
+    };
+    if options.wait && config.daemon.ready.is_none() {
+        return Err(Error::usage("the configuration does not say when a daemon is ready")
+            .hint("add, for example: ready: {tcp: 8080}"));
+    }
+    let signs = options.wait.then(|| ready::Watch::new(&project, &config, &name)).transpose()?.flatten();
+    let daemon = Daemon {
+        project: &project,
+        config: &config,
+        name: &name,
+        words: &words,
+        isolation: options.isolation,
+        host: None,
+    };
+    let pid = daemon.start()?;
+    if words.first().is_some_and(|first| first == "/bin/sh") {
+        line::require_a_program(&project, &name, pid)?;
+    }
+    words::ok(format_args!("Daemon '{name}' started (PID {pid})"));
+    match signs {
+        Some(signs) => {
+            signs.wait(pid)?;
+            words::ok(format_args!("Daemon '{name}' is ready"));
+        }
+        None => words::hint(format_args!("sbox logs -f {name}    sbox stop {name}")),
+    }
+    Ok(0)
+}
+
+/// One word is a line for the shell (`sbox run "node server.js"`), several are a program and its arguments.
+fn command(mut words: Vec<OsString>, config: &Config) -> Result<Vec<OsString>> {
+    let line = |line: OsString| vec!["/bin/sh".into(), "-c".into(), line];
+    match words.len() {
+        0 => match &config.cmd {
+            Some(Command::Line(text)) => Ok(line(text.into())),
+            Some(Command::Words(words)) => Ok(words.iter().map(OsString::from).collect()),
+            None => {
+                Err(Error::usage("the configuration has no 'cmd'").hint("add one, or name a command: sbox run COMMAND"))
+            }
+        },
+        1 => Ok(line(words.remove(0))),
+        _ => Ok(words),
+    }
+}
