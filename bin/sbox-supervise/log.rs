@@ -255,3 +255,45 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(name: &str, most: u64) -> (Log, std::path::PathBuf) {
+        let root = std::env::temp_dir().join(format!("sbox-log-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(root.join(".sbox")).unwrap();
+        let project = Project::at(&root).unwrap();
+        (Log::open(&project, "web", most, 2).unwrap(), root)
+    }
+
+    #[test]
+    fn a_full_disk_loses_what_it_must_and_says_so() {
+        let (mut log, root) = log("full", 1 << 20);
+        log.write(b"before\nhal");
+        let whole = log.file.replace(File::options().write(true).open("/dev/full").unwrap());
+        log.write(b"f\nlost 1\nlost 2\n");
+        log.write(b"lost 3\n");
+        assert!(log.pause().is_some());
+        log.file = whole;
+        log.write(b"after\n");
+        let text = std::fs::read_to_string(root.join(".sbox/logs/web.log")).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[0], lines[1], lines[3]), ("before", "hal", "after"), "{text}");
+        assert!(lines[2].starts_with("=== sbox: 23 bytes of output (4 lines) were lost here: no space left"), "{text}");
+        assert!(log.pause().is_none());
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_line_without_an_end_fills_no_file_for_ever() {
+        let (mut log, root) = log("endless", 4096);
+        for _ in 0..1100 {
+            log.write(&[b'x'; 2048]);
+        }
+        let size = |name: &str| std::fs::metadata(root.join(".sbox/logs").join(name)).map_or(0, |file| file.len());
+        assert!(size("web.log.1") > 0 && size("web.log.1") <= 4096 + LONGEST_LINE + 2048);
+        assert_eq!(size("web.log") + size("web.log.1") + size("web.log.2"), 1100 * 2048);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -1,4 +1,6 @@
-use crate::common::{Scratch, need_python};
+use crate::common::daemons::Standing;
+use crate::common::{Scratch, becomes, need_python, need_sandbox, running};
+use predicates::str::contains;
 use std::os::unix::fs::symlink;
 
 fn filled(scratch: &Scratch) {
@@ -96,4 +98,27 @@ fn read_only_directories_of_an_agent_are_no_obstacle() {
     scratch.sbox("p").args(["run", "mkdir -p a/b && touch a/b/c && chmod 0 a/b && chmod 0555 a"]).assert().success();
     scratch.sbox("p").arg("clean").assert().success();
     assert!(!scratch.path("p/.sbox/rootfs").exists() && !scratch.path("p/.sbox/trash").exists());
+}
+
+#[test]
+fn what_runs_is_stopped_first_and_what_cannot_be_is_left_alone() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("clean-runs", "stop_timeout: 1s\n");
+    project.start("web", "exec sleep 9.5001");
+    project.sbox(&["clean"]).assert().success().stderr(contains("Stopped 'web'"));
+    assert_eq!((running("sleep", "9.5001"), project.state("env").exists()), (0, false));
+    assert_eq!(project.status("web"), "stopped");
+    // A command in front of somebody is that one's to end.
+    let project = Standing::new("clean-front", "");
+    let mut front = std::process::Command::new(crate::common::bin().join("sbox"));
+    front.args(["run", "exec sleep 9.5002"]).current_dir(project.scratch.path("p"));
+    let mut front = front.env("HOME", project.scratch.home()).spawn().unwrap();
+    assert!(becomes(|| running("sleep", "9.5002") == 1));
+    project.sbox(&["clean"]).assert().code(1).stderr(contains("a sandbox of this project runs"));
+    assert!(project.state("env").exists());
+    let _ = front.kill();
+    let _ = front.wait();
+    project.sbox(&["clean"]).assert().success();
 }

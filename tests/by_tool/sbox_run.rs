@@ -1,3 +1,4 @@
+use crate::common::daemons::Standing;
 use crate::common::{Scratch, need_python, stdout};
 use predicates::str::contains;
 
@@ -47,7 +48,7 @@ fn exit_codes_are_the_commands_own() {
         .code(127)
         .stderr(contains("was not found in the sandbox"));
     scratch.sbox("p").arg("run").assert().code(125).stderr(contains("has no 'cmd'"));
-    scratch.sbox("p").args(["run", "-d"]).assert().code(125).stderr(contains("not in this version"));
+    scratch.sbox("p").args(["run", "-d"]).assert().code(125).stderr(contains("no 'cmd'"));
     scratch.sbox("p").args(["run", "--isolation", "none", "true", "x"]).assert().code(125);
 }
 
@@ -119,4 +120,32 @@ fn a_project_that_is_not_built_says_so() {
         .stdout("")
         .stderr(contains("is not built"))
         .stderr(contains("sbox build"));
+}
+
+#[test]
+fn a_daemon_is_waited_for_until_it_is_ready() {
+    let Some(spec) = need_python() else { return };
+    let project = Standing::new("run-wait", "ready: {log: \"all set\", timeout: 20s}\n");
+    let wait = |words: &[&str]| project.sbox(&[&["run", "-d", "--wait"], words].concat()).assert();
+    wait(&["-n", "log", "sleep 0.5; echo all set; exec sleep 9.6001"]).success().stderr(contains("is ready"));
+    assert!(project.log("log").contains("\nall set\n"));
+    wait(&["-n", "ends", "sleep 0.5; exit 3"]).code(125).stderr(contains("ended before it was ready"));
+    // A network of its own: what listens there is asked there.
+    let scratch = Scratch::new("run-wait-http");
+    scratch.write(
+        "p/app/s.py",
+        "import http.server as h, time\ntime.sleep(0.5)\nh.test(h.SimpleHTTPRequestHandler, port=8123)\n",
+    );
+    let config = "copy: [./app:/app]\nnetwork: none\ncmd: python s.py\n";
+    for ready in ["{http: \"http://127.0.0.1:8123/\"}", "{tcp: 8123}"] {
+        scratch.project("p", &format!("runtime: {spec}\n{config}ready: {ready}\n"));
+        scratch.sbox("p").arg("build").assert().success();
+        scratch.sbox("p").args(["run", "-d", "--wait"]).assert().success().stderr(contains("is ready"));
+        scratch.sbox("p").arg("stop").assert().success();
+    }
+    scratch.project("p", &format!("runtime: {spec}\n{config}ready: {{tcp: 8124, timeout: 1s}}\n"));
+    scratch.sbox("p").args(["run", "-d", "--wait"]).assert().code(125).stderr(contains("not ready after 1s"));
+    scratch.sbox("p").args(["build", "--force"]).assert().code(1).stderr(contains("sbox stop --all"));
+    scratch.sbox("p").args(["stop"]).assert().success();
+    scratch.sbox("p").args(["build", "--force"]).assert().success();
 }

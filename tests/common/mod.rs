@@ -1,5 +1,7 @@
 //! A place of its own for each test, and our programs with a cleared environment.
 
+pub mod daemons;
+
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -1,0 +1,101 @@
+use crate::common::daemons::Standing;
+use crate::common::{becomes, bin, need_sandbox, stdout};
+use predicates::str::contains;
+use std::io::Read;
+use std::process::Stdio;
+
+#[test]
+fn the_last_lines_come_across_files_and_long_lines() {
+    let project = Standing::new("logs", "");
+    let long = "x".repeat(200_000);
+    project.scratch.write("p/.sbox/logs/web.log.2", "oldest\nold 1\n");
+    project.scratch.write("p/.sbox/logs/web.log.1", &format!("old 2\n{long}\n"));
+    project.scratch.write("p/.sbox/logs/web.log", "new 1\nnew 2");
+    assert_eq!(project.stdout(&["logs", "web", "-n", "1"]), "new 2");
+    assert_eq!(project.stdout(&["logs", "-n", "2", "web"]), "new 1\nnew 2");
+    assert_eq!(project.stdout(&["logs", "-n", "3", "web"]), format!("{long}\nnew 1\nnew 2"));
+    assert_eq!(project.stdout(&["logs", "-n", "5", "web"]), format!("old 1\nold 2\n{long}\nnew 1\nnew 2"));
+    assert_eq!(project.stdout(&["logs", "web"]).len(), 7 + 6 + 6 + 200_001 + 6 + 5);
+    assert_eq!(project.stdout(&["logs", "-n", "0", "web"]), "");
+}
+
+#[test]
+fn there_are_logs_to_list_and_others_not_to_be_read() {
+    let project = Standing::new("logs-list", "");
+    project.scratch.write("p/.sbox/logs/web.log", "12345");
+    project.scratch.write("p/.sbox/logs/web.log.1", "12345");
+    project.scratch.write("p/outside.log", "precious");
+    std::os::unix::fs::symlink(project.scratch.path("p/outside.log"), project.state("logs/evil.log")).unwrap();
+    assert_eq!(project.stdout(&["logs", "--list"]), "web  10 B\n");
+    for name in ["evil", "../../outside", "none"] {
+        let output = project.sbox(&["logs", name]).output().unwrap();
+        assert!(!output.status.success() && stdout(&output).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn what_was_asked_of_the_network_is_a_log_of_its_own() {
+    let project = Standing::new("logs-network", "");
+    project.scratch.write("p/.sbox/logs/network.log", "{\"name\":\"example.org\"}\n");
+    assert_eq!(project.stdout(&["logs", "--network"]), "{\"name\":\"example.org\"}\n");
+    project.sbox(&["run", "-d", "-n", "network", "true"]).assert().code(125).stderr(contains("another log"));
+}
+
+#[test]
+fn lines_have_times() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("logs-times", "");
+    project.start("web", "echo first; sleep 2.1; echo second; sleep 0.1");
+    assert!(becomes(|| project.status("web") == "exited"));
+    let text = project.stdout(&["logs", "web", "--json"]);
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let time = |line: &str| lines.iter().find(|one| one["line"] == line).unwrap()["time"].as_str().unwrap().to_owned();
+    let (first, second) = (time("first"), time("second"));
+    assert!(first < second && first.ends_with('Z'), "{text}");
+    let since = project.stdout(&["logs", "web", "--since", &second]);
+    assert!(since.starts_with("second\n"), "{since}");
+    assert!(project.stdout(&["logs", "web", "--since", "1h"]).contains("first\n"));
+    assert_eq!(project.stdout(&["logs", "web", "--since", "2090-01-01T00:00:00Z"]), "");
+    project.sbox(&["logs", "web", "--since", "yesterday"]).assert().code(2);
+}
+
+#[test]
+fn following_ends_with_the_daemon_and_misses_no_line() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("logs-follow", "logs: {max_size: 4K, keep: 100}\n");
+    let line = "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo \"line $i\"; [ $((i % 100)) = 0 ] && sleep 0.02; done";
+    project.start("web", &format!("sleep 0.5; {line}"));
+    let output = project.sbox(&["logs", "-f", "web"]).output().unwrap();
+    assert!(output.status.success());
+    let text = stdout(&output);
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("line ")).collect();
+    let expected: Vec<String> = (1..=2000).map(|n| format!("line {n}")).collect();
+    assert_eq!(lines, expected);
+    assert!(text.trim_end().ends_with("==="), "{text}");
+}
+
+#[test]
+fn following_goes_on_across_a_restart() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("logs-follow-restart", "");
+    project.start("web", "echo begun; exec sleep 9.3001");
+    let mut follow = std::process::Command::new(bin().join("sbox"));
+    follow.args(["logs", "-f", "web"]).current_dir(project.scratch.path("p")).env_clear();
+    follow.env("HOME", project.scratch.home()).env("PATH", "/usr/bin:/bin").stdout(Stdio::piped());
+    let mut follow = follow.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    project.sbox(&["restart", "web"]).assert().success();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    project.sbox(&["stop", "web"]).assert().success();
+    let mut text = String::new();
+    follow.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(follow.wait().unwrap().success());
+    assert_eq!(text.matches("begun\n").count(), 2, "{text}");
+    assert_eq!(text.matches("stopped (exit code").count(), 2, "{text}");
+}

@@ -1,0 +1,121 @@
+use crate::common::daemons::{Standing, kill};
+use crate::common::{becomes, need_sandbox, stderr, stdout};
+use predicates::str::contains;
+use serde_json::{Value, json};
+
+fn record(name: &str, status: &str) -> Value {
+    json!({"pid": 0, "name": name, "command": "x", "start_time": "2026-01-30T12:00:00Z", "status": status,
+        "log_file": "/l", "project": "/p"})
+}
+
+#[test]
+fn what_runs_is_listed_and_what_ended_on_demand() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("ps", "");
+    project.start("web", "exec sleep 9.2001");
+    project.start("job", "sleep 0.4; exit 2");
+    assert!(becomes(|| project.status("job") == "exited"));
+    let table = project.stdout(&["ps"]);
+    let words: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(words, ["PID", "NAME", "STATUS", "UPTIME", "RESTARTS", "MEMORY", "CPU", "COMMAND"]);
+    assert!(table.contains("web") && table.contains("exec sleep 9.2001") && !table.contains("job"), "{table}");
+    assert!(project.stdout(&["ps", "--all"]).contains("exited (2)"));
+    let pid = project.stdout(&["ps", "-q"]);
+    assert!(kill(pid.trim().parse().unwrap(), "0"));
+    let status = project.stdout(&["status"]);
+    assert!(status.contains("│ Running:   1") && status.contains("• web (PID "), "{status}");
+}
+
+#[test]
+fn nothing_is_said_kindly() {
+    let project = Standing::new("ps-none", "");
+    project.sbox(&["ps"]).assert().success().stdout("").stderr(contains("No daemons run"));
+    project.sbox(&["ps", "--json"]).assert().success().stdout("[]\n");
+}
+
+#[test]
+fn a_restart_of_the_machine_and_a_pid_used_again_are_seen() {
+    let project = Standing::new("ps-boot", "");
+    let own = std::process::id();
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let start: u64 = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let (mut rebooted, mut recycled, mut other) =
+        (record("a", "running"), record("b", "running"), record("c", "running"));
+    rebooted["supervisor"] = json!({"pid": own, "start": start, "boot": "00000000-0000-0000-0000-000000000000"});
+    recycled["supervisor"] = json!({"pid": own, "start": start - 1, "boot": boot.trim()});
+    // This very process: there, and no supervisor.
+    other["supervisor"] = json!({"pid": own, "start": start, "boot": boot.trim()});
+    project.scratch.write("p/.sbox/processes.json", &json!([rebooted, recycled, other]).to_string());
+    assert_eq!(["a", "b", "c"].map(|name| project.status(name)), ["stopped", "failed", "failed"]);
+    assert_eq!(project.ps("a")["reason"], "the machine was restarted");
+    assert_eq!(project.stdout(&["ps", "-q"]), "");
+}
+
+#[test]
+fn a_broken_file_is_set_aside_and_what_runs_is_entered_anew() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("ps-broken", "restart: always\n");
+    project.start("one", "exec sleep 9.2002");
+    project.start("two", "exec sleep 9.2002");
+    let before = project.ps("one");
+    for broken in ["", "[{", "{}", "[{\"pid\": \"x\"}]", "\0\0\0"] {
+        project.scratch.write("p/.sbox/processes.json", broken);
+        let output = project.sbox(&["ps", "-j"]).output().unwrap();
+        assert!(stderr(&output).contains("cannot be read"), "{broken:?}: {}", stderr(&output));
+        let all: Vec<Value> = serde_json::from_str(&stdout(&output)).unwrap();
+        let names: Vec<&Value> = all.iter().map(|one| &one["name"]).collect();
+        assert_eq!(names, ["one", "two"], "{broken:?}");
+    }
+    let after = project.ps("one");
+    assert_eq!((&before["pid"], &before["start_time"]), (&after["pid"], &after["start_time"]));
+    let aside = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().contains("processes.json.broken");
+    assert!(std::fs::read_dir(project.state("")).unwrap().flatten().any(|entry| aside(&entry)));
+    // It was written by the next one to change something, too.
+    project.scratch.write("p/.sbox/processes.json", "broken");
+    project.start("three", "exec sleep 9.2002");
+    assert!(becomes(|| project.stdout(&["ps", "-q"]).lines().count() == 3));
+}
+
+#[test]
+fn a_link_or_a_pipe_in_place_of_the_file_leads_nowhere() {
+    let project = Standing::new("ps-link", "");
+    let target = project.scratch.write("outside.json", "[]");
+    std::os::unix::fs::symlink(&target, project.state("processes.json")).unwrap();
+    project.sbox(&["ps"]).assert().success().stderr(contains("cannot be read"));
+    assert_eq!(project.scratch.read("outside.json"), "[]");
+    let pipe = project.state("processes.json");
+    let _ = std::fs::remove_file(&pipe);
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    project.sbox(&["ps"]).assert().success();
+}
+
+#[test]
+fn names_and_commands_are_harmless_on_a_terminal() {
+    let project = Standing::new("ps-escape", "");
+    let mut evil = record("a\u{1b}[2J", "stopped");
+    evil["command"] = "\u{1b}]0;x\u{7}".into();
+    project.scratch.write("p/.sbox/processes.json", &json!([evil]).to_string());
+    let table = project.stdout(&["ps", "-a"]);
+    assert!(table.contains("a\\x1b[2J") && !table.contains(['\u{1b}', '\u{7}']), "{table:?}");
+}
+
+#[test]
+fn global_shows_every_project_of_the_user() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("ps-global", "");
+    project.start("here", "exec sleep 9.2003");
+    let mut elsewhere = project.scratch.program("sbox");
+    let output = elsewhere.args(["ps", "--global"]).output().unwrap();
+    let table = stdout(&output);
+    assert!(table.contains("here") && table.contains(&*project.scratch.path("p").to_string_lossy()), "{table}");
+    project.sbox(&["stop", "--all"]).assert().success();
+    let all = stdout(&project.scratch.program("sbox").args(["ps", "-g", "-a"]).output().unwrap());
+    assert!(all.lines().any(|line| line.contains("here") && line.contains("stopped")), "{all}");
+}

@@ -1,0 +1,98 @@
+use crate::common::daemons::{Standing, kill};
+use crate::common::{becomes, need_sandbox, running};
+use predicates::str::contains;
+
+#[test]
+fn nothing_in_the_sandbox_survives() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("stop", "stop_timeout: 1s\n");
+    // One that ignores the signal, one in a session of its own, one whose parent is gone.
+    project.start(
+        "web",
+        "trap '' TERM; (setsid sleep 9.0001 &); (trap '' TERM; sleep 9.0001 & sleep 9.0001) & sleep 9.0001",
+    );
+    assert!(becomes(|| running("sleep", "9.0001") >= 3));
+    project.sbox(&["stop", "web"]).assert().success().stderr(contains("Stopped 'web'"));
+    assert_eq!((running("sleep", "9.0001"), project.status("web").as_str()), (0, "stopped"));
+    assert_eq!(project.ps("web")["exit_code"], 137);
+}
+
+#[test]
+fn every_process_is_asked_and_has_time_to_end() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("stop-asked", "stop_timeout: 20s\n");
+    // The command ends at once; what it started has more to put away.
+    project.start("web", "(trap 'sleep 0.3; echo put away; exit' TERM; while :; do sleep 0.05; done) & trap 'exit 5' TERM; while :; do sleep 0.05; done");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    project.sbox(&["stop"]).assert().success();
+    assert!(project.log("web").contains("put away"), "{}", project.log("web"));
+    assert_eq!(project.ps("web")["exit_code"], 5);
+}
+
+#[test]
+fn a_daemon_between_two_starts_is_stopped_too() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("stop-backoff", "restart: always\nmax_restarts: 100\n");
+    project.start("loop", "sleep 0.35; exit 1");
+    assert!(becomes(|| project.ps("loop")["restarts"].as_i64() > Some(0) && project.status("loop") == "backing-off"));
+    project.sbox(&["stop", "loop"]).assert().success();
+    assert_eq!(project.status("loop"), "stopped");
+}
+
+#[test]
+fn nobody_else_gets_a_signal_whatever_the_file_says() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("stop-hostile", "");
+    project.start("web", "exec sleep 9.0002");
+    let path = project.state("processes.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut innocent = std::process::Command::new("sleep").arg("9.0003").spawn().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", innocent.id())).unwrap();
+    let start: u64 = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
+    // The pid, the start and the boot of a process that is there, and is no supervisor.
+    let mut records: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let real = records[0]["supervisor"]["pid"].as_i64().unwrap();
+    records[0]["supervisor"]["pid"] = innocent.id().into();
+    records[0]["supervisor"]["start"] = start.into();
+    records[0]["pid"] = innocent.id().into();
+    std::fs::write(&path, records.to_string()).unwrap();
+    assert_eq!(project.status("web"), "failed");
+    project.sbox(&["stop", "web"]).assert().code(1).stderr(contains("does not run"));
+    project.sbox(&["stop", "--all"]).assert().success();
+    assert!(kill(innocent.id().into(), "0"));
+    let _ = innocent.kill();
+    let _ = innocent.wait();
+    kill(real, "KILL");
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let project = Standing::new("stop-missing", "");
+    project.sbox(&["stop", "web"]).assert().code(1).stderr(contains("there is no daemon 'web'"));
+    project.sbox(&["stop", "--all"]).assert().success().stderr(contains("No daemons run"));
+    project.sbox(&["stop", "--all", "web"]).assert().code(2);
+}
+
+#[test]
+fn a_supervisor_that_hangs_is_ended_with_its_sandbox() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("stop-hangs", "stop_timeout: 1s\n");
+    project.start("web", "exec sleep 40.0004");
+    let path = project.state("processes.json");
+    kill(project.ps("web")["supervisor"].as_i64().unwrap(), "STOP");
+    // What the file says of the timeout is how long the command waits; shortened, so that this test is.
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"stop_timeout\": 1"));
+    project.sbox(&["stop", "web"]).assert().success().stderr(contains("does not answer"));
+    assert_eq!((running("sleep", "40.0004"), project.status("web").as_str()), (0, "stopped"));
+}
