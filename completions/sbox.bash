@@ -6,12 +6,16 @@ _sbox_options() {
         clean) echo "-a --all --logs -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
-        exec) echo "--isolation -h --help -V --version" ;;
+        exec) echo "--in --isolation -h --help -V --version" ;;
         info) echo "-j --json -h --help -V --version" ;;
         init) echo "-r --runtime -f --force -h --help -V --version" ;;
-        run) echo "--isolation -h --help -V --version" ;;
+        logs) echo "-f --follow -n --lines --since --network --list -j --json -h --help -V --version" ;;
+        ps) echo "-a --all -g --global -q --quiet -j --json -h --help -V --version" ;;
+        restart) echo "-h --help -V --version" ;;
+        run) echo "-d --detach -n --name --wait --isolation -h --help -V --version" ;;
         shell) echo "--isolation -h --help -V --version" ;;
         status) echo "-j --json -h --help -V --version" ;;
+        stop) echo "-a --all -h --help -V --version" ;;
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
@@ -23,13 +27,15 @@ _sbox_options() {
         mkenv-npm) echo "--resolve -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log -h --help -V --version" ;;
         relocate) echo "-n --dry-run -0 --null --from --to --only -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --tmpfs --hide --own --chdir --env --setenv --env-fd --limit --hostname --network --allow --deny --access-log --port --isolation --nested --status-fd -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --tmpfs --hide --own --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --port --isolation --nested --status-fd --join -n --dry-run --probe -h --help -V --version" ;;
         stage) echo "-n --dry-run -f --force --into --record -h --help -V --version" ;;
+        supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
     esac
 }
 
 _sbox_values() {
     case $1 in
+        --restart) echo "no on-failure always" ;;
         --runtime | -r) echo "python:3.11 python:3.12 python:3.13 node:20 node:22 node:24" ;;
         --isolation) echo "auto namespace landlock env" ;;
         --network) echo "host none proxy" ;;
@@ -89,4 +95,4 @@ _sbox() {
 }
 
 complete -F _sbox sbox
-complete -F _sbox sbox-build sbox-clean sbox-demo sbox-doctor sbox-exec sbox-info sbox-init sbox-run sbox-shell sbox-status sbox-trust sbox-validate sbox-version sbox-attempt sbox-envsh sbox-forward sbox-mkenv sbox-mkenv-host sbox-mkenv-npm sbox-proxy sbox-relocate sbox-spawn sbox-stage
+complete -F _sbox sbox-build sbox-clean sbox-demo sbox-doctor sbox-exec sbox-info sbox-init sbox-logs sbox-ps sbox-restart sbox-run sbox-shell sbox-status sbox-stop sbox-trust sbox-validate sbox-version sbox-attempt sbox-envsh sbox-forward sbox-mkenv sbox-mkenv-host sbox-mkenv-npm sbox-proxy sbox-relocate sbox-spawn sbox-stage sbox-supervise

@@ -12,7 +12,7 @@ macro_rules! pages {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../man/", $name)))),*] };
 }
 
-const PAGES: [(&str, &str); 26] = pages!(
+const PAGES: [(&str, &str); 31] = pages!(
     "sbox.1",
     "sbox-attempt.1",
     "sbox-build.1",
@@ -24,16 +24,21 @@ const PAGES: [(&str, &str); 26] = pages!(
     "sbox-forward.1",
     "sbox-info.1",
     "sbox-init.1",
+    "sbox-logs.1",
     "sbox-mkenv.1",
     "sbox-mkenv-host.1",
     "sbox-mkenv-npm.1",
     "sbox-proxy.1",
+    "sbox-ps.1",
     "sbox-relocate.1",
+    "sbox-restart.1",
     "sbox-run.1",
     "sbox-shell.1",
     "sbox-spawn.1",
     "sbox-stage.1",
     "sbox-status.1",
+    "sbox-stop.1",
+    "sbox-supervise.1",
     "sbox-trust.1",
     "sbox-validate.1",
     "sbox-version.1",
