@@ -12,18 +12,30 @@ use std::path::{Path, PathBuf};
 
 /// Writes a file so that a reader, or a crash, sees the old content or the new and never a part: beside, synced, renamed.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    replace(path, &beside(path, "new"), content, mode)
+}
+
+/// The same for a writer that holds a lock on the file. The name beside it is always the same: what one that was killed
+/// has left there, the next one uses up.
+pub fn write_locked(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    replace(path, &path.with_file_name(name), content, mode)
+}
+
+fn replace(path: &Path, temporary: &Path, content: &[u8], mode: u32) -> Result<()> {
     let shown = || format!("write '{}'", visible_path(path));
-    let temporary = beside(path, "new");
     let written = (|| {
         // Made anew, never opened: what lies there under that name may be a link that came with an archive.
-        let _ = std::fs::remove_file(&temporary);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let _ = std::fs::remove_file(temporary);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
-        std::fs::rename(&temporary, path)
+        std::fs::rename(temporary, path)
     })();
     if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
+        let _ = std::fs::remove_file(temporary);
     }
     written.context(shown)
 }

@@ -176,7 +176,7 @@ pub fn update<T>(project: &Project, change: impl FnOnce(&mut Vec<Record>) -> Res
     let result = change(&mut records)?;
     if records != before {
         let text = serde_json::to_string_pretty(&records).map_err(|error| Error::new(error.to_string()))?;
-        fsx::write_atomic(&project.processes(), format!("{text}\n").as_bytes(), 0o600)?;
+        fsx::write_locked(&project.processes(), format!("{text}\n").as_bytes(), 0o600)?;
     }
     Ok(result)
 }

@@ -93,7 +93,7 @@ fn what(project: &Project, all: bool, logs: bool) -> Vec<PathBuf> {
     if all {
         let own = ["mamba", "bin"].map(|name| project.state().join(name));
         paths.extend([project.config(), project.logs(), project.processes()]);
-        paths.extend(["processes.lock", "in-use.lock"].map(|name| project.state().join(name)));
+        paths.extend(["processes.lock", "in-use.lock", ".processes.json.new"].map(|name| project.state().join(name)));
         paths.extend(own);
     }
     paths.retain(|path| path.symlink_metadata().is_ok());
