@@ -4,22 +4,14 @@ use memchr::memmem;
 use sbox::error::{Error, Result};
 use std::path::Path;
 
-/// What became of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    None,
-    Done,
-    /// A string in a binary file would have to grow by so many bytes.
-    Stuck {
-        lacks: usize,
-    },
-}
-
 /// One path and what to write in its place.
 #[derive(Debug)]
 pub struct Mapping {
-    from: Vec<u8>,
+    pub from: Vec<u8>,
     to: Vec<u8>,
+    /// As they stand in a URL.
+    from_url: Vec<u8>,
+    to_url: Vec<u8>,
 }
 
 impl Mapping {
@@ -38,8 +30,22 @@ impl Mapping {
                 return Err(Error::usage(format!("'{shown}' is no prefix: it must be an absolute path below '/'")));
             }
         }
-        Ok(Mapping { from, to })
+        Ok(Mapping::of(from, to))
     }
+
+    fn of(from: Vec<u8>, to: Vec<u8>) -> Mapping {
+        Mapping { from_url: in_url(&from), to_url: in_url(&to), from, to }
+    }
+}
+
+/// A path as it stands in a URL (RFC 3986): what is not unreserved, or a slash, in hexadecimal.
+fn in_url(path: &[u8]) -> Vec<u8> {
+    let encode = |byte: &u8| match byte {
+        b'/' | b'-' | b'.' | b'_' | b'~' => vec![*byte],
+        byte if byte.is_ascii_alphanumeric() => vec![*byte],
+        byte => format!("%{byte:02X}").into_bytes(),
+    };
+    path.iter().flat_map(encode).collect()
 }
 
 /// The mappings for a Python source, where a path stands in a string: quotes and backslashes in it are escaped. What was
@@ -51,8 +57,8 @@ pub fn in_python(mappings: &[Mapping]) -> Vec<Mapping> {
     let forms = |mapping: &Mapping| {
         let to = escape(&mapping.to);
         let escaped = escape(&mapping.from);
-        let plain = (escaped != mapping.from).then(|| Mapping { from: mapping.from.clone(), to: to.clone() });
-        [Some(Mapping { from: escaped, to }), plain]
+        let plain = (escaped != mapping.from).then(|| Mapping::of(mapping.from.clone(), to.clone()));
+        [Some(Mapping::of(escaped, to)), plain]
     };
     mappings.iter().flat_map(forms).flatten().collect()
 }
@@ -63,22 +69,77 @@ pub fn is_exempt(name: &Path) -> bool {
     name.extension().is_some_and(|extension| extension == "pyc" || extension == "pyo")
 }
 
-/// The new content of a file; `None` if there is nothing to change; the bytes it lacks if it cannot be changed.
-pub fn rewrite(content: &[u8], mappings: &[Mapping]) -> Result<Option<Vec<u8>>, usize> {
-    // Zip archives (wheels, launchers) have offsets and checksums.
-    if content.starts_with(b"PK\x03\x04") {
-        return Ok(None);
+/// What a file is, as far as it matters for what may be changed in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// No NUL in it, whatever its encoding: it may have any length.
+    Text,
+    /// Strings keep their room.
+    Binary,
+    /// An archive after a `#!` line: that line may have any length, since what reads it looks from the end.
+    Application,
+    /// It has offsets and checksums, or a signature.
+    Sealed,
+}
+
+/// What sort of file this is, by its content.
+pub fn kind(content: &[u8]) -> Kind {
+    // Zip archives (wheels, launchers); Mach-O in both orders and widths, and several in one file.
+    const SEALED: [&[u8]; 6] = [
+        b"PK\x03\x04",
+        b"\xfe\xed\xfa\xce",
+        b"\xfe\xed\xfa\xcf",
+        b"\xce\xfa\xed\xfe",
+        b"\xcf\xfa\xed\xfe",
+        b"\xca\xfe\xba\xbe",
+    ];
+    if SEALED.iter().any(|start| content.starts_with(start)) {
+        return Kind::Sealed;
     }
-    if memchr::memchr(0, content).is_some() {
-        return binary(content, mappings);
+    if memchr::memchr(0, content).is_none() {
+        return Kind::Text;
     }
-    Ok(replace_all(content, mappings).map(|text| shebang(&text)))
+    match first_line(content) {
+        Some(end) if content[end..].starts_with(b"PK\x03\x04") => Kind::Application,
+        _ => Kind::Binary,
+    }
+}
+
+/// Where the `#!` line ends, if there is one.
+fn first_line(content: &[u8]) -> Option<usize> {
+    content.starts_with(b"#!").then(|| memchr::memchr(b'\n', content).map(|at| at + 1))?
+}
+
+/// A text, or what stands before an archive, with the mappings applied; `None` if there is nothing to change.
+pub fn text(content: &[u8], mappings: &[Mapping]) -> Option<Vec<u8>> {
+    if kind(content) == Kind::Text {
+        return replace_all(content, mappings).map(|text| shebang(&text));
+    }
+    let end = first_line(content)?;
+    let line = replace_all(&content[..end], mappings)?;
+    Some([&shebang(&line), &content[end..]].concat())
 }
 
 /// Where `from` begins in `text`, as a whole path: `/p/env` is not in `/p/env-other`.
-fn sites<'a>(text: &'a [u8], from: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+pub fn sites<'a>(text: &'a [u8], from: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
     let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || b"._+@%~-".contains(byte);
     memmem::find_iter(text, from).filter(move |at| !text.get(at + from.len()).is_some_and(goes_on))
+}
+
+/// The same with what to write there. A path in a `file:` URL stands there as URLs have it.
+fn replacements<'a>(text: &'a [u8], mapping: &'a Mapping) -> Vec<(usize, usize, &'a [u8])> {
+    let in_url = |at: usize| text[..at].ends_with(b"file://");
+    let plain = sites(text, &mapping.from).map(|at| {
+        let to = if in_url(at) { &mapping.to_url } else { &mapping.to };
+        (at, mapping.from.len(), to.as_slice())
+    });
+    let mut all: Vec<_> = plain.collect();
+    if mapping.from_url != mapping.from {
+        let urls = sites(text, &mapping.from_url).filter(|at| in_url(*at));
+        all.extend(urls.map(|at| (at, mapping.from_url.len(), mapping.to_url.as_slice())));
+        all.sort_unstable();
+    }
+    all
 }
 
 /// Every mapping applied to a text of any length; `None` if none applies.
@@ -88,10 +149,10 @@ pub fn replace_all(text: &[u8], mappings: &[Mapping]) -> Option<Vec<u8>> {
         let text = current.as_deref().unwrap_or(text);
         let mut out = Vec::new();
         let mut done = 0;
-        for at in sites(text, &mapping.from) {
+        for (at, length, to) in replacements(text, mapping) {
             out.extend_from_slice(&text[done..at]);
-            out.extend_from_slice(&mapping.to);
-            done = at + mapping.from.len();
+            out.extend_from_slice(to);
+            done = at + length;
         }
         if done > 0 {
             out.extend_from_slice(&text[done..]);
@@ -99,31 +160,6 @@ pub fn replace_all(text: &[u8], mappings: &[Mapping]) -> Option<Vec<u8>> {
         }
     }
     current
-}
-
-/// A binary file: the string that holds the prefix ends at a NUL and keeps its room, filled up with NULs.
-fn binary(content: &[u8], mappings: &[Mapping]) -> Result<Option<Vec<u8>>, usize> {
-    let mut out: Option<Vec<u8>> = None;
-    let mut lacks = 0;
-    for mapping in mappings {
-        let base = out.as_deref().unwrap_or(content).to_owned();
-        let mut at = 0;
-        while let Some(found) = sites(&base[at..], &mapping.from).next() {
-            let start = at + found;
-            let end = memchr::memchr(0, &base[start..]).map_or(base.len(), |length| start + length);
-            let old = &base[start..end];
-            let new = replace_all(old, std::slice::from_ref(mapping)).unwrap_or_else(|| old.to_vec());
-            if new.len() > old.len() {
-                lacks += new.len() - old.len();
-            } else {
-                let file = out.get_or_insert_with(|| base.clone());
-                file[start..start + new.len()].copy_from_slice(&new);
-                file[start + new.len()..end].fill(0);
-            }
-            at = end;
-        }
-    }
-    if lacks > 0 { Err(lacks) } else { Ok(out) }
 }
 
 /// The longest `#!` line that every Linux runs (`BINPRM_BUF_SIZE` was 128 before 5.1).
@@ -172,14 +208,14 @@ mod tests {
         vec![Mapping::new(from.into(), to.into()).unwrap()]
     }
 
-    fn text(content: &str, from: &str, to: &str) -> Option<String> {
-        rewrite(content.as_bytes(), &map(from, to)).unwrap().map(|new| String::from_utf8(new).unwrap())
+    fn moved(content: &str, from: &str, to: &str) -> Option<String> {
+        text(content.as_bytes(), &map(from, to)).map(|new| String::from_utf8(new).unwrap())
     }
 
     #[test]
     fn only_the_whole_path_is_replaced() {
-        assert_eq!(text("/p/env-other /p/env2 /p/env.d", "/p/env", "/q"), None);
-        assert_eq!(text("-I/p/env/include:/p/env", "/p/env", "/q").unwrap(), "-I/q/include:/q");
+        assert_eq!(moved("/p/env-other /p/env2 /p/env.d", "/p/env", "/q"), None);
+        assert_eq!(moved("-I/p/env/include:/p/env", "/p/env", "/q").unwrap(), "-I/q/include:/q");
     }
 
     #[test]
@@ -191,45 +227,52 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_string_shrinks_in_its_room_and_never_grows() {
-        let old = b"\x7fELF\0/old/prefix/lib\0tail";
-        let new = rewrite(old, &map("/old/prefix", "/new")).unwrap().unwrap();
-        assert_eq!(new, b"\x7fELF\0/new/lib\0\0\0\0\0\0\0\0tail");
-        assert_eq!(rewrite(old, &map("/old/prefix", "/a/longer/prefix")), Err(5));
-    }
-
-    #[test]
-    fn several_paths_in_one_string_share_its_room() {
-        let new = rewrite(b"\0/pp/a:/pp/b\0", &map("/pp", "/q")).unwrap().unwrap();
-        assert_eq!(new, b"\0/q/a:/q/b\0\0\0");
-    }
-
-    #[test]
     fn quotes_of_a_path_do_not_end_a_python_string() {
         let there = in_python(&map("/p/env", "/it's/env"));
-        let moved = rewrite(b"x = '/p/env/lib'\n", &there).unwrap().unwrap();
+        let moved = text(b"x = '/p/env/lib'\n", &there).unwrap();
         assert_eq!(moved, b"x = '/it\\'s/env/lib'\n");
         let back = in_python(&map("/it's/env", "/p/env"));
-        assert_eq!(rewrite(&moved, &back).unwrap().unwrap(), b"x = '/p/env/lib'\n");
+        assert_eq!(text(&moved, &back).unwrap(), b"x = '/p/env/lib'\n");
     }
 
     #[test]
     fn archives_keep_their_bytes() {
-        assert_eq!(rewrite(b"PK\x03\x04 /p/env ", &map("/p/env", "/q")), Ok(None));
+        assert_eq!(kind(b"PK\x03\x04 /p/env "), Kind::Sealed);
+        assert_eq!(kind(b"\xcf\xfa\xed\xfe /p/env "), Kind::Sealed);
         assert!(is_exempt(Path::new("x.cpython-311.pyc")));
+        let application = b"#!/p/env/bin/python\nPK\x03\x04\0/p/env\0";
+        assert_eq!(kind(application), Kind::Application);
+        assert_eq!(
+            text(application, &map("/p/env", "/longer/env")).unwrap(),
+            b"#!/longer/env/bin/python\nPK\x03\x04\0/p/env\0"
+        );
+    }
+
+    #[test]
+    fn a_path_in_a_url_is_written_as_urls_have_it() {
+        let url = "{\"url\": \"file:///p/app\", \"dir\": \"/p/app\"}";
+        let there = moved(url, "/p", "/with space/ü").unwrap();
+        assert_eq!(there, "{\"url\": \"file:///with%20space/%C3%BC/app\", \"dir\": \"/with space/ü/app\"}");
+        assert_eq!(moved(&there, "/with space/ü", "/p").unwrap(), url);
+        assert_eq!(moved("file:///p%20q/x", "/p", "/q"), None);
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_is_text() {
+        assert_eq!(text(b"caf\xe9 /p/env/x", &map("/p/env", "/longer/env")).unwrap(), b"caf\xe9 /longer/env/x");
     }
 
     #[test]
     fn an_unusable_shebang_takes_a_form_that_works() {
         let script = "#!/p/env/bin/python3.11 -E\nprint(1)\n";
-        let moved = text(script, "/p/env", "/a b/env").unwrap();
-        assert_eq!(moved, "#!/bin/sh\n'''exec' \"/a b/env/bin/python3.11\" -E \"$0\" \"$@\"\n' '''\nprint(1)\n");
+        let new = moved(script, "/p/env", "/a b/env").unwrap();
+        assert_eq!(new, "#!/bin/sh\n'''exec' \"/a b/env/bin/python3.11\" -E \"$0\" \"$@\"\n' '''\nprint(1)\n");
         let long = format!("/{}", "x".repeat(130));
-        assert!(text("#!/p/env/bin/perl -w\n", "/p/env", &long).unwrap().starts_with("#!/usr/bin/env -S perl -w\n"));
-        assert_eq!(text("#!/p/env/bin/python\n", "/p/env", "/q").unwrap(), "#!/q/bin/python\n");
+        assert!(moved("#!/p/env/bin/perl -w\n", "/p/env", &long).unwrap().starts_with("#!/usr/bin/env -S perl -w\n"));
+        assert_eq!(moved("#!/p/env/bin/python\n", "/p/env", "/q").unwrap(), "#!/q/bin/python\n");
         // Nothing in a path may be taken for a command by the shell that reads the script.
         assert_eq!(
-            text("#!/p/env/bin/python\n", "/p/env", "/a $(x) b").unwrap(),
+            moved("#!/p/env/bin/python\n", "/p/env", "/a $(x) b").unwrap(),
             "#!/bin/sh\n'''exec' \"$(dirname \"$0\")/python\" \"$0\" \"$@\"\n' '''\n"
         );
     }
