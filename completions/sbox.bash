@@ -3,6 +3,7 @@
 _sbox_options() {
     case $1 in
         build) echo "-f --force -v --verbose -n --check -h --help -V --version" ;;
+        cache) echo "-a --all --older-than -n --dry-run -j --json -h --help -V --version" ;;
         clean) echo "-a --all --logs -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
@@ -10,6 +11,7 @@ _sbox_options() {
         info) echo "-j --json -h --help -V --version" ;;
         init) echo "-r --runtime -f --force -h --help -V --version" ;;
         logs) echo "-f --follow -n --lines --since --network --list -j --json -h --help -V --version" ;;
+        pack) echo "-o --output --exclude-env --include-cache --level -f --force -h --help -V --version" ;;
         ps) echo "-a --all -g --global -q --quiet -j --json -h --help -V --version" ;;
         restart) echo "-h --help -V --version" ;;
         run) echo "-d --detach -n --name --wait --isolation -h --help -V --version" ;;
@@ -17,8 +19,10 @@ _sbox_options() {
         status) echo "-j --json -h --help -V --version" ;;
         stop) echo "-a --all -h --help -V --version" ;;
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
+        unpack) echo "-n --dry-run -v --verbose --verify -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
+        archive) echo "-o --output --name --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
         forward) echo "--user --network -h --help -V --version" ;;
@@ -26,7 +30,7 @@ _sbox_options() {
         mkenv-host) echo "--resolve -h --help -V --version" ;;
         mkenv-npm) echo "--resolve -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log -h --help -V --version" ;;
-        relocate) echo "-n --dry-run -0 --null --from --to --only -h --help -V --version" ;;
+        relocate) echo "-n --dry-run -0 --null --from --to --only --slots -h --help -V --version" ;;
         spawn) echo "--root --bind --ro-bind --tmpfs --hide --own --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --port --isolation --nested --status-fd --join -n --dry-run --probe -h --help -V --version" ;;
         stage) echo "-n --dry-run -f --force --into --record -h --help -V --version" ;;
         supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
@@ -95,4 +99,4 @@ _sbox() {
 }
 
 complete -F _sbox sbox
-complete -F _sbox sbox-build sbox-clean sbox-demo sbox-doctor sbox-exec sbox-info sbox-init sbox-logs sbox-ps sbox-restart sbox-run sbox-shell sbox-status sbox-stop sbox-trust sbox-validate sbox-version sbox-attempt sbox-envsh sbox-forward sbox-mkenv sbox-mkenv-host sbox-mkenv-npm sbox-proxy sbox-relocate sbox-spawn sbox-stage sbox-supervise
+complete -F _sbox sbox-build sbox-cache sbox-clean sbox-demo sbox-doctor sbox-exec sbox-info sbox-init sbox-logs sbox-pack sbox-ps sbox-restart sbox-run sbox-shell sbox-status sbox-stop sbox-trust sbox-unpack sbox-validate sbox-version sbox-archive sbox-attempt sbox-envsh sbox-forward sbox-mkenv sbox-mkenv-host sbox-mkenv-npm sbox-proxy sbox-relocate sbox-spawn sbox-stage sbox-supervise

@@ -314,14 +314,48 @@ impl Dir {
     }
 
     fn walk_from(&self, place: &Path, visit: &mut dyn FnMut(&Dir, &Entry, &Path) -> Result<()>) -> Result<()> {
+        self.walk_below(place, &|_| false, visit)
+    }
+
+    /// The same without the places for which `skipped` is true, and what is below them.
+    pub fn walk_in(
+        &self,
+        skipped: &dyn Fn(&Path) -> bool,
+        visit: &mut dyn FnMut(&Dir, &Entry, &Path) -> Result<()>,
+    ) -> Result<()> {
+        self.walk_below(Path::new(""), skipped, visit)
+    }
+
+    fn walk_below(
+        &self,
+        place: &Path,
+        skipped: &dyn Fn(&Path) -> bool,
+        visit: &mut dyn FnMut(&Dir, &Entry, &Path) -> Result<()>,
+    ) -> Result<()> {
         for entry in self.entries()? {
             let below = place.join(&entry.name);
+            if skipped(&below) {
+                continue;
+            }
             visit(self, &entry, &below)?;
             if entry.kind == FileType::Directory {
-                self.sub(&entry.name)?.walk_from(&below, visit)?;
+                self.sub(&entry.name)?.walk_below(&below, skipped, visit)?;
             }
         }
         Ok(())
+    }
+
+    /// Adds `mode` to the file `name` while `work` runs, and takes it away again. A link is not followed.
+    pub fn lend<T>(&self, name: &OsStr, mode: u32, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        use std::os::fd::AsRawFd;
+        let shown = || format!("open '{}'", visible_path(self.path.join(name)));
+        let fd = self.at(name, OFlags::PATH).context(shown)?;
+        let old = rustix::fs::fstat(&fd).context(shown)?.st_mode & 0o7777;
+        let through = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        rustix::fs::chmod(&through, Mode::from_raw_mode(old | mode)).context(shown)?;
+        let result = work();
+        let _ = rustix::fs::chmod(&through, Mode::from_raw_mode(old));
+        result
     }
 }
 

@@ -43,6 +43,10 @@ pub struct Entry {
     pub packages: Vec<Package>,
     /// Files below `env` in which the prefix is written.
     pub sites: Vec<PathBuf>,
+    /// Bytes of its files.
+    pub size: u64,
+    /// SHA-256 of the file `SHA256SUMS`, which has that of each file below `env`.
+    pub sums: String,
     /// Where it is. Not in the file.
     #[serde(skip)]
     pub path: PathBuf,
@@ -55,19 +59,123 @@ pub fn group(runtime: &Runtime) -> String {
     format!("{}-{series}", runtime.language.name())
 }
 
-/// The published entries that serve a runtime, newest version first.
+/// The published entries that serve a runtime, newest version first; those that came with a packed sandbox
+/// (`SBOX_CACHE_BESIDE`) after the user's own.
 pub fn entries(runtime: &Runtime) -> Result<Vec<Entry>> {
-    let directory = root()?.join("runtimes").join(group(runtime));
-    let mut found: Vec<Entry> = std::fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|item| !item.file_name().as_encoded_bytes().starts_with(b"."))
-        .filter_map(|item| read_entry(&item.path()))
-        .filter(|entry| runtime.accepts(&entry.version))
-        .collect();
+    let beside = std::env::var_os("SBOX_CACHE_BESIDE").map(PathBuf::from).filter(|path| path.is_absolute());
+    let mut found = Vec::new();
+    for root in [Some(root()?), beside].into_iter().flatten() {
+        let group = root.join("runtimes").join(group(runtime));
+        found.extend(in_group(&group).into_iter().filter(|entry| runtime.accepts(&entry.version)));
+    }
     found.sort_by_key(|entry| std::cmp::Reverse(version_key(&entry.version)));
     Ok(found)
+}
+
+/// The published entries of a group.
+fn in_group(directory: &Path) -> Vec<Entry> {
+    let items = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let published = items.filter(|item| !item.file_name().as_encoded_bytes().starts_with(b"."));
+    published.filter_map(|item| read_entry(&item.path())).collect()
+}
+
+/// Every published entry, by group and version.
+pub fn all() -> Result<Vec<Entry>> {
+    let groups = std::fs::read_dir(root()?.join("runtimes")).into_iter().flatten().flatten();
+    let mut found: Vec<Entry> =
+        groups.filter(|group| group.path().is_dir()).flat_map(|group| in_group(&group.path())).collect();
+    found.sort_by_key(|entry| (entry.path.parent().map(Path::to_owned), version_key(&entry.version)));
+    Ok(found)
+}
+
+/// When a build used an entry last, in seconds since 1970.
+pub fn last_used(entry: &Entry) -> u64 {
+    let noted = std::fs::read_to_string(entry.path.join("last_used")).ok();
+    noted.and_then(|text| fsx::seconds_of(text.trim())).or_else(|| fsx::seconds_of(&entry.made_at)).unwrap_or(0)
+}
+
+/// Bytes of an entry's files.
+pub fn size(entry: &Entry) -> u64 {
+    // Entries of the first versions did not note it.
+    if entry.size > 0 { entry.size } else { fsx::measure(&entry.path).1 }
+}
+
+/// Held while an entry is copied, so that nobody removes it.
+pub fn hold(entry: &Entry) -> Result<fsx::Lock> {
+    fsx::Lock::shared(&entry.path.join("in_use"))
+}
+
+/// Removes an entry: out of sight at once, then for good. `false` if a build copies it at the moment.
+pub fn remove(entry: &Entry) -> Result<bool> {
+    let Some(_lock) = fsx::Lock::alone(&entry.path.join("in_use"))? else { return Ok(false) };
+    let trash = root()?.join("runtimes/.trash");
+    fsx::set_aside(&entry.path, &trash)?;
+    if let Some(group) = entry.path.parent() {
+        let _ = std::fs::remove_dir(group);
+    }
+    fsx::empty_trash(&trash);
+    Ok(true)
+}
+
+/// Removes packages and programs that were downloaded; the next build fetches them again.
+pub fn clear_rest() -> Result<()> {
+    let root = root()?;
+    for name in ["pkgs", "bin"] {
+        fsx::set_aside(&root.join(name), &root.join(".trash"))?;
+    }
+    fsx::empty_trash(&root.join(".trash"));
+    Ok(())
+}
+
+/// Where an entry's checksums are.
+const SUMS: &str = "SHA256SUMS";
+
+/// SHA-256 of every file of an environment, and where every link in it leads, as lines; sorted.
+fn sums(env: &Path) -> Result<String> {
+    let mut lines = Vec::new();
+    crate::beneath::Dir::open(env)?.walk(&mut |dir, entry, place| {
+        let place = place.to_string_lossy().replace('\\', "\\\\").replace('\n', "\\n");
+        match entry.kind {
+            rustix::fs::FileType::RegularFile => {
+                let mut hash = sha2::Sha256::default();
+                let shown = || format!("read '{place}'");
+                std::io::copy(&mut dir.file(&entry.name)?, &mut hash).context(shown)?;
+                lines.push(format!("{}  {place}", fsx::hex(&sha2::Digest::finalize(hash))));
+            }
+            rustix::fs::FileType::Symlink => {
+                lines.push(format!(
+                    "link:{}  {place}",
+                    fsx::sha256(dir.link(&entry.name)?.as_os_str().as_encoded_bytes())
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    lines.sort();
+    Ok(lines.join("\n") + "\n")
+}
+
+/// What in an entry is not as it was made.
+pub fn verify(entry: &Entry) -> Result<Vec<String>> {
+    let Ok(made) = std::fs::read_to_string(entry.path.join(SUMS)) else {
+        return Ok(vec![format!("'{SUMS}' is missing: it was made by an older version, or is damaged")]);
+    };
+    if fsx::sha256(made.as_bytes()) != entry.sums {
+        return Ok(vec![format!("'{SUMS}' was changed")]);
+    }
+    let now = sums(&entry.path.join("env"))?;
+    let lines = |text: &str| -> std::collections::BTreeMap<String, String> {
+        text.lines().filter_map(|line| line.split_once("  ")).map(|(sum, place)| (place.into(), sum.into())).collect()
+    };
+    let (made, now) = (lines(&made), lines(&now));
+    let lost = made.iter().filter_map(|(place, sum)| match now.get(place) {
+        None => Some(format!("{place}: is missing")),
+        Some(other) if other != sum => Some(format!("{place}: was changed")),
+        _ => None,
+    });
+    let added = now.keys().filter(|place| !made.contains_key(*place)).map(|place| format!("{place}: was added"));
+    Ok(lost.chain(added).collect())
 }
 
 /// A version as numbers, to compare: `3.9` is before `3.11`.
@@ -106,6 +214,10 @@ impl Draft {
 
     /// Publishes the draft under its final name. If another process was first, its entry is the one that counts.
     pub fn publish(self, mut entry: Entry) -> Result<Entry> {
+        let sums = sums(&self.env())?;
+        entry.sums = fsx::sha256(sums.as_bytes());
+        entry.size = fsx::measure(&self.env()).1;
+        fsx::write_atomic(&self.directory.join(SUMS), sums.as_bytes(), 0o644)?;
         let text = serde_json::to_string_pretty(&entry).map_err(|error| Error::new(error.to_string()))?;
         fsx::write_atomic(&self.directory.join("entry.json"), text.as_bytes(), 0o644)?;
         // The name must not survive a power cut that the content does not.

@@ -37,6 +37,8 @@ pub struct Finding {
     pub hint: String,
     /// Line and column, from 1.
     pub place: Option<(usize, usize)>,
+    /// Whether it stops nothing but a build.
+    pub only_for_builds: bool,
 }
 
 impl fmt::Display for Finding {
@@ -170,6 +172,7 @@ impl Checker<'_> {
             message: visible(&message),
             hint: "Check indentation, quotes and colons; values with ': ' or ' #' in them need quotes".into(),
             place,
+            only_for_builds: false,
         });
     }
 
@@ -182,7 +185,8 @@ impl Checker<'_> {
     }
 
     fn find(&mut self, severity: Severity, field: &str, message: String, hint: String, place: Option<(usize, usize)>) {
-        self.findings.push(Finding { severity, field: field.into(), message, hint, place });
+        let field = field.into();
+        self.findings.push(Finding { severity, field, message, hint, place, only_for_builds: false });
     }
 
     fn read(&mut self, raw: Raw) -> Config {

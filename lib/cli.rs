@@ -93,6 +93,16 @@ pub fn common(arg: lexopt::Arg<'_>) -> Error {
     }
 }
 
+/// This machine as container engines name it: `linux-amd64`.
+pub fn platform() -> String {
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{}-{machine}", std::env::consts::OS)
+}
+
 /// Writes data to stdout. A reader that went away is [`Kind::ClosedPipe`]: the quiet end that a pipeline expects.
 pub fn out(data: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout().lock();

@@ -217,11 +217,13 @@ impl Config {
     pub fn load(project: &Project) -> Result<Config> {
         let text = read(project)?;
         let report = crate::check::check(&text, project.root());
-        let errors = report.errors().count();
-        match report.config {
-            Some(config) if errors == 0 => Ok(config),
-            _ => {
-                let first = report.errors().next().map(ToString::to_string).unwrap_or_default();
+        // What was copied is in the sandbox: where it came from matters when it is built, and may be on another machine.
+        let mut errors = report.errors().filter(|error| !error.only_for_builds);
+        let (first, errors) = (errors.next().map(ToString::to_string), errors.count() + 1);
+        match (report.config, first) {
+            (Some(config), None) => Ok(config),
+            (_, first) => {
+                let first = first.unwrap_or_default();
                 Err(Error::new(format!("the configuration has errors ({errors}): {first}"))
                     .hint("sbox validate lists them all"))
             }

@@ -136,6 +136,11 @@ impl Project {
         self.state().join("stage.new.json")
     }
 
+    /// `.sbox/slots.json`: what room earlier moves left in the binary files of the environment.
+    pub fn slots(&self) -> PathBuf {
+        self.state().join("slots.json")
+    }
+
     /// `.sbox/trash`: what was replaced and is not yet deleted.
     pub fn trash(&self) -> PathBuf {
         self.state().join("trash")

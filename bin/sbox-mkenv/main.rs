@@ -55,9 +55,9 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         .map(|word| Runtime::parse(&word.to_string_lossy()).map_err(|error| Error::usage(error.to_string())))
         .collect::<Result<Vec<_>>>()?;
     let into = into.unwrap_or_else(|| prefix.clone());
-    let entries = runtimes.iter().map(|runtime| obtain(runtime, &provider)).collect::<Result<Vec<_>>>()?;
-    clone::clone(&entries.iter().map(|(entry, _)| entry).collect::<Vec<_>>(), &into, &prefix)?;
-    let made = runtimes.iter().zip(&entries).map(|(runtime, (entry, cached))| {
+    let entries = runtimes.iter().map(|runtime| held(runtime, &provider)).collect::<Result<Vec<_>>>()?;
+    clone::clone(&entries.iter().map(|(entry, ..)| entry).collect::<Vec<_>>(), &into, &prefix)?;
+    let made = runtimes.iter().zip(&entries).map(|(runtime, (entry, cached, _))| {
         json!({
             "spec": runtime.to_string(), "provider": entry.provider, "version": entry.version,
             "source": entry.source, "cached": cached, "packages": entry.packages,
@@ -65,6 +65,19 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     });
     cli::out_line(json!({"prefix": prefix, "runtimes": made.collect::<Vec<_>>()}))?;
     Ok(0)
+}
+
+/// The cache entry that serves a runtime, which nobody removes until it was copied.
+fn held(runtime: &Runtime, wanted: &str) -> Result<(Entry, bool, Option<sbox::fsx::Lock>)> {
+    for _ in 0..5 {
+        let (entry, cached) = obtain(runtime, wanted)?;
+        // A cache that cannot be written is one that nobody removes anything from.
+        let lock = cache::hold(&entry).ok();
+        if entry.path.join("env").is_dir() {
+            return Ok((entry, cached, lock));
+        }
+    }
+    Err(Error::new(format!("the cache entry for {runtime} is removed again and again")))
 }
 
 /// The cache entry that serves a runtime, made if there is none; and whether it was there already.
@@ -131,7 +144,7 @@ fn serve(provider: &Provider, runtime: &Runtime) -> Result<std::result::Result<(
         made_at: sbox::fsx::rfc3339(sbox::fsx::now()),
         packages: made.packages,
         sites: clone::sites(&draft.env())?,
-        path: PathBuf::new(),
+        ..Entry::default()
     };
     let entry = draft.publish(entry)?;
     cache::touch(&entry);

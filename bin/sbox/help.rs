@@ -12,10 +12,12 @@ macro_rules! pages {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../man/", $name)))),*] };
 }
 
-const PAGES: [(&str, &str); 31] = pages!(
+const PAGES: [(&str, &str); 35] = pages!(
     "sbox.1",
+    "sbox-archive.1",
     "sbox-attempt.1",
     "sbox-build.1",
+    "sbox-cache.1",
     "sbox-clean.1",
     "sbox-demo.1",
     "sbox-doctor.1",
@@ -29,6 +31,7 @@ const PAGES: [(&str, &str); 31] = pages!(
     "sbox-mkenv-host.1",
     "sbox-mkenv-npm.1",
     "sbox-proxy.1",
+    "sbox-pack.1",
     "sbox-ps.1",
     "sbox-relocate.1",
     "sbox-restart.1",
@@ -40,6 +43,7 @@ const PAGES: [(&str, &str); 31] = pages!(
     "sbox-stop.1",
     "sbox-supervise.1",
     "sbox-trust.1",
+    "sbox-unpack.1",
     "sbox-validate.1",
     "sbox-version.1",
     "sbox-config.5",

@@ -111,6 +111,9 @@ impl Checker<'_> {
                 _ => "Relative paths start at the project root".into(),
             };
             self.error(field, format!("Source does not exist: '{shown}'"), hint, path);
+            if let Some(finding) = self.findings.last_mut() {
+                finding.only_for_builds = key == "copy";
+            }
         }
         let dst = visible_path(&entry.dst);
         if entry.dst == Path::new("/") {

@@ -59,6 +59,8 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
         fsx::set_aside(&project.env(), &project.trash())?;
     }
     let mut command = plumb::program("sbox-mkenv")?;
+    // What a packed sandbox brought for a machine without a network.
+    command.env("SBOX_CACHE_BESIDE", project.state().join("cache"));
     command.args(["--provider", &config.provider, "--into"]).arg(&build.env).args(&names).arg(project.env());
     let progress = Progress::start("making the runtime");
     let made = plumb::output(&mut command);

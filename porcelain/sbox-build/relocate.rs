@@ -22,6 +22,9 @@ pub fn moved(build: &mut Build<'_>) -> Result<bool> {
     };
     for directory in [here.clone(), project.rootfs()] {
         let mut command = plumb::program("sbox-relocate")?;
+        if directory == here {
+            command.arg("--slots").arg(project.slots());
+        }
         command.arg("--from").arg(&from).arg("--to").arg(&to).arg(&directory);
         if directory.is_dir() && plumb::output(&mut command).is_err() {
             words::info("it cannot be moved as it is, and is made anew");

@@ -1,8 +1,10 @@
 //! One file a program.
 
 mod sbox;
+mod sbox_archive;
 mod sbox_attempt;
 mod sbox_build;
+mod sbox_cache;
 mod sbox_clean;
 mod sbox_demo;
 mod sbox_doctor;
@@ -15,6 +17,7 @@ mod sbox_logs;
 mod sbox_mkenv;
 mod sbox_mkenv_host;
 mod sbox_mkenv_npm;
+mod sbox_pack;
 mod sbox_proxy;
 mod sbox_ps;
 mod sbox_relocate;
@@ -27,5 +30,6 @@ mod sbox_status;
 mod sbox_stop;
 mod sbox_supervise;
 mod sbox_trust;
+mod sbox_unpack;
 mod sbox_validate;
 mod sbox_version;

@@ -95,7 +95,14 @@ fn bad_input_is_an_error_with_a_place_or_a_hint() {
         ("runtime: node:22\nlimits:\n  ram: 1G\n", "'ram' is no limit"),
         ("runtime: node:22\nnested: perhaps\n", "true or false"),
         ("runtime: node:22\nisolation: env\nnetwork: none\n", "cannot give a program without network"),
-        ("runtime: node:22\nlogs:\n  keep: 3\n", "not in this version"),
+        ("runtime: node:22\npackages: [x]\n", "not in this version"),
+        ("runtime: node:22\nlogs: {keep: many}\n", "[logs.keep] Cannot be 'many'"),
+        ("runtime: node:22\nlogs: {size: 1M}\n", "Unknown key: 'size'"),
+        ("runtime: node:22\nrestart: sometimes\n", "Unknown restart"),
+        ("runtime: node:22\nstop_timeout: soon\n", "like 10s"),
+        ("runtime: node:22\nready: {http: \"http://example.org/\"}\n", "Cannot be 'http://example.org/'"),
+        ("runtime: node:22\nready: {timeout: 5s}\n", "Nothing to look for"),
+        ("runtime: node:22\nready: {tcp: 80, log: x}\n", "Keep one"),
         ("runtime: [node:22, node:20]\n", "second node runtime"),
     ];
     for (config, expected) in cases {

@@ -1,0 +1,138 @@
+//! sbox-archive: write packed sandboxes, and read those of anybody.
+#![forbid(unsafe_code)]
+
+mod compress;
+mod create;
+mod extract;
+mod read;
+mod verify;
+
+use lexopt::prelude::*;
+use read::{Kind, Limits};
+use sbox::cli::{self, Tool};
+use sbox::error::{Error, Result};
+use sbox::words::{visible, visible_path};
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-archive", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox-archive create [-o FILE] --name NAME [options] <ITEMS
+       sbox-archive list [-j] ARCHIVE
+       sbox-archive verify ARCHIVE|DIR
+       sbox-archive extract [-C DIR] ARCHIVE
+create writes what the items say, one JSON object a line: {\"dst\", \"src\"}, {\"dst\", \"text\"} or {\"dst\", \"metadata\"}.
+verify compares with the checksums in .sbox/SHA256SUMS. extract makes the archive's folder in DIR, and nothing else.
+
+  -o, --output FILE     where to write [stdout]
+      --name NAME       the folder at the top
+      --format FORMAT   tar.gz or tar [tar.gz]
+      --level N         of gzip, from 1 to 9 [6]
+      --sums PLACE      write checksums to PLACE, before the metadata
+      --prefix PATH     look for PATH in all files
+      --sites PLACE     write the files in which it stands to PLACE, before the metadata
+      --time SECONDS    no time in the archive is later
+  -C, --directory DIR   where to extract [.]
+      --max-size SIZE   refuse an archive with more in it [64G]
+      --max-entries N   refuse an archive with more entries [4000000]
+  -j, --json            print JSON Lines
+  -h, --help            print this text
+  -V, --version         print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+struct Options {
+    create: create::Options,
+    directory: PathBuf,
+    limits: Limits,
+    json: bool,
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let create = create::Options {
+        output: None,
+        name: String::new(),
+        level: 6,
+        gzip: true,
+        sums: None,
+        sites: None,
+        prefix: None,
+        latest: u64::MAX >> 31,
+    };
+    let limits = Limits { bytes: 64 << 30, entries: 4_000_000 };
+    let mut options = Options { create, directory: ".".into(), limits, json: false };
+    let mut words: Vec<std::ffi::OsString> = Vec::new();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('o') | Long("output") => options.create.output = Some(args.value()?.into()),
+            Long("name") => options.create.name = args.value()?.string()?,
+            Long("format") => options.create.gzip = is_gzip(&args.value()?.string()?)?,
+            Long("level") => options.create.level = level(args.value()?.parse()?)?,
+            Long("sums") => options.create.sums = Some(args.value()?.string()?),
+            Long("prefix") => options.create.prefix = Some(args.value()?.string()?),
+            Long("sites") => options.create.sites = Some(args.value()?.string()?),
+            Long("time") => options.create.latest = args.value()?.parse()?,
+            Short('C') | Long("directory") => options.directory = args.value()?.into(),
+            Long("max-size") => {
+                let text = args.value()?.string()?;
+                options.limits.bytes = sbox::limits::bytes(&text)
+                    .ok_or_else(|| Error::usage(format!("'{}' is no size", visible(&text))).hint("like 10G"))?;
+            }
+            Long("max-entries") => options.limits.entries = args.value()?.parse()?,
+            Short('j') | Long("json") => options.json = true,
+            Value(word) => words.push(word),
+            other => return Err(cli::common(other)),
+        }
+    }
+    let verb = words.first().and_then(|verb| verb.to_str()).unwrap_or_default();
+    match (verb, &words[1.min(words.len())..]) {
+        ("create", []) if is_name(&options.create.name) => create::create(&options.create),
+        ("create", []) => Err(Error::usage("'--name' must be given, and be the name of a folder")),
+        ("list", [archive]) => list(archive.as_ref(), &options),
+        ("verify", [what]) => verify::verify(what.as_ref(), options.limits),
+        ("extract", [archive]) => extract::extract(archive.as_ref(), &options.directory, options.limits),
+        ("list" | "verify" | "extract", _) => Err(Error::usage("one archive is needed")),
+        _ => Err(Error::usage("create, list, verify or extract")),
+    }
+}
+
+fn is_gzip(format: &str) -> Result<bool> {
+    match format {
+        "tar.gz" => Ok(true),
+        "tar" => Ok(false),
+        _ => Err(Error::usage(format!("unknown format '{}'", visible(format))).hint("tar.gz or tar")),
+    }
+}
+
+fn level(level: u32) -> Result<u32> {
+    if (1..=9).contains(&level) { Ok(level) } else { Err(Error::usage("a level is from 1 to 9")) }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains('/')
+}
+
+fn list(archive: &std::path::Path, options: &Options) -> Result<u8> {
+    read::each(archive, options.limits, &mut |item, _| {
+        let (kind, target) = match &item.kind {
+            Kind::Directory => ("directory", None),
+            Kind::File => ("file", None),
+            Kind::Link(target) => ("link", Some(target)),
+        };
+        if options.json {
+            let target = target.map(|target| target.to_string_lossy());
+            return cli::out_line(json!({
+                "path": item.path.to_string_lossy(), "kind": kind, "mode": format!("{:o}", item.mode),
+                "time": item.time, "size": item.size, "target": target,
+            }));
+        }
+        let arrow = target.map(|target| format!(" -> {}", visible_path(target))).unwrap_or_default();
+        let slash = if item.kind == Kind::Directory { "/" } else { "" };
+        cli::out_line(format_args!("{:o} {:>12} {}{slash}{arrow}", item.mode, item.size, visible_path(&item.path)))
+    })?;
+    Ok(0)
+}

@@ -1,0 +1,242 @@
+//! sbox-cache: the runtimes that were made once, for all projects.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use sbox::cache::{self, Entry};
+use sbox::cli::{self, Tool};
+use sbox::error::{Error, Result};
+use sbox::{fsx, limits, words};
+use serde_json::json;
+use std::path::Path;
+use std::process::ExitCode;
+
+const TOOL: Tool = Tool { name: "sbox-cache", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox cache list [-j]
+       sbox cache info [-j]
+       sbox cache path
+       sbox cache clean [-a] [NAME...]
+       sbox cache prune [--older-than TIME] [-n]
+       sbox cache verify [-j]
+list shows the cached runtimes, info the whole cache, path where it is. clean removes the runtimes NAME (python-3.11), or
+all; prune those that no build has used for a while; verify compares every file with what it was when it was made.
+
+  -a, --all              with clean: packages and downloaded programs too
+      --older-than TIME  with prune: not used for 30d, 12h, 90s [30d]
+  -n, --dry-run          with prune: remove nothing, print what would be removed
+  -j, --json             print it as JSON
+  -h, --help             print this text
+  -V, --version          print the version
+";
+
+/// The same as `--older-than 30d`.
+const MONTH: u64 = 30 * 86_400;
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut all, mut json, mut dry_run, mut age) = (false, false, false, MONTH);
+    let mut words = Vec::new();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('a') | Long("all") => all = true,
+            Short('j') | Long("json") => json = true,
+            Short('n') | Long("dry-run") => dry_run = true,
+            Long("older-than") => age = span(&args.value()?.string()?)?,
+            Value(word) => words.push(word.string()?),
+            other => return Err(cli::common(other)),
+        }
+    }
+    let verb = words.first().map(String::as_str).unwrap_or_default();
+    match (verb, &words[1.min(words.len())..]) {
+        ("list", []) => list(json),
+        ("info", []) => info(json),
+        ("path", []) => cli::out_line(cache::root()?.display()).map(|()| 0),
+        ("clean", names) => clean(names, all),
+        ("prune", []) => prune(age, dry_run),
+        ("verify", []) => verify(json),
+        ("list" | "info" | "path" | "prune" | "verify", [word, ..]) => {
+            Err(Error::usage(format!("unexpected argument '{}'", words::visible(word))))
+        }
+        ("", _) => Err(Error::usage("missing verb").hint("sbox cache list, info, path, clean, prune or verify")),
+        (other, _) => Err(unknown(other)),
+    }
+}
+
+fn unknown(verb: &str) -> Error {
+    let error = Error::usage(format!("unknown verb '{}'", words::visible(verb)));
+    match words::did_you_mean(verb, ["list", "info", "path", "clean", "prune", "verify"]) {
+        Some(meant) => error.hint(format!("Did you mean '{meant}'?")),
+        None => error.hint("list, info, path, clean, prune or verify"),
+    }
+}
+
+fn span(text: &str) -> Result<u64> {
+    limits::seconds(text)
+        .ok_or_else(|| Error::usage(format!("'{}' is no time", words::visible(text))).hint("like 30d, 12h or 90s"))
+}
+
+/// The name of an entry's group: `python-3.11`.
+fn group(entry: &Entry) -> String {
+    entry.path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn ago(seconds: u64) -> String {
+    format!("{} ago", words::span(fsx::now().saturating_sub(seconds)))
+}
+
+fn to_json(entry: &Entry) -> serde_json::Value {
+    let group = group(entry);
+    json!({
+        "name": group,
+        "language": group.split('-').next(),
+        "version": entry.version,
+        "provider": entry.provider,
+        "source": entry.source,
+        "created_at": entry.made_at,
+        "last_used": fsx::rfc3339(cache::last_used(entry)),
+        "size": cache::size(entry),
+        "path": entry.path,
+    })
+}
+
+fn list(as_json: bool) -> Result<u8> {
+    let entries = cache::all()?;
+    if as_json {
+        cli::out_json(&entries.iter().map(to_json).collect::<Vec<_>>())?;
+        return Ok(0);
+    }
+    if entries.is_empty() {
+        words::info("No cached runtimes");
+        return Ok(0);
+    }
+    let mut rows = vec![["NAME", "VERSION", "PROVIDER", "SIZE", "LAST USED"].map(String::from).to_vec()];
+    rows.push(rows[0].iter().map(|title| "-".repeat(title.len())).collect());
+    rows.extend(entries.iter().map(|entry| {
+        vec![
+            words::visible(&group(entry)),
+            words::visible(&entry.version),
+            words::visible(&entry.provider),
+            words::size(cache::size(entry)),
+            ago(cache::last_used(entry)),
+        ]
+    }));
+    cli::out(words::table(&rows).as_bytes())?;
+    Ok(0)
+}
+
+fn info(as_json: bool) -> Result<u8> {
+    let (root, entries) = (cache::root()?, cache::all()?);
+    let runtimes: u64 = entries.iter().map(cache::size).sum();
+    let (_, packages) = fsx::measure(&root.join("pkgs"));
+    let (_, programs) = fsx::measure(&root.join("bin"));
+    let total = runtimes + packages + programs;
+    if as_json {
+        cli::out_json(&json!({
+            "path": root, "total_size": total, "runtime_count": entries.len(), "runtimes_size": runtimes,
+            "packages_size": packages, "programs_size": programs,
+            "runtimes": entries.iter().map(to_json).collect::<Vec<_>>(),
+        }))?;
+        return Ok(0);
+    }
+    let rows = [
+        ("Path", words::visible_path(&root)),
+        ("Size", words::size(total)),
+        ("Runtimes", format!("{} ({})", entries.len(), words::size(runtimes))),
+        ("Packages", words::size(packages)),
+        ("Programs", words::size(programs)),
+    ];
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![format!("{name}:"), value]).collect();
+    cli::out(words::table(&rows).as_bytes())?;
+    Ok(0)
+}
+
+fn clean(names: &[String], all: bool) -> Result<u8> {
+    if all && !names.is_empty() {
+        return Err(Error::usage("'--all' and a name contradict each other"));
+    }
+    let entries = cache::all()?;
+    let is_meant = |entry: &Entry, name: &String| group(entry) == *name || group(entry).replace('-', ":") == *name;
+    for name in names {
+        if !entries.iter().any(|entry| is_meant(entry, name)) {
+            let known: Vec<String> = entries.iter().map(group).collect();
+            let error = Error::new(format!("'{}' is not in the cache", words::visible(name)));
+            return Err(match known.is_empty() {
+                true => error,
+                false => error.hint(format!("there are: {}", words::visible(&known.join(", ")))),
+            });
+        }
+    }
+    let chosen = entries.iter().filter(|entry| names.is_empty() || names.iter().any(|name| is_meant(entry, name)));
+    let busy = remove(chosen, false)?;
+    if all {
+        cache::clear_rest()?;
+    }
+    Ok(u8::from(busy > 0))
+}
+
+fn prune(age: u64, dry_run: bool) -> Result<u8> {
+    let entries = cache::all()?;
+    let now = fsx::now();
+    let busy = remove(entries.iter().filter(|entry| now.saturating_sub(cache::last_used(entry)) > age), dry_run)?;
+    Ok(u8::from(busy > 0))
+}
+
+/// Removes entries; gives how many are in use and stay.
+fn remove<'a>(entries: impl Iterator<Item = &'a Entry>, dry_run: bool) -> Result<usize> {
+    let (mut busy, mut bytes, mut count) = (0, 0, 0);
+    for entry in entries {
+        let size = cache::size(entry);
+        let shown =
+            format!("{} {} ({})", words::visible(&group(entry)), words::visible(&entry.version), words::size(size));
+        if dry_run {
+            words::info(format_args!("Would remove {shown}"));
+        } else if cache::remove(entry)? {
+            words::info(format_args!("Removed {shown}"));
+        } else {
+            words::warn(format_args!("{shown} is in use by a build, and stays"));
+            busy += 1;
+            continue;
+        }
+        (bytes, count) = (bytes + size, count + 1);
+    }
+    match (count, dry_run) {
+        (0, _) if busy == 0 => words::info("Nothing to remove"),
+        (0, _) => {}
+        (_, true) => words::info(format_args!("{} could be freed", words::size(bytes))),
+        (_, false) => words::ok(format_args!("{} freed", words::size(bytes))),
+    }
+    Ok(busy)
+}
+
+fn verify(as_json: bool) -> Result<u8> {
+    let mut broken = 0;
+    let mut results = Vec::new();
+    for entry in cache::all()? {
+        let findings = cache::verify(&entry)?;
+        broken += usize::from(!findings.is_empty());
+        let name = format!("{} {}", group(&entry), entry.version);
+        if as_json {
+            results.push(
+                json!({"name": group(&entry), "path": entry.path, "ok": findings.is_empty(), "findings": findings}),
+            );
+            continue;
+        }
+        match findings.is_empty() {
+            true => words::ok(words::visible(&name)),
+            false => {
+                words::say(words::Label::Error, words::visible(&name));
+                for finding in findings.iter().take(10) {
+                    words::line(format_args!("  {}", words::visible(finding)));
+                }
+                words::hint(format_args!("sbox cache clean {}", words::visible(&group(&entry))));
+            }
+        }
+    }
+    if as_json {
+        cli::out_json(&results)?;
+    }
+    Ok(u8::from(broken > 0))
+}

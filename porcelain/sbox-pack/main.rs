@@ -1,0 +1,213 @@
+//! sbox-pack: a built sandbox as one file that works elsewhere.
+#![forbid(unsafe_code)]
+
+mod secrets;
+
+use lexopt::prelude::*;
+use sbox::cli::{self, Tool};
+use sbox::config::{self, Config};
+use sbox::error::{Context, Error, Result};
+use sbox::lockfile::Lockfile;
+use sbox::project::Project;
+use sbox::{cache, fsx, plumb, words};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+const TOOL: Tool = Tool { name: "sbox-pack", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox pack [-f] [-o FILE] [--exclude-env] [--include-cache] [FILE]
+Write the built sandbox into FILE, an archive that tar can read and 'sbox unpack' makes work where it was extracted.
+
+  -o, --output FILE      where to write [PROJECT-sbox.tar.gz in the project]
+      --exclude-env      leave the runtime environment out; 'sbox build' makes it there
+      --include-cache    add the cached runtime, so that it can be built again there without a network
+      --level N          of compression, from 1 to 9 [6]
+  -f, --force            pack although a sandbox of the project runs
+  -h, --help             print this text
+  -V, --version          print the version
+";
+
+/// What is made anew wherever it is needed, below the agent's home.
+const CACHES: [&str; 5] =
+    ["home/.cache", "home/.npm", "home/.yarn/cache", "home/.local/share/pnpm/store", "home/.cargo/registry"];
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+struct Options {
+    output: Option<PathBuf>,
+    exclude_env: bool,
+    include_cache: bool,
+    level: u32,
+    force: bool,
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let mut options = Options { output: None, exclude_env: false, include_cache: false, level: 6, force: false };
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('o') | Long("output") if options.output.is_none() => options.output = Some(args.value()?.into()),
+            Long("exclude-env") => options.exclude_env = true,
+            Long("include-cache") => options.include_cache = true,
+            Long("level") => options.level = args.value()?.parse()?,
+            Short('f') | Long("force") => options.force = true,
+            Value(file) if options.output.is_none() => options.output = Some(file.into()),
+            other => return Err(cli::common(other)),
+        }
+    }
+    let project = Project::find()?;
+    let config = Config::load(&project)?;
+    let lock = Lockfile::read(&project).filter(Lockfile::is_whole);
+    let lock = lock.filter(|_| project.rootfs().is_dir() && project.env().is_dir());
+    let lock =
+        lock.ok_or_else(|| Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"))?;
+    // Whoever writes in the meantime writes half of something into the archive.
+    let _build = fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for a build to end"))?;
+    let _unused = match (options.force, project.take()) {
+        (true, _) => None,
+        (false, Ok(lock)) => Some(lock),
+        (false, Err(error)) => return Err(or_force(error)),
+    };
+    pack(&project, &config, &lock, &options)?;
+    Ok(0)
+}
+
+fn or_force(error: Error) -> Error {
+    let hint = error.hint_text().unwrap_or_default().to_owned();
+    Error::new(error.to_string()).hint(format!("{hint}; or pack it as it is: sbox pack --force"))
+}
+
+fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) -> Result<()> {
+    let name = project.name();
+    let default = || project.root().join(format!("{name}-sbox.tar.gz"));
+    let output =
+        std::path::absolute(options.output.clone().unwrap_or_else(default)).context(|| "find the output".into())?;
+    words::step(format_args!("Packing: {}", words::visible(&name)));
+    secrets::warn(project, config);
+    let items = items(project, config, lock, options)?;
+    let mut archive = plumb::program("sbox-archive")?;
+    archive
+        .args(["create", "--sums", ".sbox/SHA256SUMS", "--sites", ".sbox/sites.json", "--prefix"])
+        .arg(project.root());
+    archive.arg("--output").arg(&output).args(["--name", &name, "--level", &options.level.to_string()]);
+    archive.arg("--time").arg(packed_at(lock).to_string());
+    plumb::trace(&archive);
+    let text: String = items.iter().map(|item| format!("{item}\n")).collect();
+    let shown = || String::from("start 'sbox-archive'");
+    let mut child = plumb::tie(&mut archive).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that fails early says why itself.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    let done = child.wait_with_output().context(shown)?;
+    if !done.status.success() {
+        return Err(Error::reported(done.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+    }
+    let summary: Value = serde_json::from_slice(&done.stdout).unwrap_or_default();
+    for left in summary["left_out"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        words::info(format_args!("left out, since it is no file: {}", words::visible(left)));
+    }
+    let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
+    let files = summary["files"].as_u64().unwrap_or(0);
+    words::ok(format_args!("Packed {files} files into '{}' ({})", words::visible_path(&output), words::size(size)));
+    words::hint(format_args!("there: tar -xzf {}, cd {}, sbox unpack", file_name(&output), words::visible(&name)));
+    Ok(())
+}
+
+fn file_name(path: &Path) -> String {
+    words::visible_path(path.file_name().unwrap_or_default())
+}
+
+/// A time that is the same each time the same is packed: `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/>),
+/// or when it was built.
+fn packed_at(lock: &Lockfile) -> u64 {
+    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|epoch| epoch.parse().ok());
+    epoch.or_else(|| newest(lock)).unwrap_or_else(fsx::now)
+}
+
+fn newest(lock: &Lockfile) -> Option<u64> {
+    fsx::seconds_of(&lock.built_at)
+}
+
+fn items(project: &Project, config: &Config, lock: &Lockfile, options: &Options) -> Result<Vec<Value>> {
+    let mut items = vec![
+        json!({"dst": "README.txt", "text": readme(project, config)}),
+        json!({"dst": ".sbox/config.yaml", "text": config::read(project)?}),
+    ];
+    let mut lock = lock.clone();
+    if options.exclude_env {
+        // There is nothing to run there before it is built.
+        lock.built_at.clear();
+    }
+    let text = serde_json::to_string_pretty(&lock).map_err(|error| Error::new(error.to_string()))?;
+    items.push(json!({"dst": "sbox.lock", "text": format!("{text}\n")}));
+    for (path, dst) in [(project.stage_record(), ".sbox/stage.json"), (project.slots(), ".sbox/slots.json")] {
+        if let Some(text) = fsx::read_plain(&path).and_then(|bytes| String::from_utf8(bytes).ok()) {
+            items.push(json!({"dst": dst, "text": text}));
+        }
+    }
+    let skip: Vec<&str> = CACHES.into_iter().chain(["tmp"]).collect();
+    let inside = |place: &str| place.trim_start_matches('/').to_owned();
+    // What is mounted is the host's: at weaker levels a link to it stands there.
+    let is_link = |place: &String| project.rootfs().join(place).is_symlink();
+    let omit: Vec<String> =
+        config.mount.iter().map(|mount| inside(&mount.dst.to_string_lossy())).filter(is_link).collect();
+    items.push(json!({"dst": ".sbox/rootfs", "src": project.rootfs(), "skip": skip, "omit": omit}));
+    if !options.exclude_env {
+        items.push(json!({"dst": ".sbox/env", "src": project.env()}));
+    }
+    if options.include_cache {
+        items.extend(cached(config)?);
+    }
+    items.push(json!({"dst": "metadata.json", "metadata": metadata(project, config, &lock, options)}));
+    Ok(items)
+}
+
+/// The newest cache entry for each runtime.
+fn cached(config: &Config) -> Result<Vec<Value>> {
+    let mut items = Vec::new();
+    for runtime in &config.runtimes {
+        let Some(entry) = cache::entries(runtime)?.into_iter().next() else {
+            return Err(Error::new(format!("there is no {runtime} in the cache")).hint("sbox build --force makes one"));
+        };
+        let name = entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        items.push(json!({"dst": format!(".sbox/cache/runtimes/{}/{name}", cache::group(runtime)), "src": entry.path}));
+    }
+    Ok(items)
+}
+
+fn metadata(project: &Project, config: &Config, lock: &Lockfile, options: &Options) -> Value {
+    let runtimes: Vec<String> = config.runtimes.iter().map(ToString::to_string).collect();
+    json!({
+        "sbox_version": cli::VERSION,
+        "format": 1,
+        "packed_at": fsx::rfc3339(packed_at(lock)),
+        "project_name": project.name(),
+        "runtime": runtimes.join(","),
+        "workdir": config.workdir,
+        "cmd": config.cmd.as_ref().map(ToString::to_string),
+        "original_prefix": project.root(),
+        "platform": cli::platform(),
+        "rootfs_files": fsx::measure(&project.rootfs()).0,
+        "env_files": if options.exclude_env { 0 } else { fsx::measure(&project.env()).0 },
+        "build_info": {"config_hash": lock.config_hash, "built_at": lock.built_at, "runtimes": lock.runtimes},
+    })
+}
+
+fn readme(project: &Project, config: &Config) -> String {
+    let name = project.name();
+    let command = config.cmd.as_ref().map(ToString::to_string).unwrap_or_else(|| "none".into());
+    format!(
+        "{name}: a sandbox packed by sbox {}\n\n\
+         Look at it before it runs:\n\n    cat .sbox/config.yaml metadata.json\n    sha256sum -c .sbox/SHA256SUMS\n\n\
+         Make it work in this directory, which runs nothing of it and needs no network:\n\n    \
+         sbox unpack --dry-run\n    sbox unpack\n\n\
+         Run it, in a world of its own:\n\n    sbox trust      # if it asks for something of this machine\n    sbox run\n\n\
+         Its command: {command}\nThe sources that it was built from are not in the archive: it runs without them, and is built \
+         anew where they are.\n",
+        cli::VERSION
+    )
+}

@@ -1,0 +1,116 @@
+use crate::common::daemons::Standing;
+use crate::common::{becomes, need_sandbox, running, stdout};
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use std::process::Command;
+
+fn list(project: &Standing, archive: &str) -> Vec<String> {
+    let output = project.scratch.program("sbox-archive").args(["list", archive]).output().unwrap();
+    stdout(&output).lines().map(|line| line.split_whitespace().nth(2).unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_archive_has_what_the_manual_says_and_no_more() {
+    let project = Standing::new("pack", "cmd: echo packed\n");
+    for file in
+        ["rootfs/home/notes", "rootfs/home/.cache/pip/x", "rootfs/tmp/x", "rootfs/home/.npm/_cacache/x", "env/bin/tool"]
+    {
+        project.scratch.write(&format!("p/.sbox/{file}"), "x");
+    }
+    project.scratch.write("p/.sbox/logs/web.log", "x");
+    project.scratch.write("p/.sbox/processes.json", "[]");
+    project.scratch.write("p/app/source.py", "x");
+    project.sbox(&["pack"]).assert().success().stderr(contains("tar -xzf p-sbox.tar.gz"));
+    let names = list(&project, "p/p-sbox.tar.gz");
+    for name in [
+        "p/.sbox/config.yaml",
+        "p/.sbox/rootfs/home/notes",
+        "p/.sbox/env/bin/tool",
+        "p/.sbox/SHA256SUMS",
+        "p/metadata.json",
+        "p/README.txt",
+        "p/sbox.lock",
+        "p/.sbox/rootfs/tmp/",
+    ] {
+        assert!(names.iter().any(|one| one == name), "{name}: {names:?}");
+    }
+    for part in ["_cacache", ".cache/pip", "tmp/x", "logs", "processes", "source.py"] {
+        assert!(!names.iter().any(|one| one.contains(part)), "{part}: {names:?}");
+    }
+    // The same again is the same file; a time from outside is respected.
+    let first = std::fs::read(project.scratch.path("p/p-sbox.tar.gz")).unwrap();
+    project.sbox(&["pack", "-o", "again.tar.gz"]).assert().success();
+    assert!(first == std::fs::read(project.scratch.path("p/again.tar.gz")).unwrap());
+    project.sbox(&["pack", "old.tar.gz"]).env("SOURCE_DATE_EPOCH", "1000000000").assert().success();
+    let metadata = Command::new("tar")
+        .args(["-xzOf", "old.tar.gz", "p/metadata.json"])
+        .current_dir(project.scratch.path("p"))
+        .output();
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.unwrap().stdout).unwrap();
+    assert_eq!(metadata["packed_at"], "2001-09-09T01:46:40Z");
+    assert_eq!(metadata["original_prefix"], project.scratch.path("p").to_str().unwrap());
+    assert!(metadata["sbox_version"].is_string() && metadata["checksums"][".sbox/SHA256SUMS"].is_string());
+    project.sbox(&["pack", "--exclude-env", "-o", "small.tar.gz"]).assert().success();
+    assert!(!list(&project, "p/small.tar.gz").iter().any(|name| name.contains(".sbox/env")));
+}
+
+#[test]
+fn awkward_names_and_files_are_no_obstacle_and_nothing_is_run() {
+    let project = Standing::new("pack-awkward", "");
+    project.scratch.write("p/.sbox/rootfs/home/a b\n$(touch PWN)", "x");
+    let closed = project.scratch.write("p/.sbox/rootfs/home/closed/file", "x");
+    Command::new("chmod").args(["000"]).arg(&closed).status().unwrap();
+    Command::new("mkfifo").arg(project.state("rootfs/home/pipe")).status().unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(project.state("rootfs/home/s")).unwrap();
+    project.sbox(&["pack", "-o", "o $(touch PWN).tar.gz"]).assert().success().stderr(contains("left out"));
+    assert!(project.scratch.path("p/o $(touch PWN).tar.gz").exists() && !project.scratch.path("p/PWN").exists());
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(closed).unwrap());
+    assert_eq!(mode & 0o777, 0);
+    project.sbox(&["pack", "-o", "/no/such/place/x.tar.gz"]).assert().code(1);
+}
+
+#[test]
+fn planted_links_bring_nothing_of_the_host_into_it() {
+    let project = Standing::new("pack-links", "");
+    project.scratch.write("outside/key", "precious");
+    let outside = project.scratch.path("outside");
+    std::os::unix::fs::symlink(&outside, project.state("rootfs/home/d")).unwrap();
+    std::os::unix::fs::symlink(outside.join("key"), project.state("stage.json")).unwrap();
+    project.sbox(&["pack"]).assert().success();
+    let tar =
+        Command::new("tar").args(["-xzOf", "p-sbox.tar.gz"]).current_dir(project.scratch.path("p")).output().unwrap();
+    assert!(!stdout(&tar).contains("precious"));
+    std::fs::remove_dir_all(project.state("env")).unwrap();
+    std::os::unix::fs::symlink(&outside, project.state("env")).unwrap();
+    let output = project.sbox(&["pack", "-o", "two.tar.gz"]).output().unwrap();
+    let tar =
+        Command::new("tar").args(["-xzOf", "two.tar.gz"]).current_dir(project.scratch.path("p")).output().unwrap();
+    assert!(!stdout(&tar).contains("precious"), "{output:?}");
+}
+
+#[test]
+fn likely_secrets_are_told() {
+    let project = Standing::new("pack-secrets", "env: {API_KEY: sk-12345, OTHER: \"${API_KEY}\"}\n");
+    project.scratch.write("p/.sbox/rootfs/home/.npmrc", "//registry.example.org/:_authToken=abc\n");
+    project.scratch.write("p/.sbox/rootfs/home/.ssh/deploy", "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+    project.scratch.write("p/.sbox/rootfs/app/node_modules/x/test.pem", "-----BEGIN RSA PRIVATE KEY-----\n");
+    let output = project.sbox(&["pack"]).output().unwrap();
+    let said = crate::common::stderr(&output);
+    assert!(said.contains("go") && said.contains("(3):") && said.contains("API_KEY"), "{said}");
+    assert!(said.contains(".npmrc (a registry's token)") && said.contains(".ssh/deploy (a private key)"), "{said}");
+}
+
+#[test]
+fn what_runs_is_not_packed_unless_it_is_meant() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("pack-runs", "");
+    project.start("web", "exec sleep 9.7001");
+    assert!(becomes(|| running("sleep", "9.7001") == 1));
+    project.sbox(&["pack"]).assert().code(1).stderr(contains("sbox stop --all").and(contains("pack --force")));
+    project.sbox(&["pack", "--force"]).assert().success();
+    let bare = Standing::new("pack-bare", "");
+    std::fs::remove_file(bare.scratch.path("p/sbox.lock")).unwrap();
+    bare.sbox(&["pack"]).assert().code(1).stderr(contains("is not built"));
+}
