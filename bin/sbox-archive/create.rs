@@ -23,7 +23,7 @@ use tar::{Builder, EntryType, Header};
 pub struct Options {
     /// Nothing: stdout.
     pub output: Option<PathBuf>,
-    /// The one folder at the top.
+    /// The one folder at the top; none if it is empty.
     pub name: String,
     /// Of gzip.
     pub level: u32,
@@ -36,6 +36,8 @@ pub struct Options {
     pub prefix: Option<String>,
     /// No time in the archive is later.
     pub latest: u64,
+    /// Whose everything is: user and group.
+    pub owner: (u64, u64),
 }
 
 /// A line on stdin.
@@ -53,6 +55,10 @@ struct Item {
     omit: Vec<PathBuf>,
     /// Or the content itself.
     text: Option<String>,
+    /// Or where a symbolic link leads.
+    link: Option<PathBuf>,
+    /// Or the mode of an empty directory.
+    directory: Option<u32>,
     /// Or an object, to which the counts and checksums of what came before are added.
     metadata: Option<serde_json::Map<String, Value>>,
 }
@@ -99,19 +105,60 @@ pub fn create(options: &Options) -> Result<u8> {
 
 fn write(options: &Options, items: &[Item], to: impl Write) -> Result<Value> {
     let shown = || String::from("write the archive");
-    let to = BufWriter::with_capacity(1 << 20, to);
-    if options.gzip {
-        let mut writer = Writer::new(options, Gzip::new(to, options.level).context(shown)?);
-        writer.all(items)?;
-        let summary = writer.summary();
-        writer.tar.into_inner().and_then(Gzip::finish).and_then(|mut to| to.flush()).context(shown)?;
-        return Ok(summary);
-    }
-    let mut writer = Writer::new(options, to);
+    let to = Hashed::new(BufWriter::with_capacity(1 << 20, to));
+    let (mut summary, content, mut to) = if options.gzip {
+        let gzip = Gzip::new(to, options.level).context(shown)?;
+        let (summary, tar) = fill(options, items, gzip)?;
+        let content = tar.digest();
+        (summary, content, tar.to.finish().context(shown)?)
+    } else {
+        let (summary, tar) = fill(options, items, to)?;
+        (summary, tar.digest(), tar.to)
+    };
+    to.flush().context(shown)?;
+    summary["size"] = to.bytes.into();
+    summary["sha256"] = to.digest().into();
+    summary["tar_sha256"] = content.into();
+    Ok(summary)
+}
+
+/// Writes the tar; gives back what it went into.
+fn fill<W: Write>(options: &Options, items: &[Item], to: W) -> Result<(Value, Hashed<W>)> {
+    let mut writer = Writer::new(options, Hashed::new(to));
     writer.all(items)?;
     let summary = writer.summary();
-    writer.tar.into_inner().and_then(|mut to| to.flush()).context(shown)?;
-    Ok(summary)
+    let to = writer.tar.into_inner().context(|| "write the archive".into())?;
+    Ok((summary, to))
+}
+
+/// Hashes and counts what passes.
+struct Hashed<W> {
+    to: W,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<W> Hashed<W> {
+    fn new(to: W) -> Hashed<W> {
+        Hashed { to, hash: Sha256::new(), bytes: 0 }
+    }
+
+    fn digest(&self) -> String {
+        fsx::hex(&self.hash.clone().finalize())
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let length = self.to.write(bytes)?;
+        self.hash.update(&bytes[..length]);
+        self.bytes += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
 }
 
 impl<'a, W: Write> Writer<'a, W> {
@@ -126,7 +173,9 @@ impl<'a, W: Write> Writer<'a, W> {
 
     fn all(&mut self, items: &[Item]) -> Result<()> {
         let mut made = std::collections::BTreeSet::new();
-        self.directory(Path::new(""), 0o755, self.options.latest)?;
+        if !self.options.name.is_empty() {
+            self.directory(Path::new(""), 0o755, self.options.latest)?;
+        }
         for item in items {
             let dst = plain(&item.dst)?;
             // Directories that lead there, each once.
@@ -166,8 +215,13 @@ impl<'a, W: Write> Writer<'a, W> {
                 Ok(())
             }
             Item { text: Some(text), .. } => self.text(dst, text.as_bytes()),
+            Item { link: Some(target), .. } => {
+                let mut header = self.header(EntryType::Symlink, 0o777, self.options.latest);
+                self.tar.append_link(&mut header, self.path(dst), target).context(|| "write the archive".into())
+            }
+            Item { directory: Some(mode), .. } => self.directory(dst, *mode & 0o7777, self.options.latest),
             Item { metadata: Some(metadata), .. } => self.metadata(dst, metadata),
-            _ => Err(Error::usage("a line on stdin needs 'src', 'text' or 'metadata'")),
+            _ => Err(Error::usage("a line on stdin needs 'src', 'text', 'link', 'directory' or 'metadata'")),
         }
     }
 
@@ -194,7 +248,7 @@ impl<'a, W: Write> Writer<'a, W> {
         header.set_entry_type(kind);
         header.set_mode(mode);
         header.set_mtime(time.min(self.options.latest));
-        (header.set_uid(0), header.set_gid(0), header.set_size(0));
+        (header.set_uid(self.options.owner.0), header.set_gid(self.options.owner.1), header.set_size(0));
         header
     }
 

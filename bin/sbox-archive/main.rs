@@ -22,11 +22,13 @@ usage: sbox-archive create [-o FILE] --name NAME [options] <ITEMS
        sbox-archive list [-j] ARCHIVE
        sbox-archive verify ARCHIVE|DIR
        sbox-archive extract [-C DIR] ARCHIVE
-create writes what the items say, one JSON object a line: {\"dst\", \"src\"}, {\"dst\", \"text\"} or {\"dst\", \"metadata\"}.
+create writes what the items say, one JSON object a line: {\"dst\", \"src\"}, or text, link, directory or metadata for src.
 verify compares with the checksums in .sbox/SHA256SUMS. extract makes the archive's folder in DIR, and nothing else.
 
   -o, --output FILE     where to write [stdout]
       --name NAME       the folder at the top
+      --flat            no folder at the top
+      --owner UID:GID   whose everything is [0:0]
       --format FORMAT   tar.gz or tar [tar.gz]
       --level N         of gzip, from 1 to 9 [6]
       --sums PLACE      write checksums to PLACE, before the metadata
@@ -62,14 +64,18 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         sites: None,
         prefix: None,
         latest: u64::MAX >> 31,
+        owner: (0, 0),
     };
     let limits = Limits { bytes: 64 << 30, entries: 4_000_000 };
+    let mut flat = false;
     let mut options = Options { create, directory: ".".into(), limits, json: false };
     let mut words: Vec<std::ffi::OsString> = Vec::new();
     while let Some(arg) = args.next()? {
         match arg {
             Short('o') | Long("output") => options.create.output = Some(args.value()?.into()),
             Long("name") => options.create.name = args.value()?.string()?,
+            Long("flat") => flat = true,
+            Long("owner") => options.create.owner = owner(&args.value()?.string()?)?,
             Long("format") => options.create.gzip = is_gzip(&args.value()?.string()?)?,
             Long("level") => options.create.level = level(args.value()?.parse()?)?,
             Long("sums") => options.create.sums = Some(args.value()?.string()?),
@@ -90,8 +96,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let verb = words.first().and_then(|verb| verb.to_str()).unwrap_or_default();
     match (verb, &words[1.min(words.len())..]) {
-        ("create", []) if is_name(&options.create.name) => create::create(&options.create),
-        ("create", []) => Err(Error::usage("'--name' must be given, and be the name of a folder")),
+        ("create", []) if is_name(&options.create.name) != flat => create::create(&options.create),
+        ("create", []) => Err(Error::usage("'--name' must be given, and be the name of a folder; or '--flat'")),
         ("list", [archive]) => list(archive.as_ref(), &options),
         ("verify", [what]) => verify::verify(what.as_ref(), options.limits),
         ("extract", [archive]) => extract::extract(archive.as_ref(), &options.directory, options.limits),
@@ -106,6 +112,11 @@ fn is_gzip(format: &str) -> Result<bool> {
         "tar" => Ok(false),
         _ => Err(Error::usage(format!("unknown format '{}'", visible(format))).hint("tar.gz or tar")),
     }
+}
+
+fn owner(text: &str) -> Result<(u64, u64)> {
+    let ids = text.split_once(':').and_then(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)));
+    ids.ok_or_else(|| Error::usage(format!("'{}' is no owner", visible(text))).hint("like 1000:1000"))
 }
 
 fn level(level: u32) -> Result<u32> {

@@ -1,6 +1,7 @@
 //! sbox-pack: a built sandbox as one file that works elsewhere.
 #![forbid(unsafe_code)]
 
+mod oci;
 mod secrets;
 
 use lexopt::prelude::*;
@@ -18,11 +19,15 @@ use std::process::{ExitCode, Stdio};
 const TOOL: Tool = Tool { name: "sbox-pack", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox pack [-f] [-o FILE] [--exclude-env] [--include-cache] [FILE]
-Write the built sandbox into FILE, an archive that tar can read and 'sbox unpack' makes work where it was extracted.
+       sbox pack --format oci [--base DIR] [-f] [-o FILE] [FILE]
+Write the built sandbox into FILE, an archive that tar can read and 'sbox unpack' makes work where it was extracted; or an
+image for container engines.
 
   -o, --output FILE      where to write [PROJECT-sbox.tar.gz in the project]
       --exclude-env      leave the runtime environment out; 'sbox build' makes it there
       --include-cache    add the cached runtime, so that it can be built again there without a network
+      --format FORMAT    tar.gz, or oci: an image for podman, docker, skopeo, Kubernetes [tar.gz]
+      --base DIR         with oci: an image to stand on, as an OCI layout, in place of this machine's libraries
       --level N          of compression, from 1 to 9 [6]
   -f, --force            pack although a sandbox of the project runs
   -h, --help             print this text
@@ -43,20 +48,36 @@ struct Options {
     include_cache: bool,
     level: u32,
     force: bool,
+    oci: bool,
+    base: Option<PathBuf>,
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let mut options = Options { output: None, exclude_env: false, include_cache: false, level: 6, force: false };
+    let mut options = Options { output: None, exclude_env: false, include_cache: false, level: 6, force: false, oci: false, base: None };
     while let Some(arg) = args.next()? {
         match arg {
             Short('o') | Long("output") if options.output.is_none() => options.output = Some(args.value()?.into()),
             Long("exclude-env") => options.exclude_env = true,
             Long("include-cache") => options.include_cache = true,
             Long("level") => options.level = args.value()?.parse()?,
+            Long("format") => {
+                options.oci = match args.value()?.string()?.as_str() {
+                    "oci" => true,
+                    "tar.gz" => false,
+                    other => {
+                        let error = Error::usage(format!("unknown format '{}'", words::visible(other)));
+                        return Err(error.hint("tar.gz or oci"));
+                    }
+                }
+            }
+            Long("base") => options.base = Some(args.value()?.into()),
             Short('f') | Long("force") => options.force = true,
             Value(file) if options.output.is_none() => options.output = Some(file.into()),
             other => return Err(cli::common(other)),
         }
+    }
+    if options.oci && (options.exclude_env || options.include_cache) || !options.oci && options.base.is_some() {
+        return Err(Error::usage("'--base' belongs to '--format oci', '--exclude-env' and '--include-cache' do not"));
     }
     let project = Project::find()?;
     let config = Config::load(&project)?;
@@ -71,7 +92,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         (false, Ok(lock)) => Some(lock),
         (false, Err(error)) => return Err(or_force(error)),
     };
-    pack(&project, &config, &lock, &options)?;
+    match options.oci {
+        true => oci::pack(&project, &config, &lock, &options)?,
+        false => pack(&project, &config, &lock, &options)?,
+    }
     Ok(0)
 }
 
@@ -89,24 +113,10 @@ fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) 
     secrets::warn(project, config);
     let items = items(project, config, lock, options)?;
     let mut archive = plumb::program("sbox-archive")?;
-    archive
-        .args(["create", "--sums", ".sbox/SHA256SUMS", "--sites", ".sbox/sites.json", "--prefix"])
-        .arg(project.root());
+    archive.args(["create", "--sums", ".sbox/SHA256SUMS", "--sites", ".sbox/sites.json", "--prefix"]).arg(project.root());
     archive.arg("--output").arg(&output).args(["--name", &name, "--level", &options.level.to_string()]);
     archive.arg("--time").arg(packed_at(lock).to_string());
-    plumb::trace(&archive);
-    let text: String = items.iter().map(|item| format!("{item}\n")).collect();
-    let shown = || String::from("start 'sbox-archive'");
-    let mut child = plumb::tie(&mut archive).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that fails early says why itself.
-        let _ = stdin.write_all(text.as_bytes());
-    }
-    let done = child.wait_with_output().context(shown)?;
-    if !done.status.success() {
-        return Err(Error::reported(done.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
-    }
-    let summary: Value = serde_json::from_slice(&done.stdout).unwrap_or_default();
+    let summary = create(&mut archive, &items)?;
     for left in summary["left_out"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         words::info(format_args!("left out, since it is no file: {}", words::visible(left)));
     }
@@ -115,6 +125,23 @@ fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) 
     words::ok(format_args!("Packed {files} files into '{}' ({})", words::visible_path(&output), words::size(size)));
     words::hint(format_args!("there: tar -xzf {}, cd {}, sbox unpack", file_name(&output), words::visible(&name)));
     Ok(())
+}
+
+/// Runs `sbox-archive create` with these items; gives what it says of the archive.
+fn create(archive: &mut std::process::Command, items: &[Value]) -> Result<Value> {
+    plumb::trace(archive);
+    let text: String = items.iter().map(|item| format!("{item}\n")).collect();
+    let shown = || String::from("start 'sbox-archive'");
+    let mut child = plumb::tie(archive).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that fails early says why itself.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    let done = child.wait_with_output().context(shown)?;
+    if !done.status.success() {
+        return Err(Error::reported(done.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+    }
+    serde_json::from_slice(&done.stdout).map_err(|error| Error::new(format!("sbox-archive says nothing of use: {error}")))
 }
 
 fn file_name(path: &Path) -> String {
