@@ -11,7 +11,7 @@ _sbox_options() {
         info) echo "-j --json -h --help -V --version" ;;
         init) echo "-r --runtime -f --force -h --help -V --version" ;;
         logs) echo "-f --follow -n --lines --since --network --list -j --json -h --help -V --version" ;;
-        pack) echo "-o --output --exclude-env --include-cache --level -f --force -h --help -V --version" ;;
+        pack) echo "-o --output --exclude-env --include-cache --format --base --level -f --force -h --help -V --version" ;;
         ps) echo "-a --all -g --global -q --quiet -j --json -h --help -V --version" ;;
         restart) echo "-h --help -V --version" ;;
         run) echo "-d --detach -n --name --wait --isolation -h --help -V --version" ;;
@@ -22,7 +22,7 @@ _sbox_options() {
         unpack) echo "-n --dry-run -v --verbose --verify -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
-        archive) echo "-o --output --name --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
+        archive) echo "-o --output --name --flat --owner --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
         forward) echo "--user --network -h --help -V --version" ;;

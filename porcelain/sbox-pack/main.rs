@@ -53,7 +53,15 @@ struct Options {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let mut options = Options { output: None, exclude_env: false, include_cache: false, level: 6, force: false, oci: false, base: None };
+    let mut options = Options {
+        output: None,
+        exclude_env: false,
+        include_cache: false,
+        level: 6,
+        force: false,
+        oci: false,
+        base: None,
+    };
     while let Some(arg) = args.next()? {
         match arg {
             Short('o') | Long("output") if options.output.is_none() => options.output = Some(args.value()?.into()),
@@ -113,7 +121,9 @@ fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) 
     secrets::warn(project, config);
     let items = items(project, config, lock, options)?;
     let mut archive = plumb::program("sbox-archive")?;
-    archive.args(["create", "--sums", ".sbox/SHA256SUMS", "--sites", ".sbox/sites.json", "--prefix"]).arg(project.root());
+    archive
+        .args(["create", "--sums", ".sbox/SHA256SUMS", "--sites", ".sbox/sites.json", "--prefix"])
+        .arg(project.root());
     archive.arg("--output").arg(&output).args(["--name", &name, "--level", &options.level.to_string()]);
     archive.arg("--time").arg(packed_at(lock).to_string());
     let summary = create(&mut archive, &items)?;
@@ -141,7 +151,8 @@ fn create(archive: &mut std::process::Command, items: &[Value]) -> Result<Value>
     if !done.status.success() {
         return Err(Error::reported(done.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
     }
-    serde_json::from_slice(&done.stdout).map_err(|error| Error::new(format!("sbox-archive says nothing of use: {error}")))
+    serde_json::from_slice(&done.stdout)
+        .map_err(|error| Error::new(format!("sbox-archive says nothing of use: {error}")))
 }
 
 fn file_name(path: &Path) -> String {

@@ -22,9 +22,10 @@ const USER: &str = "1000:1000";
 
 /// What a shell line can be expected to find, where this machine has it.
 const TOOLS: [&str; 44] = [
-    "sh", "env", "cat", "ls", "cp", "mv", "rm", "mkdir", "rmdir", "ln", "chmod", "pwd", "echo", "printf", "test", "[", "true",
-    "false", "sleep", "date", "head", "tail", "sed", "grep", "xargs", "find", "uname", "id", "dirname", "basename", "touch",
-    "tr", "wc", "sort", "uniq", "cut", "tee", "readlink", "realpath", "mktemp", "stat", "seq", "kill", "bash",
+    "sh", "env", "cat", "ls", "cp", "mv", "rm", "mkdir", "rmdir", "ln", "chmod", "pwd", "echo", "printf", "test", "[",
+    "true", "false", "sleep", "date", "head", "tail", "sed", "grep", "xargs", "find", "uname", "id", "dirname",
+    "basename", "touch", "tr", "wc", "sort", "uniq", "cut", "tee", "readlink", "realpath", "mktemp", "stat", "seq",
+    "kill", "bash",
 ];
 
 /// A blob of the image: a layer, or JSON.
@@ -44,12 +45,14 @@ struct Layer {
 /// Writes the image.
 pub fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) -> Result<()> {
     if let Some(covered) = ["/dev", "/proc", "/sys", "/run"].iter().find(|place| project.root().starts_with(place)) {
-        let message = format!("a project below '{covered}' cannot be an image: engines put something of their own there");
+        let message =
+            format!("a project below '{covered}' cannot be an image: engines put something of their own there");
         return Err(Error::new(message).hint("move the project, and sbox build"));
     }
     let name = image_name(&project.name());
     let default = || project.root().join(format!("{name}-sbox.oci.tar"));
-    let output = std::path::absolute(options.output.clone().unwrap_or_else(default)).context(|| "find the output".into())?;
+    let output =
+        std::path::absolute(options.output.clone().unwrap_or_else(default)).context(|| "find the output".into())?;
     words::step(format_args!("Packing an image: {name}"));
     secrets::warn(project, config);
     let work = Work::new(&output)?;
@@ -69,7 +72,9 @@ pub fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Optio
     layers.push(layer(&work, "files", USER, &files(project, config, &root)?, lock, options)?);
     let blobs = describe(project, config, lock, &mut base, layers)?;
     let mut archive = plumb::program("sbox-archive")?;
-    archive.args(["create", "--flat", "--format", "tar", "--time", &packed_at(lock).to_string(), "--output"]).arg(&output);
+    archive
+        .args(["create", "--flat", "--format", "tar", "--time", &packed_at(lock).to_string(), "--output"])
+        .arg(&output);
     create(&mut archive, &image(&name, blobs))?;
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     words::ok(format_args!("Packed an image into '{}' ({})", words::visible_path(&output), words::size(size)));
@@ -103,7 +108,14 @@ fn image_name(name: &str) -> String {
     if parts.is_empty() { "sandbox".into() } else { parts.join("-") }
 }
 
-fn layer(work: &Work, name: &'static str, owner: &str, items: &[Value], lock: &Lockfile, options: &Options) -> Result<Layer> {
+fn layer(
+    work: &Work,
+    name: &'static str,
+    owner: &str,
+    items: &[Value],
+    lock: &Lockfile,
+    options: &Options,
+) -> Result<Layer> {
     let file = work.0.join(name);
     let mut archive = plumb::program("sbox-archive")?;
     archive.args(["create", "--flat", "--owner", owner, "--level", &options.level.to_string()]);
@@ -137,7 +149,8 @@ fn files(project: &Project, config: &Config, root: &str) -> Result<Vec<Value>> {
 
 /// This machine's part: the loader says, in the sandbox, which libraries are needed; they and some tools are taken.
 fn system(project: &Project) -> Result<Vec<Value>> {
-    let tools: Vec<PathBuf> = TOOLS.iter().map(|tool| Path::new("/usr/bin").join(tool)).filter(|tool| tool.is_file()).collect();
+    let tools: Vec<PathBuf> =
+        TOOLS.iter().map(|tool| Path::new("/usr/bin").join(tool)).filter(|tool| tool.is_file()).collect();
     let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
     for path in tools.iter().cloned().chain(libraries(project, &tools)?) {
         // As it is named, in the directory where it really is: on most systems /lib is a link to /usr/lib.
@@ -165,7 +178,9 @@ fn system(project: &Project) -> Result<Vec<Value>> {
 }
 
 fn is_the_systems(path: &Path) -> bool {
-    ["/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/nix/store", "/gnu/store"].iter().any(|place| path.starts_with(place))
+    ["/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/nix/store", "/gnu/store"]
+        .iter()
+        .any(|place| path.starts_with(place))
 }
 
 /// What the loader would load for the tools and for everything in the environment. The environment is an agent's: the loader
@@ -181,7 +196,9 @@ fn libraries(project: &Project, tools: &[PathBuf]) -> Result<BTreeSet<PathBuf>> 
     let output = plumb::tie(&mut spawn).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.context(|| "look for libraries".into())?;
     if !output.status.success() {
-        return Err(Error::new("cannot find out which libraries are needed").hint("name an image to stand on: --base DIR"));
+        return Err(
+            Error::new("cannot find out which libraries are needed").hint("name an image to stand on: --base DIR")
+        );
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // `libc.so.6 => /lib/x/libc.so.6 (0x...)`, and the loader itself: `/lib64/ld-linux-x86-64.so.2 (0x...)`.
@@ -212,7 +229,8 @@ impl Base {
                 .hint("skopeo copy docker://debian:12 oci:DIR makes one")
         };
         let json = |place: &str| -> Result<Value> {
-            let text = fsx::read_plain(&layout.join(place)).ok_or_else(|| wrong(&format!("'{place}' cannot be read")))?;
+            let text =
+                fsx::read_plain(&layout.join(place)).ok_or_else(|| wrong(&format!("'{place}' cannot be read")))?;
             serde_json::from_slice(&text).map_err(|_| wrong(&format!("'{place}' is no JSON")))
         };
         let digest = |value: &Value| -> Result<String> {
@@ -223,7 +241,9 @@ impl Base {
         let mut manifest = json!({"manifests": json("index.json")?["manifests"]});
         // An index may lead to another one, for several machines; the first that fits is taken.
         while let Some(all) = manifest["manifests"].as_array() {
-            let ours = |one: &&Value| one["platform"]["architecture"].as_str().is_none_or(|name| cli::platform().ends_with(name));
+            let ours = |one: &&Value| {
+                one["platform"]["architecture"].as_str().is_none_or(|name| cli::platform().ends_with(name))
+            };
             let first = all.iter().find(ours).ok_or_else(|| wrong("it has no image for this machine"))?;
             manifest = json(&format!("blobs/sha256/{}", digest(first)?))?;
         }
@@ -239,7 +259,8 @@ impl Base {
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         base.diff_ids = list(&image["rootfs"]["diff_ids"]);
         base.history = list(&image["history"]);
-        base.environment = list(&image["config"]["Env"]).iter().filter_map(|pair| Some(pair.as_str()?.to_owned())).collect();
+        base.environment =
+            list(&image["config"]["Env"]).iter().filter_map(|pair| Some(pair.as_str()?.to_owned())).collect();
         match base.diff_ids.len() == base.layers.len() && !base.layers.is_empty() {
             true => Ok(base),
             false => Err(wrong("layers and their digests do not match")),
@@ -247,7 +268,13 @@ impl Base {
     }
 }
 
-fn describe(project: &Project, config: &Config, lock: &Lockfile, base: &mut Base, layers: Vec<Layer>) -> Result<(Vec<Blob>, Value)> {
+fn describe(
+    project: &Project,
+    config: &Config,
+    lock: &Lockfile,
+    base: &mut Base,
+    layers: Vec<Layer>,
+) -> Result<(Vec<Blob>, Value)> {
     let created = fsx::rfc3339(packed_at(lock));
     let mut blobs = std::mem::take(&mut base.blobs);
     let (mut listed, mut diff_ids) = (std::mem::take(&mut base.layers), std::mem::take(&mut base.diff_ids));
@@ -316,7 +343,8 @@ fn environment(project: &Project, config: &Config, below: &[String]) -> Result<(
     let from_user = |value: &str| config::pieces(value).iter().any(is_reference);
     let names: Vec<String> =
         config.env.iter().filter(|(_, value)| from_user(value)).map(|(name, _)| name.clone()).collect();
-    let mut out: Vec<String> = below.iter().filter(|pair| !all.contains_key(pair.split('=').next().unwrap_or(""))).cloned().collect();
+    let mut out: Vec<String> =
+        below.iter().filter(|pair| !all.contains_key(pair.split('=').next().unwrap_or(""))).cloned().collect();
     for (name, value) in all.iter().filter(|(name, _)| !names.contains(name)) {
         out.push(format!("{name}={}", value.as_str().unwrap_or_default()));
     }

@@ -114,3 +114,69 @@ fn what_runs_is_not_packed_unless_it_is_meant() {
     std::fs::remove_file(bare.scratch.path("p/sbox.lock")).unwrap();
     bare.sbox(&["pack"]).assert().code(1).stderr(contains("is not built"));
 }
+
+#[test]
+fn an_image_is_whole_reproducible_and_has_no_values_of_the_users() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("pack-oci", "cmd: echo hello\nenv: {TOKEN: \"${MY_TOKEN}\", MODE: prod}\n");
+    project.scratch.write("p/.sbox/rootfs/home/notes", "x");
+    project.scratch.write("p/.sbox/rootfs/tmp/gone", "x");
+    let pack = |output: &str| {
+        let mut command = project.sbox(&["pack", "--format", "oci", "-o", output]);
+        command.env("MY_TOKEN", "precious").assert().success().stderr(contains("to be given to it: TOKEN"));
+    };
+    pack("a.tar");
+    pack("b.tar");
+    let path = |name: &str| project.scratch.path("p").join(name);
+    assert!(std::fs::read(path("a.tar")).unwrap() == std::fs::read(path("b.tar")).unwrap());
+    std::fs::create_dir(path("image")).unwrap();
+    let tar = Command::new("tar").args(["-xf", "a.tar", "-C", "image"]).current_dir(project.scratch.path("p")).status();
+    assert!(tar.unwrap().success());
+    let json = |text: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&text).unwrap();
+    let blob = |of: &serde_json::Value| {
+        let digest = of["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+        let content = std::fs::read(path("image/blobs/sha256").join(&digest)).unwrap();
+        assert_eq!(sbox::fsx::sha256(&content), digest);
+        assert_eq!(of["size"].as_u64().unwrap(), content.len() as u64);
+        content
+    };
+    let index = json(std::fs::read(path("image/index.json")).unwrap());
+    let manifest = json(blob(&index["manifests"][0]));
+    let image = json(blob(&manifest["config"]));
+    assert_eq!(image["config"]["User"], "1000:1000");
+    assert_eq!(image["config"]["Entrypoint"], serde_json::json!(["/bin/sh", "-c", "echo hello"]));
+    assert_eq!(image["config"]["Labels"]["sbox.variables"], "TOKEN");
+    let environment = image["config"]["Env"].to_string();
+    assert!(
+        environment.contains("MODE=prod") && !environment.contains("TOKEN") && !image.to_string().contains("precious")
+    );
+    let mut names = String::new();
+    for (layer, diff) in
+        manifest["layers"].as_array().unwrap().iter().zip(image["rootfs"]["diff_ids"].as_array().unwrap())
+    {
+        let file = project.scratch.write("layer", "");
+        std::fs::write(&file, blob(layer)).unwrap();
+        let plain = Command::new("gzip").arg("-dc").arg(&file).output().unwrap().stdout;
+        assert_eq!(format!("sha256:{}", sbox::fsx::sha256(&plain)), diff.as_str().unwrap());
+        let list = Command::new("tar").args(["-tvzf"]).arg(&file).output().unwrap();
+        names += &stdout(&list);
+    }
+    let root = project.scratch.path("p").display().to_string();
+    for part in [
+        "usr/bin/sh",
+        "libc.so.6",
+        "1000/1000",
+        &format!("{}/.sbox/rootfs -> /", &root[1..]),
+        " home/notes\n",
+        " tmp/\n",
+    ] {
+        assert!(names.contains(part), "{part}: {names}");
+    }
+    assert!(!names.contains("tmp/gone"));
+    // On an image of somebody else's: this one, for want of another.
+    project.sbox(&["pack", "--format", "oci", "--base", "image", "-o", "c.tar"]).assert().success();
+    project.sbox(&["pack", "--format", "oci", "--base", "app", "-o", "d.tar"]).assert().code(1);
+    project.sbox(&["pack", "--base", "image"]).assert().code(2);
+}
