@@ -50,8 +50,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     records.retain(|record| all || record.status.is_live());
     if quiet {
-        let pids = records.iter().filter(|record| record.pid > 0).map(|record| record.pid);
-        return pids.map(cli::out_line).collect::<Result<()>>().map(|()| 0);
+        let mut pids = records.iter().filter(|record| record.pid > 0).map(|record| record.pid);
+        return pids.try_for_each(cli::out_line).map(|()| 0);
     }
     let table = if records.iter().any(|record| record.pid > 0) { Table::read() } else { Table::default() };
     let rows: Vec<(Record, Usage)> = records

@@ -248,7 +248,9 @@ impl<'a, W: Write> Writer<'a, W> {
         header.set_entry_type(kind);
         header.set_mode(mode);
         header.set_mtime(time.min(self.options.latest));
-        (header.set_uid(self.options.owner.0), header.set_gid(self.options.owner.1), header.set_size(0));
+        header.set_uid(self.options.owner.0);
+        header.set_gid(self.options.owner.1);
+        header.set_size(0);
         header
     }
 

@@ -213,7 +213,8 @@ mod tests {
         let mut builder = tar::Builder::new(Vec::new());
         for (name, content) in [("top/a", "content"), ("top/b/c", "x")] {
             let mut header = tar::Header::new_gnu();
-            (header.set_size(content.len() as u64), header.set_mode(0o644));
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
             builder.append_data(&mut header, name, content.as_bytes()).unwrap();
         }
         let good = builder.into_inner().unwrap();

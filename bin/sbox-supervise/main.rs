@@ -95,7 +95,7 @@ enum Wish {
 }
 
 enum First {
-    Runs(Box<Sandbox>),
+    Runs(Sandbox),
     Failed(u8),
 }
 
@@ -123,7 +123,7 @@ impl Supervisor {
                 rustix::stdio::dup2_stdin(&null).context(|| "let go of stdin".into())?;
                 rustix::stdio::dup2_stdout(&null).context(|| "let go of stdout".into())?;
                 rustix::stdio::dup2_stderr(&null).context(|| "let go of stderr".into())?;
-                Ok(First::Runs(Box::new(sandbox)))
+                Ok(First::Runs(sandbox))
             }
             Start::Ended(code, said) => {
                 for line in String::from_utf8_lossy(&said).lines() {
@@ -141,8 +141,8 @@ impl Supervisor {
     }
 
     /// Holds the daemon until it has ended for good.
-    fn hold(&mut self, first: Box<Sandbox>) -> Result<u8> {
-        let mut sandbox = Some(*first);
+    fn hold(&mut self, first: Sandbox) -> Result<u8> {
+        let mut sandbox = Some(first);
         loop {
             let begun = Instant::now();
             let code = match sandbox {

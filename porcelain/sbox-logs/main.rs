@@ -85,7 +85,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         (Some(since), _) => Reader::since(&project, &name, since)?,
         (None, lines) => Reader::last(&project, &name, lines.unwrap_or(50))?,
     };
-    if !reader.is_there() && !(options.follow && is_live(&project, &name)?) {
+    let may_come = options.follow && is_live(&project, &name)?;
+    if !reader.is_there() && !may_come {
         let error = Error::new(format!("there is no log '{}'", words::visible(&name)));
         return Err(error.hint("sbox logs --list"));
     }

@@ -100,8 +100,11 @@ fn extract_gives_back_what_went_in_and_verify_says_so() {
     }
 }
 
+/// Name, kind, content or target, mode.
+type Made<'a> = (&'a str, u8, &'a str, u32);
+
 /// An archive made by hand, as GNU tar would not.
-fn hostile(scratch: &Scratch, entries: &[(&str, u8, &str, u32)]) -> std::path::PathBuf {
+fn hostile(scratch: &Scratch, entries: &[Made<'_>]) -> std::path::PathBuf {
     let mut bytes = Vec::new();
     for (name, kind, content, mode) in entries {
         let mut header = [0u8; 512];
@@ -141,7 +144,7 @@ fn hostile_archives_leave_nothing_outside_and_nothing_at_all() {
     let to_outside = outside.to_str().unwrap();
     let file = |name| (name, b'0', "evil", 0o644);
     let dir = |name| (name, b'5', "", 0o755);
-    let cases: Vec<(&str, Vec<(&str, u8, &str, u32)>)> = vec![
+    let cases: Vec<(&str, Vec<Made<'_>>)> = vec![
         ("leads out", vec![file("/tmp/sbox-evil-absolute")]),
         ("leads out", vec![dir("top"), file("top/../../evil")]),
         ("leads out", vec![dir("top"), ("top/x", b'2', to_outside, 0o777)]),
