@@ -49,6 +49,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let project = Project::find()?;
     let config = Config::load(&project)?;
     let level = if level == "auto" { "namespace" } else { &level };
+    let project = match format {
+        // To be sourced on the host, where things are where they are.
+        Format::Sh => project,
+        _ => sbox::lockfile::Lockfile::seen_from_inside(&project),
+    };
     match format {
         Format::Sh => cli::out(script(&project, &config, level).as_bytes())?,
         Format::Json => cli::out_json(&json(&environment(&project, &config, level, quiet)))?,

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Network};
 use crate::error::{Context, Error, Result};
+use crate::lockfile::Lockfile;
 use crate::plumb;
 use crate::project::Project;
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -46,7 +47,13 @@ impl<'a> Confine<'a> {
 
     /// A command that runs `words` in `directory` of the sandbox.
     pub fn command(&self, directory: &str, words: &[OsString]) -> Result<Prepared> {
-        let isolation = self.isolation.as_deref().unwrap_or(&self.config.isolation);
+        let inside = Lockfile::seen_from_inside(self.project);
+        let isolation = match (&self.isolation, inside == *self.project) {
+            (Some(level), _) => level,
+            // Nothing weaker could show it at another place.
+            (None, false) if self.config.isolation == "auto" => "namespace",
+            _ => &self.config.isolation,
+        };
         // Held until the sandbox has ended: the launcher inherits it.
         let in_use = self.project.hold()?;
         let environment = self.environment(isolation)?;
@@ -57,8 +64,8 @@ impl<'a> Confine<'a> {
         for mount in &self.config.mount {
             command.arg(if mount.read_only { "--ro-bind" } else { "--bind" }).args([&mount.src, &mount.dst]);
         }
-        command.arg("--own").args([&self.rootfs, &self.project.rootfs()]);
-        command.arg("--own").args([&self.env, &self.project.env()]);
+        command.arg("--own").args([&self.rootfs, &inside.rootfs()]);
+        command.arg("--own").args([&self.env, &inside.env()]);
         command.args(["--isolation", isolation, "--chdir", directory]);
         self.network(&mut command)?;
         command.args(self.config.limits.written().iter().flat_map(|limit| ["--limit", limit]));
@@ -195,13 +202,13 @@ pub fn become_command(
 
 /// Refuses to go on with a project that was not built, or not here.
 pub fn require_built(project: &Project, config: &Config) -> Result<()> {
-    let lock = crate::lockfile::Lockfile::read(project).filter(|lock| lock.is_whole());
+    let lock = Lockfile::read(project).filter(|lock| lock.is_whole());
     let (true, Some(lock)) = (project.env().is_dir() && project.rootfs().is_dir(), lock) else {
         return Err(Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"));
     };
-    if Path::new(&lock.prefix) != project.env() {
+    if !lock.is_here(project) {
         let message = format!("project '{}' was built at '{}' and has moved", project.name(), lock.prefix);
-        return Err(Error::new(message).hint("sbox build makes it work here"));
+        return Err(Error::new(message).hint("sbox build makes it work here; if it came in an archive: sbox unpack"));
     }
     if lock.config_hash != config.hash && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         crate::words::warn("the configuration changed after the last build");

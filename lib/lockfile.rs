@@ -21,6 +21,10 @@ pub struct Lockfile {
     pub runtime: String,
     /// The prefix that is written in the environment's files.
     pub prefix: String,
+    /// Whether that prefix could not be rewritten into the project's own. Then sandboxes see everything at the old place,
+    /// which only level `namespace` can give.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stays: bool,
     /// What serves the runtimes.
     pub runtimes: Vec<RuntimeRecord>,
     /// SHA-256 over what was copied: places, sizes, modes, times.
@@ -82,6 +86,19 @@ impl Lockfile {
         let mut text = serde_json::to_string_pretty(self).map_err(|error| Error::new(error.to_string()))?;
         text.push('\n');
         crate::fsx::write_atomic(&project.lock(), text.as_bytes(), 0o644)
+    }
+
+    /// The project as its sandboxes see it: at the place where it is, or where it was built if it cannot move.
+    pub fn seen_from_inside(project: &Project) -> Project {
+        let lock = Lockfile::read(project).filter(|lock| lock.stays && lock.is_whole());
+        let old = lock.filter(|lock| lock.prefix.ends_with("/.sbox/env"));
+        let root = old.and_then(|lock| Some(std::path::Path::new(&lock.prefix).ancestors().nth(2)?.to_owned()));
+        root.and_then(|root| Project::at(&root).ok()).unwrap_or_else(|| project.clone())
+    }
+
+    /// Whether the environment works where the project is now.
+    pub fn is_here(&self, project: &Project) -> bool {
+        self.stays || std::path::Path::new(&self.prefix) == project.env()
     }
 
     /// Whether a build ran to its end.

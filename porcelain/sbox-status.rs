@@ -91,7 +91,7 @@ fn look() -> Result<Status> {
     let built = project.env().is_dir() && project.rootfs().is_dir() && lock.as_ref().is_some_and(Lockfile::is_whole);
     let state = match &lock {
         _ if !built => State::NotBuilt,
-        Some(lock) if std::path::Path::new(&lock.prefix) != project.env() => State::Moved,
+        Some(lock) if !lock.is_here(&project) => State::Moved,
         Some(lock) if lock.config_hash != config.hash => State::ConfigChanged,
         _ if errors == 0 && sources_changed(&project)? => State::SourcesChanged,
         _ => State::UpToDate,

@@ -112,7 +112,10 @@ fn relocate(project: &Project, old: &Path, options: &Options) -> Result<u8> {
     if from != project.root() {
         let index = if from == old { Index::read(project) } else { None };
         for tree in TREES {
-            changed += tree_of(project, tree, &from, index.as_ref(), options)?;
+            match tree_of(project, tree, &from, index.as_ref(), options)? {
+                Some(count) => changed += count,
+                None => return stuck(project, lock, &from, options),
+            }
         }
     }
     words::step("Regenerating environment script...");
@@ -129,6 +132,7 @@ fn relocate(project: &Project, old: &Path, options: &Options) -> Result<u8> {
     if let Some(lock) = &mut lock {
         // Last: until then everything would be done again.
         lock.prefix = project.env().to_string_lossy().into_owned();
+        lock.stays = false;
         lock.write(project)?;
     }
     words::ok(format_args!("Path relocation complete ({changed} files)"));
@@ -137,11 +141,29 @@ fn relocate(project: &Project, old: &Path, options: &Options) -> Result<u8> {
     Ok(0)
 }
 
-/// Relocates one of the trees; gives how many files that changed, or would.
-fn tree_of(project: &Project, tree: &str, from: &Path, index: Option<&Index>, options: &Options) -> Result<usize> {
+/// What cannot move stays where it was, as far as programs in it can tell: sandboxes see it at its old path.
+fn stuck(project: &Project, lock: Option<Lockfile>, from: &Path, options: &Options) -> Result<u8> {
+    let error = Error::new("it cannot be moved here; nothing of it was changed");
+    let Some(mut lock) = lock.filter(|lock| !options.dry_run && lock.is_whole()) else {
+        return Err(error.hint("extract it at a path that is not longer than the old one, or: sbox build --force"));
+    };
+    lock.prefix = from.join(".sbox/env").to_string_lossy().into_owned();
+    lock.stays = true;
+    lock.write(project)?;
+    Err(error.hint("sbox run works all the same: in the sandbox it is at its old path (level namespace)"))
+}
+
+/// Relocates one of the trees; gives how many files that changed, or would; nothing if it cannot be moved.
+fn tree_of(
+    project: &Project,
+    tree: &str,
+    from: &Path,
+    index: Option<&Index>,
+    options: &Options,
+) -> Result<Option<usize>> {
     let dir = project.state().join(tree);
     if std::fs::symlink_metadata(&dir).is_err() {
-        return Ok(0);
+        return Ok(Some(0));
     }
     let title = if tree == "env" { "Updating environment..." } else { "Updating root file system..." };
     words::step(title);
@@ -163,10 +185,10 @@ fn tree_of(project: &Project, tree: &str, from: &Path, index: Option<&Index>, op
         let _ = std::fs::remove_file(&file);
     }
     let output = sbox::error::Context::context(output, || "start 'sbox-relocate'".into())?;
-    if !output.status.success() {
-        return Err(Error::new("it cannot be moved here; nothing of it was changed").hint(
-            "'sbox build' makes the environment anew, or extract it at a path that is not longer than the old one",
-        ));
+    match output.status.code() {
+        Some(0) => {}
+        Some(1) if tree == "env" => return Ok(None),
+        code => return Err(Error::reported(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))),
     }
     let places: Vec<&[u8]> = output.stdout.split(|byte| *byte == 0).filter(|place| !place.is_empty()).collect();
     for place in &places {
@@ -177,7 +199,7 @@ fn tree_of(project: &Project, tree: &str, from: &Path, index: Option<&Index>, op
             words::info(format_args!("{what}: {}", visible_path(Path::new(".sbox").join(tree).join(place))));
         }
     }
-    Ok(places.len())
+    Ok(Some(places.len()))
 }
 
 /// The files in which the old path stands, as found while packing.

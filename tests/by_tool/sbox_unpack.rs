@@ -89,6 +89,15 @@ fn what_cannot_move_is_named_and_nothing_is_changed() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("'lib/x.so' cannot be moved: it lacks 12 bytes"), "{}", stderr(&output));
     assert_eq!(std::fs::read_to_string(there.join(".sbox/env/text")).unwrap(), format!("{}\n", old.display()));
+    // In the sandbox it is where it was.
+    if crate::common::need_sandbox() {
+        let line = format!("cat {}/text; echo $HOME", old.display());
+        let run = project.scratch.sbox("much/longer/p").args(["run", &line]).output().unwrap();
+        let home = project.scratch.path("p/.sbox/rootfs/home");
+        assert_eq!(crate::common::stdout(&run), format!("{}\n{}\n", old.display(), home.display()), "{}", stderr(&run));
+        let level = ["run", "--isolation", "env", "true"];
+        project.scratch.sbox("much/longer/p").args(level).assert().code(125);
+    }
     // Back to a place that is shorter, and from there to one that is as long as the first: the room was kept.
     std::fs::rename(&there, project.scratch.path("s")).unwrap();
     project.scratch.sbox("s").arg("unpack").assert().success();
