@@ -159,3 +159,16 @@ fn a_plan_can_be_printed_and_a_host_probed() {
     let output = spawn(&scratch, &["--probe"]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&stdout(&output)).unwrap()["level"], "namespace");
 }
+
+#[test]
+fn memory_that_is_reserved_and_not_used_is_no_reason_to_end() {
+    if !need_sandbox() {
+        return;
+    }
+    // The shell's unit is a kilobyte; V8 reserves gigabytes for each thread.
+    let scratch = Scratch::new("spawn-reserved");
+    let mut spawn = scratch.program("sbox-spawn");
+    let output = spawn.args(["--limit", "memory=512M", "--", "sh", "-c", "ulimit -d"]).output().unwrap();
+    let kilobytes: u64 = crate::common::stdout(&output).trim().parse().unwrap_or(u64::MAX);
+    assert!(kilobytes >= 16 << 20, "{kilobytes}");
+}
