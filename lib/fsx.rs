@@ -40,12 +40,15 @@ fn replace(path: &Path, temporary: &Path, content: &[u8], mode: u32) -> Result<(
     written.context(shown)
 }
 
-/// The content of a regular file of the project's, if it is one: what came with an archive may be a link, or a pipe that
-/// nobody writes to.
+/// The content of a regular file of the project's, if it is one: what came with an archive may be a link, a pipe that
+/// nobody writes to, or larger than memory.
 pub fn read_plain(path: &Path) -> Option<Vec<u8>> {
+    const LARGEST: u64 = 256 << 20;
     let (parent, name) = (path.parent()?, path.file_name()?);
+    let mut file = crate::beneath::Dir::open(parent).ok()?.file(name).ok()?;
     let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut crate::beneath::Dir::open(parent).ok()?.file(name).ok()?, &mut bytes).ok()?;
+    let fits = file.metadata().ok()?.len() <= LARGEST;
+    fits.then(|| std::io::Read::read_to_end(&mut file, &mut bytes))?.ok()?;
     Some(bytes)
 }
 
