@@ -22,7 +22,7 @@ _sbox_options() {
         unpack) echo "-n --dry-run -v --verbose --verify -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
-        archive) echo "-o --output --name --flat --owner --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
+        archive) echo "-o --output --name --flat --owner --digests --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
         forward) echo "--user --network -h --help -V --version" ;;

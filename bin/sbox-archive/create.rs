@@ -38,6 +38,8 @@ pub struct Options {
     pub latest: u64,
     /// Whose everything is: user and group.
     pub owner: (u64, u64),
+    /// Whether the digests of the archive, and of the tar in it, are wanted.
+    pub digests: bool,
 }
 
 /// A line on stdin.
@@ -105,7 +107,7 @@ pub fn create(options: &Options) -> Result<u8> {
 
 fn write(options: &Options, items: &[Item], to: impl Write) -> Result<Value> {
     let shown = || String::from("write the archive");
-    let to = Hashed::new(BufWriter::with_capacity(1 << 20, to));
+    let to = Hashed::new(BufWriter::with_capacity(1 << 20, to), options.digests);
     let (mut summary, content, mut to) = if options.gzip {
         let gzip = Gzip::new(to, options.level).context(shown)?;
         let (summary, tar) = fill(options, items, gzip)?;
@@ -117,41 +119,45 @@ fn write(options: &Options, items: &[Item], to: impl Write) -> Result<Value> {
     };
     to.flush().context(shown)?;
     summary["size"] = to.bytes.into();
-    summary["sha256"] = to.digest().into();
-    summary["tar_sha256"] = content.into();
+    if options.digests {
+        summary["sha256"] = to.digest().into();
+        summary["tar_sha256"] = content.into();
+    }
     Ok(summary)
 }
 
 /// Writes the tar; gives back what it went into.
 fn fill<W: Write>(options: &Options, items: &[Item], to: W) -> Result<(Value, Hashed<W>)> {
-    let mut writer = Writer::new(options, Hashed::new(to));
+    let mut writer = Writer::new(options, Hashed::new(to, options.digests));
     writer.all(items)?;
     let summary = writer.summary();
     let to = writer.tar.into_inner().context(|| "write the archive".into())?;
     Ok((summary, to))
 }
 
-/// Hashes and counts what passes.
+/// Counts what passes, and hashes it where that is wanted.
 struct Hashed<W> {
     to: W,
-    hash: Sha256,
+    hash: Option<Sha256>,
     bytes: u64,
 }
 
 impl<W> Hashed<W> {
-    fn new(to: W) -> Hashed<W> {
-        Hashed { to, hash: Sha256::new(), bytes: 0 }
+    fn new(to: W, wanted: bool) -> Hashed<W> {
+        Hashed { to, hash: wanted.then(Sha256::new), bytes: 0 }
     }
 
     fn digest(&self) -> String {
-        fsx::hex(&self.hash.clone().finalize())
+        self.hash.as_ref().map(|hash| fsx::hex(&hash.clone().finalize())).unwrap_or_default()
     }
 }
 
 impl<W: Write> Write for Hashed<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let length = self.to.write(bytes)?;
-        self.hash.update(&bytes[..length]);
+        if let Some(hash) = &mut self.hash {
+            hash.update(&bytes[..length]);
+        }
         self.bytes += length as u64;
         Ok(length)
     }

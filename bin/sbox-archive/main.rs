@@ -29,6 +29,7 @@ verify compares with the checksums in .sbox/SHA256SUMS. extract makes the archiv
       --name NAME       the folder at the top
       --flat            no folder at the top
       --owner UID:GID   whose everything is [0:0]
+      --digests         print the SHA-256 of the archive and of the tar in it, too
       --format FORMAT   tar.gz or tar [tar.gz]
       --level N         of gzip, from 1 to 9 [6]
       --sums PLACE      write checksums to PLACE, before the metadata
@@ -65,6 +66,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         prefix: None,
         latest: u64::MAX >> 31,
         owner: (0, 0),
+        digests: false,
     };
     let limits = Limits { bytes: 64 << 30, entries: 4_000_000 };
     let mut flat = false;
@@ -75,6 +77,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('o') | Long("output") => options.create.output = Some(args.value()?.into()),
             Long("name") => options.create.name = args.value()?.string()?,
             Long("flat") => flat = true,
+            Long("digests") => options.create.digests = true,
             Long("owner") => options.create.owner = owner(&args.value()?.string()?)?,
             Long("format") => options.create.gzip = is_gzip(&args.value()?.string()?)?,
             Long("level") => options.create.level = level(args.value()?.parse()?)?,

@@ -54,13 +54,16 @@ pub fn nodes() -> Vec<PathBuf> {
     files(prefixes, &["node".into(), "nodejs".into()])
 }
 
-/// The files that exist, each real file once: PATH first, then the `bin` of every prefix.
+/// The files that exist, each real file once: PATH first, then the `bin` of every prefix. Directories of shims come last:
+/// pyenv, asdf and mise put scripts there that look for the interpreter themselves, and take longer for it than a whole
+/// environment takes to be copied. Where they would lead is among the prefixes.
 fn files(prefixes: Vec<PathBuf>, names: &[String]) -> Vec<PathBuf> {
-    let places = on_path().into_iter().chain(prefixes.into_iter().map(|prefix| prefix.join("bin")));
+    let (shims, path): (Vec<_>, Vec<_>) = on_path().into_iter().partition(|place| place.ends_with("shims"));
+    let places = path.into_iter().chain(prefixes.into_iter().map(|prefix| prefix.join("bin")));
     let system = ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from);
     let mut seen = HashSet::new();
     let mut found = Vec::new();
-    for place in places.chain(system) {
+    for place in places.chain(system).chain(shims) {
         for file in names.iter().map(|name| place.join(name)) {
             if let Ok(real) = file.canonicalize()
                 && real.is_file()

@@ -56,7 +56,14 @@ pub fn find(runtime: &Runtime) -> Result<Python> {
     let names = [format!("python{series}"), "python3".into(), "python".into()];
     let mut others: Vec<String> = Vec::new();
     let mut best: Option<Python> = None;
-    for file in find::pythons(&names) {
+    // Each question is a start of an interpreter. Those that their real name says to be of another series are asked only
+    // for the message that there is no right one; shims, which lead to one of the others, if there is nothing else.
+    let (likely, unlikely): (Vec<_>, Vec<_>) =
+        find::pythons(&names).into_iter().partition(|file| may_be(file, &series));
+    for file in likely.into_iter().chain(unlikely) {
+        if best.is_some() && (!may_be(&file, &series) || file.parent().is_some_and(|place| place.ends_with("shims"))) {
+            continue;
+        }
         let Some(python) = ask(&file) else { continue };
         if !runtime.accepts(&python.version) {
             let found = format!("{} ({})", python.version, visible_path(&python.executable));
@@ -71,6 +78,15 @@ pub fn find(runtime: &Runtime) -> Result<Python> {
         true => cannot("no Python on PATH, in pyenv, asdf, mise, uv, conda or Homebrew"),
         false => cannot(format!("no Python {} on this host; it has {}", runtime.version, others.join(", "))),
     })
+}
+
+/// Whether the file that this is in the end, `python3.12`, does not name another series.
+fn may_be(file: &Path, series: &str) -> bool {
+    let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let named =
+        name.strip_prefix("python").filter(|rest| rest.contains('.') && rest.starts_with(|c: char| c.is_ascii_digit()));
+    named.is_none_or(|rest| rest == series)
 }
 
 fn ask(file: &Path) -> Option<Python> {

@@ -28,7 +28,7 @@ image for container engines.
       --include-cache    add the cached runtime, so that it can be built again there without a network
       --format FORMAT    tar.gz, or oci: an image for podman, docker, skopeo, Kubernetes [tar.gz]
       --base DIR         with oci: an image to stand on, as an OCI layout, in place of this machine's libraries
-      --level N          of compression, from 1 to 9 [6]
+      --level N          of compression, from 1 to 9 [5]
   -f, --force            pack although a sandbox of the project runs
   -h, --help             print this text
   -V, --version          print the version

@@ -118,7 +118,7 @@ fn layer(
 ) -> Result<Layer> {
     let file = work.0.join(name);
     let mut archive = plumb::program("sbox-archive")?;
-    archive.args(["create", "--flat", "--owner", owner, "--level", &options.level.to_string()]);
+    archive.args(["create", "--flat", "--digests", "--owner", owner, "--level", &options.level.to_string()]);
     archive.args(["--time", &packed_at(lock).to_string(), "--output"]).arg(&file);
     let made = create(&mut archive, items)?;
     let text = |key: &str| made[key].as_str().unwrap_or_default().to_owned();
