@@ -126,12 +126,38 @@ pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
     target.set_permissions(std::fs::Permissions::from_mode(mode)).context(shown)
 }
 
+thread_local! {
+    /// Used for one file after the other.
+    static SMALL: std::cell::RefCell<Vec<u8>> = std::cell::RefCell::new(vec![0; 64 * 1024]);
+}
+
 /// The content of one open file into another: reflink first, then the kernel's own copy (`std::io::copy` uses
 /// copy_file_range and sendfile).
 pub fn fill(source: &File, target: &mut File) -> std::io::Result<()> {
-    if rustix::fs::ioctl_ficlone(&*target, source).is_ok() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    /// A file system that cannot share blocks is asked once, not for each file.
+    static CANNOT_SHARE: AtomicBool = AtomicBool::new(false);
+    if !CANNOT_SHARE.load(Ordering::Relaxed) {
+        match rustix::fs::ioctl_ficlone(&*target, source) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOTTY) => CANNOT_SHARE.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
+    }
+    // Most files are small, and for those every call counts: what fits is read and written at once.
+    let whole = SMALL.with_borrow_mut(|small| -> std::io::Result<bool> {
+        let length = std::io::Read::read(&mut &*source, small)?;
+        if length == small.len() {
+            return Ok(false);
+        }
+        target.write_all(&small[..length])?;
+        Ok(std::io::Read::read(&mut &*source, &mut small[..1])? == 0)
+    })?;
+    if whole {
         return Ok(());
     }
+    std::io::Seek::rewind(&mut &*source)?;
+    std::io::Seek::rewind(target)?;
     std::io::copy(&mut &*source, target).map(drop)
 }
 

@@ -58,13 +58,16 @@ pub fn find(runtime: &Runtime) -> Result<Python> {
     let mut best: Option<Python> = None;
     // Each question is a start of an interpreter. Those that their real name says to be of another series are asked only
     // for the message that there is no right one; shims, which lead to one of the others, if there is nothing else.
-    let (likely, unlikely): (Vec<_>, Vec<_>) =
-        find::pythons(&names).into_iter().partition(|file| may_be(file, &series));
-    for file in likely.into_iter().chain(unlikely) {
-        if best.is_some() && (!may_be(&file, &series) || file.parent().is_some_and(|place| place.ends_with("shims"))) {
-            continue;
-        }
-        let Some(python) = ask(&file) else { continue };
+    let is_shim = |file: &Path| file.parent().is_some_and(|place| place.ends_with("shims"));
+    let is_likely = |file: &PathBuf| may_be(file, &series) && !is_shim(file);
+    let (likely, unlikely): (Vec<_>, Vec<_>) = find::pythons(&names).into_iter().partition(is_likely);
+    let asked: Vec<Option<Python>> = std::thread::scope(|scope| {
+        let all: Vec<_> = likely.iter().map(|file| scope.spawn(|| ask(file))).collect();
+        all.into_iter().map(|one| one.join().unwrap_or(None)).collect()
+    });
+    let found = asked.iter().flatten().any(|python| runtime.accepts(&python.version));
+    let rest = unlikely.iter().filter(|_| !found).map(|file| ask(file));
+    for python in asked.into_iter().chain(rest).flatten() {
         if !runtime.accepts(&python.version) {
             let found = format!("{} ({})", python.version, visible_path(&python.executable));
             if !others.contains(&found) {
