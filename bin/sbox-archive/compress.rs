@@ -1,14 +1,33 @@
-//! gzip on all processors: blocks are compressed side by side, each with the end of the one before as its dictionary, and
-//! make one ordinary member, as pigz(1) does. What comes out depends on the bytes and the level alone.
+//! Compression on all processors: blocks are compressed side by side. For gzip each has the end of the one before as its
+//! dictionary, and they make one ordinary member, as pigz(1) does; for zstd each is a frame (RFC 8878, section 3). What comes
+//! out depends on the bytes and the level alone.
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// Large enough that what is lost at the seams does not count.
+/// How it is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// With a level from 1 to 9.
+    Gzip(u32),
+    Zstd,
+}
+
+impl Codec {
+    /// Large enough that what is lost at the seams does not count.
+    fn block(self) -> usize {
+        match self {
+            Codec::Gzip(_) => BLOCK,
+            Codec::Zstd => 8 * BLOCK,
+        }
+    }
+}
+
 const BLOCK: usize = 512 * 1024;
 
 /// How far deflate looks back.
@@ -27,9 +46,10 @@ struct Done {
     crc: Crc,
 }
 
-/// Compresses what is written to it. [`Gzip::finish`] must be called.
-pub struct Gzip<W: Write> {
+/// Compresses what is written to it. [`Compressor::finish`] must be called.
+pub struct Compressor<W: Write> {
     to: W,
+    codec: Codec,
     block: Vec<u8>,
     dictionary: Vec<u8>,
     jobs: Option<Sender<Job>>,
@@ -42,23 +62,25 @@ pub struct Gzip<W: Write> {
     crc: Crc,
 }
 
-impl<W: Write> Gzip<W> {
-    /// `level` from 1 to 9.
-    pub fn new(mut to: W, level: u32) -> io::Result<Gzip<W>> {
-        // No time, no name, no system: the same bytes everywhere (RFC 1952, section 2.3).
-        to.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255])?;
+impl<W: Write> Compressor<W> {
+    pub fn new(mut to: W, codec: Codec) -> io::Result<Compressor<W>> {
+        if let Codec::Gzip(_) = codec {
+            // No time, no name, no system: the same bytes everywhere (RFC 1952, section 2.3).
+            to.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255])?;
+        }
         let (jobs, queue) = mpsc::channel::<Job>();
         let (results, done) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
         let count = std::thread::available_parallelism().map_or(1, |count| count.get().min(16));
         let worker = |_| {
             let (queue, results) = (Arc::clone(&queue), results.clone());
-            std::thread::spawn(move || work(&queue, &results, level))
+            std::thread::spawn(move || work(&queue, &results, codec))
         };
         let workers = (0..count).map(worker).collect();
-        Ok(Gzip {
+        Ok(Compressor {
             to,
-            block: Vec::with_capacity(BLOCK),
+            codec,
+            block: Vec::with_capacity(codec.block()),
             dictionary: Vec::new(),
             jobs: Some(jobs),
             done,
@@ -71,7 +93,7 @@ impl<W: Write> Gzip<W> {
     }
 
     fn begin(&mut self, last: bool) -> io::Result<()> {
-        let data = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
+        let data = std::mem::replace(&mut self.block, Vec::with_capacity(self.codec.block()));
         let dictionary = data[data.len().saturating_sub(WINDOW)..].to_vec();
         let dictionary = std::mem::replace(&mut self.dictionary, dictionary);
         let job = Job { number: self.begun, data, dictionary, last };
@@ -106,8 +128,10 @@ impl<W: Write> Gzip<W> {
         for worker in self.workers.drain(..) {
             worker.join().map_err(|_| gone())?;
         }
-        self.to.write_all(&self.crc.sum().to_le_bytes())?;
-        self.to.write_all(&self.crc.amount().to_le_bytes())?;
+        if let Codec::Gzip(_) = self.codec {
+            self.to.write_all(&self.crc.sum().to_le_bytes())?;
+            self.to.write_all(&self.crc.amount().to_le_bytes())?;
+        }
         self.to.flush()?;
         Ok(self.to)
     }
@@ -117,11 +141,11 @@ fn gone() -> io::Error {
     io::Error::other("a compressing thread ended")
 }
 
-impl<W: Write> Write for Gzip<W> {
+impl<W: Write> Write for Compressor<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = bytes.len().min(BLOCK - self.block.len());
+        let length = bytes.len().min(self.codec.block() - self.block.len());
         self.block.extend_from_slice(&bytes[..length]);
-        if self.block.len() == BLOCK {
+        if self.block.len() == self.codec.block() {
             self.begin(false)?;
         }
         Ok(length)
@@ -132,13 +156,21 @@ impl<W: Write> Write for Gzip<W> {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, results: &Sender<Done>, level: u32) {
+fn work(queue: &Mutex<Receiver<Job>>, results: &Sender<Done>, codec: Codec) {
     loop {
         let job = queue.lock().ok().and_then(|queue| queue.recv().ok());
         let Some(job) = job else { return };
         let mut crc = Crc::new();
-        crc.update(&job.data);
-        let done = Done { number: job.number, compressed: deflate(&job, level), crc };
+        let compressed = match codec {
+            Codec::Gzip(level) => {
+                crc.update(&job.data);
+                deflate(&job, level)
+            }
+            // An end without anything before it is a frame still: a file without one is none of zstd's.
+            Codec::Zstd if job.data.is_empty() && job.number > 0 => Ok(Vec::new()),
+            Codec::Zstd => Ok(compress_to_vec(job.data.as_slice(), CompressionLevel::Fastest)),
+        };
+        let done = Done { number: job.number, compressed, crc };
         if results.send(done).is_err() {
             return;
         }
@@ -169,20 +201,25 @@ mod tests {
     use super::*;
     use std::io::Read;
 
-    fn packed(bytes: &[u8]) -> Vec<u8> {
-        let mut gzip = Gzip::new(Vec::new(), 6).unwrap();
-        gzip.write_all(bytes).unwrap();
-        gzip.finish().unwrap()
+    fn packed(bytes: &[u8], codec: Codec) -> Vec<u8> {
+        let mut compressor = Compressor::new(Vec::new(), codec).unwrap();
+        compressor.write_all(bytes).unwrap();
+        compressor.finish().unwrap()
     }
 
     #[test]
     fn any_reader_gets_the_bytes_back() {
         let noise = |n: u64| (n.wrapping_mul(6_364_136_223_846_793_005) >> 33) as u8;
-        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7] {
+        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 9 * BLOCK + 7] {
             for bytes in [vec![b'a'; length], (0..length as u64).map(noise).collect::<Vec<u8>>()] {
                 let mut back = Vec::new();
                 // One member: a reader that stops after the first has everything.
-                flate2::read::GzDecoder::new(packed(&bytes).as_slice()).read_to_end(&mut back).unwrap();
+                flate2::read::GzDecoder::new(packed(&bytes, Codec::Gzip(6)).as_slice()).read_to_end(&mut back).unwrap();
+                assert!(back == bytes, "{length}");
+                back.clear();
+                crate::read::Zstd::new(std::io::Cursor::new(packed(&bytes, Codec::Zstd)))
+                    .read_to_end(&mut back)
+                    .unwrap();
                 assert!(back == bytes, "{length}");
             }
         }
@@ -191,6 +228,8 @@ mod tests {
     #[test]
     fn the_same_bytes_give_the_same_bytes() {
         let bytes: Vec<u8> = (0..4 * BLOCK).map(|n| (n / 7 % 251) as u8).collect();
-        assert!(packed(&bytes) == packed(&bytes));
+        for codec in [Codec::Gzip(6), Codec::Zstd] {
+            assert!(packed(&bytes, codec) == packed(&bytes, codec));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Writing an archive: what stands in it is listed on stdin, and it is read once.
 
-use crate::compress::Gzip;
+use crate::compress::{Codec, Compressor};
 use rustix::fs::FileType;
 use sbox::beneath::{Dir, Entry};
 use sbox::cli;
@@ -25,10 +25,8 @@ pub struct Options {
     pub output: Option<PathBuf>,
     /// The one folder at the top; none if it is empty.
     pub name: String,
-    /// Of gzip.
-    pub level: u32,
-    /// Without it, plain tar.
-    pub gzip: bool,
+    /// How it is compressed; plain tar without it.
+    pub codec: Option<Codec>,
     /// Where the checksums go in the archive.
     pub sums: Option<String>,
     /// Where the index of files goes that name `prefix`.
@@ -108,9 +106,9 @@ pub fn create(options: &Options) -> Result<u8> {
 fn write(options: &Options, items: &[Item], to: impl Write) -> Result<Value> {
     let shown = || String::from("write the archive");
     let to = Hashed::new(BufWriter::with_capacity(1 << 20, to), options.digests);
-    let (mut summary, content, mut to) = if options.gzip {
-        let gzip = Gzip::new(to, options.level).context(shown)?;
-        let (summary, tar) = fill(options, items, gzip)?;
+    let (mut summary, content, mut to) = if let Some(codec) = options.codec {
+        let compressor = Compressor::new(to, codec).context(shown)?;
+        let (summary, tar) = fill(options, items, compressor)?;
         let content = tar.digest();
         (summary, content, tar.to.finish().context(shown)?)
     } else {

@@ -7,6 +7,7 @@ mod extract;
 mod read;
 mod verify;
 
+use compress::Codec;
 use lexopt::prelude::*;
 use read::{Kind, Limits};
 use sbox::cli::{self, Tool};
@@ -30,8 +31,8 @@ verify compares with the checksums in .sbox/SHA256SUMS. extract makes the archiv
       --flat            no folder at the top
       --owner UID:GID   whose everything is [0:0]
       --digests         print the SHA-256 of the archive and of the tar in it, too
-      --format FORMAT   tar.gz or tar [tar.gz]
-      --level N         of gzip, from 1 to 9 [6]
+      --format FORMAT   tar.gz, tar.zst or tar [tar.gz]
+      --level N         of gzip, from 1 to 9 [5]
       --sums PLACE      write checksums to PLACE, before the metadata
       --prefix PATH     look for PATH in all files
       --sites PLACE     write the files in which it stands to PLACE, before the metadata
@@ -43,6 +44,9 @@ verify compares with the checksums in .sbox/SHA256SUMS. extract makes the archiv
   -h, --help            print this text
   -V, --version         print the version
 ";
+
+/// Of gzip, where nothing else is said: half of the time of 9, and no larger than gzip(1)'s own.
+const LEVEL: u32 = 5;
 
 fn main() -> ExitCode {
     TOOL.main(run)
@@ -59,8 +63,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let create = create::Options {
         output: None,
         name: String::new(),
-        level: 6,
-        gzip: true,
+        codec: Some(Codec::Gzip(LEVEL)),
         sums: None,
         sites: None,
         prefix: None,
@@ -69,7 +72,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         digests: false,
     };
     let limits = Limits { bytes: 64 << 30, entries: 4_000_000 };
-    let mut flat = false;
+    let (mut flat, mut gzip_level) = (false, LEVEL);
     let mut options = Options { create, directory: ".".into(), limits, json: false };
     let mut words: Vec<std::ffi::OsString> = Vec::new();
     while let Some(arg) = args.next()? {
@@ -79,8 +82,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Long("flat") => flat = true,
             Long("digests") => options.create.digests = true,
             Long("owner") => options.create.owner = owner(&args.value()?.string()?)?,
-            Long("format") => options.create.gzip = is_gzip(&args.value()?.string()?)?,
-            Long("level") => options.create.level = level(args.value()?.parse()?)?,
+            Long("format") => options.create.codec = codec(&args.value()?.string()?)?,
+            Long("level") => gzip_level = level(args.value()?.parse()?)?,
             Long("sums") => options.create.sums = Some(args.value()?.string()?),
             Long("prefix") => options.create.prefix = Some(args.value()?.string()?),
             Long("sites") => options.create.sites = Some(args.value()?.string()?),
@@ -97,6 +100,9 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             other => return Err(cli::common(other)),
         }
     }
+    if let Some(Codec::Gzip(level)) = &mut options.create.codec {
+        *level = gzip_level;
+    }
     let verb = words.first().and_then(|verb| verb.to_str()).unwrap_or_default();
     match (verb, &words[1.min(words.len())..]) {
         ("create", []) if is_name(&options.create.name) != flat => create::create(&options.create),
@@ -109,11 +115,12 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
 }
 
-fn is_gzip(format: &str) -> Result<bool> {
+fn codec(format: &str) -> Result<Option<Codec>> {
     match format {
-        "tar.gz" => Ok(true),
-        "tar" => Ok(false),
-        _ => Err(Error::usage(format!("unknown format '{}'", visible(format))).hint("tar.gz or tar")),
+        "tar.gz" => Ok(Some(Codec::Gzip(LEVEL))),
+        "tar.zst" => Ok(Some(Codec::Zstd)),
+        "tar" => Ok(None),
+        _ => Err(Error::usage(format!("unknown format '{}'", visible(format))).hint("tar.gz, tar.zst or tar")),
     }
 }
 

@@ -2,14 +2,17 @@
 //! before anything of it is used.
 
 use flate2::read::MultiGzDecoder;
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use sbox::error::{Context, Error, Result};
 use sbox::words::{visible, visible_path};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 use tar::{Archive, EntryType};
 
 /// What an archive may cost its reader.
@@ -56,12 +59,54 @@ fn opened(path: &Path) -> Result<Box<dyn Read>> {
     let file = BufReader::with_capacity(1 << 18, file);
     match &start[..length] {
         [0x1f, 0x8b, ..] => Ok(Box::new(MultiGzDecoder::new(file))),
-        [0x28, 0xb5, 0x2f, 0xfd] => {
-            Err(Error::new(format!("'{}' is packed with zstd", visible_path(path))).hint("zstd -d it first"))
-        }
+        [0x28, 0xb5, 0x2f, 0xfd] => Ok(Box::new(Zstd::new(file))),
         _ => Ok(Box::new(file)),
     }
 }
+
+/// Reads one zstd frame after the other.
+pub struct Zstd<R: BufRead> {
+    source: Shared<R>,
+    frame: Option<StreamingDecoder<Shared<R>, FrameDecoder>>,
+}
+
+/// What a frame's decoder reads from, and the next one's after it.
+struct Shared<R>(Rc<RefCell<R>>);
+
+impl<R: Read> Read for Shared<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().read(buffer)
+    }
+}
+
+impl<R: BufRead> Zstd<R> {
+    pub fn new(source: R) -> Zstd<R> {
+        Zstd { source: Shared(Rc::new(RefCell::new(source))), frame: None }
+    }
+}
+
+impl<R: BufRead> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            if let Some(frame) = &mut self.frame {
+                match frame.read(buffer)? {
+                    0 if !buffer.is_empty() => self.frame = None,
+                    length => return Ok(length),
+                }
+            }
+            if self.source.0.borrow_mut().fill_buf()?.is_empty() {
+                return Ok(0);
+            }
+            let next = Shared(Rc::clone(&self.source.0));
+            // A frame may ask its reader for as much memory as it likes; nobody's archive needs more than this.
+            let frame = StreamingDecoder::new_with_max_window_size(next, WINDOW);
+            self.frame = Some(frame.map_err(|error| std::io::Error::other(error.to_string()))?);
+        }
+    }
+}
+
+/// That of `zstd --long`, and no more.
+const WINDOW: u64 = 128 << 20;
 
 /// Calls `visit` for each entry in turn, with its content.
 pub fn each(path: &Path, limits: Limits, visit: &mut dyn FnMut(&Item, &mut dyn Read) -> Result<()>) -> Result<()> {

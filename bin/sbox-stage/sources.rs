@@ -115,7 +115,12 @@ fn is_the_users(entry: &walkdir::DirEntry) -> bool {
     match &*name {
         ".sbox" => !entry.file_type().is_dir(),
         "sbox.lock" => !beside_state(),
-        name if name.ends_with("-sbox.tar.gz") || name.ends_with("-sbox.oci.tar") => !beside_state(),
+        name if name.ends_with("-sbox.tar.gz")
+            || name.ends_with("-sbox.tar.zst")
+            || name.ends_with("-sbox.oci.tar") =>
+        {
+            !beside_state()
+        }
         _ => true,
     }
 }

@@ -26,7 +26,7 @@ image for container engines.
   -o, --output FILE      where to write [PROJECT-sbox.tar.gz in the project]
       --exclude-env      leave the runtime environment out; 'sbox build' makes it there
       --include-cache    add the cached runtime, so that it can be built again there without a network
-      --format FORMAT    tar.gz, or oci: an image for podman, docker, skopeo, Kubernetes [tar.gz]
+      --format FORMAT    tar.gz, tar.zst, or oci: an image for podman, docker, skopeo, Kubernetes [tar.gz]
       --base DIR         with oci: an image to stand on, as an OCI layout, in place of this machine's libraries
       --level N          of compression, from 1 to 9 [5]
   -f, --force            pack although a sandbox of the project runs
@@ -42,13 +42,20 @@ fn main() -> ExitCode {
     TOOL.main(run)
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Gzip,
+    Zstd,
+    Oci,
+}
+
 struct Options {
     output: Option<PathBuf>,
     exclude_env: bool,
     include_cache: bool,
     level: u32,
     force: bool,
-    oci: bool,
+    format: Format,
     base: Option<PathBuf>,
 }
 
@@ -59,7 +66,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         include_cache: false,
         level: 6,
         force: false,
-        oci: false,
+        format: Format::Gzip,
         base: None,
     };
     while let Some(arg) = args.next()? {
@@ -69,12 +76,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Long("include-cache") => options.include_cache = true,
             Long("level") => options.level = args.value()?.parse()?,
             Long("format") => {
-                options.oci = match args.value()?.string()?.as_str() {
-                    "oci" => true,
-                    "tar.gz" => false,
+                options.format = match args.value()?.string()?.as_str() {
+                    "oci" => Format::Oci,
+                    "tar.gz" => Format::Gzip,
+                    "tar.zst" => Format::Zstd,
                     other => {
                         let error = Error::usage(format!("unknown format '{}'", words::visible(other)));
-                        return Err(error.hint("tar.gz or oci"));
+                        return Err(error.hint("tar.gz, tar.zst or oci"));
                     }
                 }
             }
@@ -84,7 +92,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             other => return Err(cli::common(other)),
         }
     }
-    if options.oci && (options.exclude_env || options.include_cache) || !options.oci && options.base.is_some() {
+    let is_image = options.format == Format::Oci;
+    if is_image && (options.exclude_env || options.include_cache) || !is_image && options.base.is_some() {
         return Err(Error::usage("'--base' belongs to '--format oci', '--exclude-env' and '--include-cache' do not"));
     }
     let project = Project::find()?;
@@ -100,7 +109,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         (false, Ok(lock)) => Some(lock),
         (false, Err(error)) => return Err(or_force(error)),
     };
-    match options.oci {
+    match is_image {
         true => oci::pack(&project, &config, &lock, &options)?,
         false => pack(&project, &config, &lock, &options)?,
     }
@@ -114,7 +123,9 @@ fn or_force(error: Error) -> Error {
 
 fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) -> Result<()> {
     let name = project.name();
-    let default = || project.root().join(format!("{name}-sbox.tar.gz"));
+    let (format, unpacked) =
+        if options.format == Format::Zstd { ("tar.zst", "--zstd -xf") } else { ("tar.gz", "-xzf") };
+    let default = || project.root().join(format!("{name}-sbox.{format}"));
     let output =
         std::path::absolute(options.output.clone().unwrap_or_else(default)).context(|| "find the output".into())?;
     words::step(format_args!("Packing: {}", words::visible(&name)));
@@ -125,7 +136,7 @@ fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) 
         .args(["create", "--sums", ".sbox/SHA256SUMS", "--sites", ".sbox/sites.json", "--prefix"])
         .arg(project.root());
     archive.arg("--output").arg(&output).args(["--name", &name, "--level", &options.level.to_string()]);
-    archive.arg("--time").arg(packed_at(lock).to_string());
+    archive.args(["--format", format, "--time"]).arg(packed_at(lock).to_string());
     let summary = create(&mut archive, &items)?;
     for left in summary["left_out"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         words::info(format_args!("left out, since it is no file: {}", words::visible(left)));
@@ -133,7 +144,11 @@ fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) 
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     let files = summary["files"].as_u64().unwrap_or(0);
     words::ok(format_args!("Packed {files} files into '{}' ({})", words::visible_path(&output), words::size(size)));
-    words::hint(format_args!("there: tar -xzf {}, cd {}, sbox unpack", file_name(&output), words::visible(&name)));
+    words::hint(format_args!(
+        "there: tar {unpacked} {}, cd {}, sbox unpack",
+        file_name(&output),
+        words::visible(&name)
+    ));
     Ok(())
 }
 

@@ -50,6 +50,8 @@ fn an_archive_has_what_the_manual_says_and_no_more() {
     assert_eq!(metadata["packed_at"], "2001-09-09T01:46:40Z");
     assert_eq!(metadata["original_prefix"], project.scratch.path("p").to_str().unwrap());
     assert!(metadata["sbox_version"].is_string() && metadata["checksums"][".sbox/SHA256SUMS"].is_string());
+    project.sbox(&["pack", "--format", "tar.zst"]).assert().success();
+    assert_eq!(list(&project, "p/p-sbox.tar.zst"), names);
     project.sbox(&["pack", "--exclude-env", "-o", "small.tar.gz"]).assert().success();
     assert!(!list(&project, "p/small.tar.gz").iter().any(|name| name.contains(".sbox/env")));
 }
