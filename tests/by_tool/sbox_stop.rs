@@ -29,7 +29,7 @@ fn every_process_is_asked_and_has_time_to_end() {
     project.start("web", "(trap 'sleep 0.3; echo put away; exit' TERM; while :; do sleep 0.05; done) & trap 'exit 5' TERM; while :; do sleep 0.05; done");
     std::thread::sleep(std::time::Duration::from_millis(300));
     project.sbox(&["stop"]).assert().success();
-    assert!(project.log("web").contains("put away"), "{}", project.log("web"));
+    assert!(project.log("web").contains("\nput away\n"), "{}", project.log("web"));
     assert_eq!(project.ps("web")["exit_code"], 5);
 }
 
