@@ -63,13 +63,21 @@ pub fn group(runtime: &Runtime) -> String {
 /// (`SBOX_CACHE_BESIDE`) after the user's own.
 pub fn entries(runtime: &Runtime) -> Result<Vec<Entry>> {
     let beside = std::env::var_os("SBOX_CACHE_BESIDE").map(PathBuf::from).filter(|path| path.is_absolute());
-    let mut found = Vec::new();
-    for root in [Some(root()?), beside].into_iter().flatten() {
-        let group = root.join("runtimes").join(group(runtime));
-        found.extend(in_group(&group).into_iter().filter(|entry| runtime.accepts(&entry.version)));
+    let of = |root: &Path| in_group(&root.join("runtimes").join(group(runtime)));
+    let mut found = of(&root()?);
+    if let Some(beside) = beside {
+        found.extend(of(&beside).into_iter().filter(|entry| is_plain(entry, &beside)));
     }
+    found.retain(|entry| runtime.accepts(&entry.version));
     found.sort_by_key(|entry| std::cmp::Reverse(version_key(&entry.version)));
     Ok(found)
+}
+
+/// Whether no link leads to an entry, nor to its environment: one that came with an archive would be copied from wherever it
+/// leads, and an agent would read it.
+fn is_plain(entry: &Entry, root: &Path) -> bool {
+    let place = entry.path.strip_prefix(root).ok().map(|place| place.join("env"));
+    place.is_some_and(|place| crate::beneath::Dir::open(root).and_then(|root| root.sub(place)).is_ok())
 }
 
 /// The published entries of a group.
@@ -184,7 +192,7 @@ pub fn version_key(version: &str) -> Vec<u64> {
 }
 
 fn read_entry(path: &Path) -> Option<Entry> {
-    let mut entry: Entry = serde_json::from_slice(&std::fs::read(path.join("entry.json")).ok()?).ok()?;
+    let mut entry: Entry = serde_json::from_slice(&fsx::read_plain(&path.join("entry.json"))?).ok()?;
     entry.path = path.to_owned();
     Some(entry)
 }
@@ -264,5 +272,5 @@ pub fn sweep(runtime: &Runtime) -> Result<()> {
 /// Notes that an entry was used now.
 pub fn touch(entry: &Entry) {
     // A cache on a read-only disk serves as well.
-    let _ = std::fs::write(entry.path.join("last_used"), fsx::rfc3339(fsx::now()));
+    let _ = fsx::write_atomic(&entry.path.join("last_used"), fsx::rfc3339(fsx::now()).as_bytes(), 0o644);
 }
