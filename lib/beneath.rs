@@ -310,11 +310,7 @@ impl Dir {
     /// Calls `visit` for everything below, parents first, with the directory it is in and its path from here.
     /// Does not cross into other file systems' mounts by link, since no link is followed.
     pub fn walk(&self, visit: &mut dyn FnMut(&Dir, &Entry, &Path) -> Result<()>) -> Result<()> {
-        self.walk_from(Path::new(""), visit)
-    }
-
-    fn walk_from(&self, place: &Path, visit: &mut dyn FnMut(&Dir, &Entry, &Path) -> Result<()>) -> Result<()> {
-        self.walk_below(place, &|_| false, visit)
+        self.walk_in(&|_| false, visit)
     }
 
     /// The same without the places for which `skipped` is true, and what is below them.

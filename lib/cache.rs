@@ -145,10 +145,8 @@ fn sums(env: &Path) -> Result<String> {
         let place = place.to_string_lossy().replace('\\', "\\\\").replace('\n', "\\n");
         match entry.kind {
             rustix::fs::FileType::RegularFile => {
-                let mut hash = sha2::Sha256::default();
-                let shown = || format!("read '{place}'");
-                std::io::copy(&mut dir.file(&entry.name)?, &mut hash).context(shown)?;
-                lines.push(format!("{}  {place}", fsx::hex(&sha2::Digest::finalize(hash))));
+                let sum = fsx::sha256_of(&mut dir.file(&entry.name)?).context(|| format!("read '{place}'"))?;
+                lines.push(format!("{sum}  {place}"));
             }
             rustix::fs::FileType::Symlink => {
                 lines.push(format!(
@@ -271,6 +269,11 @@ pub fn sweep(runtime: &Runtime) -> Result<()> {
 
 /// Notes that an entry was used now.
 pub fn touch(entry: &Entry) {
-    // A cache on a read-only disk serves as well.
-    let _ = fsx::write_atomic(&entry.path.join("last_used"), fsx::rfc3339(fsx::now()).as_bytes(), 0o644);
+    // A cache on a read-only disk serves as well. Not synced: a date that is lost is of no matter, and every build waits here.
+    let note = |dir: crate::beneath::Dir| {
+        dir.put_file("last_used".as_ref(), 0o644, |file| {
+            std::io::Write::write_all(file, fsx::rfc3339(fsx::now()).as_bytes())
+        })
+    };
+    let _ = crate::beneath::Dir::open(&entry.path).and_then(note);
 }

@@ -43,12 +43,6 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// From the beginning of the oldest file.
-    pub fn from_start(project: &Project, name: &str) -> Result<Reader> {
-        let oldest = (0..).take_while(|number| open(project, name, *number).is_some()).last().unwrap_or(0);
-        Reader::at(project, name, oldest, 0)
-    }
-
     /// The last `lines` lines. What is read for it is in proportion to them, not to the log.
     pub fn last(project: &Project, name: &str, lines: usize) -> Result<Reader> {
         let mut left = lines;
@@ -103,8 +97,7 @@ impl Reader {
         self.part.is_some()
     }
 
-    /// The next bytes, at most as many as `buffer` takes; 0 if there are none now. And when they were written, where that is
-    /// known, in seconds since 1970, for the first of them.
+    /// The next bytes, at most as many as `buffer` takes; 0 if there are none now.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         loop {
             let Some(part) = &mut self.part else {

@@ -63,6 +63,8 @@ pub struct Stat {
     pub start: u64,
     /// Clock ticks that it has computed, and those of its children that it has waited for.
     pub ticks: u64,
+    /// Its threads.
+    pub threads: u64,
 }
 
 impl Stat {
@@ -80,6 +82,7 @@ impl Stat {
             parent: fields.get(1)?.parse().ok()?,
             start: number(22)?,
             ticks: (14..=17).filter_map(number).sum(),
+            threads: number(20)?,
         })
     }
 }
@@ -106,8 +109,7 @@ impl Table {
     /// Looks at all of them.
     pub fn read() -> Table {
         let mut table = Table::default();
-        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        for pid in pids() {
             if let Some(stat) = Stat::of(pid) {
                 table.stats.insert(pid, stat);
                 table.children.entry(stat.parent).or_default().push(pid);
@@ -132,29 +134,37 @@ impl Table {
             let Some(stat) = self.stats.get(&pid) else { continue };
             usage.processes += 1;
             usage.cpu += stat.ticks as f64 / per_second;
-            usage.memory += resident(pid);
+            usage.memory += resident(pid).map_or(0, |(own, shared)| own + shared);
             waiting.extend(self.children.get(&pid).into_iter().flatten());
         }
         usage
     }
 }
 
-/// Anonymous and shared pages of a process in bytes (proc_pid_status(5)); not those of files, which the kernel can drop.
-fn resident(pid: i32) -> u64 {
-    let text = read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    (field("RssAnon:").unwrap_or(0) + field("RssShmem:").unwrap_or(0)) * 1024
+/// Every process that this one sees.
+pub fn pids() -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Bytes in pages that are a process's own, and in those of memory that it shares with others (proc_pid_status(5)); not
+/// those of files, which the kernel can drop.
+pub fn resident(pid: i32) -> Option<(u64, u64)> {
+    let text = read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some((field(&text, "RssAnon:")?, field(&text, "RssShmem:")?))
+}
+
+/// A line `NAME: 12 kB` of a file of /proc, in bytes.
+pub fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 /// Processes of our program `name` that this user runs outside of any sandbox, with their arguments.
 pub fn running(name: &str) -> Vec<(i32, Vec<String>)> {
     let own_world = std::fs::read_link("/proc/self/ns/user").ok();
     let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+    for pid in pids() {
         let is_it = |words: &[String]| words.first().and_then(|first| first.rsplit('/').next()) == Some(name);
         // An agent can call itself whatever it likes; it cannot be in this user namespace.
         let Some(words) = arguments(pid).filter(|words| is_it(words)) else { continue };

@@ -3,9 +3,9 @@
 use crate::read::{self, Kind, Limits};
 use rustix::fs::{Timespec, Timestamps};
 use sbox::beneath::Dir;
+use sbox::cli;
 use sbox::error::{Context, Error, Result};
 use sbox::words::visible_path;
-use sbox::{cli, fsx};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -139,14 +139,6 @@ fn place(parent: &Dir, draft: &Dir, top: &Path) -> Result<PathBuf> {
         }
         Err(error) => Err(error).context(|| format!("make '{shown}'")),
     }
-}
-
-/// SHA-256 of what is read.
-pub fn hash(content: &mut dyn Read) -> std::io::Result<String> {
-    use sha2::Digest;
-    let mut hash = sha2::Sha256::new();
-    std::io::copy(content, &mut hash)?;
-    Ok(fsx::hex(&hash.finalize()))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Comparing an archive, or what was made of one, with the checksums that came in it.
 
-use crate::extract::hash;
 use crate::read::{self, Kind, Limits};
 use sbox::beneath::Dir;
 use sbox::error::{Context, Error, Result};
+use sbox::fsx::sha256_of;
 use sbox::words::{self, visible_path};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -51,7 +51,7 @@ fn archive(path: &Path, limits: Limits) -> Result<(Sums, Sums)> {
                 listed = Some(parse(&text)?);
                 return Ok(());
             }
-            found.insert(place, hash(content).context(|| format!("read '{}'", visible_path(&item.path)))?);
+            found.insert(place, sha256_of(content).context(|| format!("read '{}'", visible_path(&item.path)))?);
         }
         Ok(())
     })?;
@@ -67,7 +67,7 @@ fn directory(path: &Path) -> Result<(Sums, Sums)> {
     // What is listed, and what else is in the two trees: the rest of the project is its owner's.
     for place in listed.keys() {
         if let Ok(mut file) = dir.file(place) {
-            found.insert(place.clone(), hash(&mut file).context(|| format!("read '{}'", visible_path(place)))?);
+            found.insert(place.clone(), sha256_of(&mut file).context(|| format!("read '{}'", visible_path(place)))?);
         }
     }
     for tree in [".sbox/env", ".sbox/rootfs"] {

@@ -1,5 +1,6 @@
 //! The processes of a sandbox and what they use, from /proc.
 
+use sbox::process::{self, Stat, pids};
 use std::path::Path;
 
 /// Which processes belong to a sandbox.
@@ -22,20 +23,9 @@ impl Members {
     }
 }
 
-fn pids() -> Vec<i32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// The parent of a process: the fourth field in proc_pid_stat(5).
-fn parent(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
-}
-
 /// Those directly or indirectly below `top`.
 fn descendants(top: i32, pids: &[i32]) -> Vec<i32> {
-    let parents: Vec<(i32, i32)> = pids.iter().filter_map(|pid| Some((*pid, parent(*pid)?))).collect();
+    let parents: Vec<(i32, i32)> = pids.iter().filter_map(|pid| Some((*pid, Stat::of(*pid)?.parent))).collect();
     let mut found = vec![top];
     let mut at = 0;
     while at < found.len() {
@@ -56,19 +46,16 @@ pub fn tasks_of_user(uid: u32) -> u64 {
     tasks(&pids().into_iter().filter(is_theirs).collect::<Vec<_>>())
 }
 
-/// Processes and threads: the twentieth field in proc_pid_stat(5) counts the threads.
+/// Processes and threads.
 pub fn tasks(pids: &[i32]) -> u64 {
-    let threads = |pid: &i32| -> Option<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit(')').next()?.split_whitespace().nth(17)?.parse().ok()
-    };
-    pids.iter().map(|pid| threads(pid).unwrap_or(1)).sum()
+    pids.iter().map(|pid| Stat::of(*pid).map_or(1, |stat| stat.threads)).sum()
 }
 
 /// Bytes of memory: of the processes, of System V segments, and of files in memory. Asked whether it is more than `most`:
 /// what processes share is only told apart where it matters, since that takes the kernel long.
 pub fn memory(pids: &[i32], most: u64) -> u64 {
-    let parts: Vec<(i32, u64, u64)> = pids.iter().filter_map(|pid| resident(*pid)).collect();
+    let parts: Vec<(i32, u64, u64)> =
+        pids.iter().filter_map(|pid| process::resident(*pid).map(|(own, shared)| (*pid, own, shared))).collect();
     let files: u64 = ["/dev/shm", "/tmp"].iter().map(|place| in_memory(Path::new(place))).sum();
     let rest = parts.iter().map(|(_, own, _)| own).sum::<u64>() + files + segments();
     let counted_often = rest + parts.iter().map(|(_, _, shared)| shared).sum::<u64>();
@@ -79,21 +66,9 @@ pub fn memory(pids: &[i32], most: u64) -> u64 {
     rest + parts.iter().map(share).sum::<u64>()
 }
 
-/// Pages that are a process's own, and those of memory that it shares with others (proc_pid_status(5)).
-fn resident(pid: i32) -> Option<(i32, u64, u64)> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    Some((pid, field(&text, "RssAnon:")?, field(&text, "RssShmem:")?))
-}
-
 /// Of shared memory the part that falls to this process (proc_pid_smaps_rollup).
 fn fair_share(pid: i32) -> Option<u64> {
-    field(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss_Shmem:")
-}
-
-/// A line `NAME: 12 kB`, in bytes.
-fn field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    process::field(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss_Shmem:")
 }
 
 /// System V segments that no process has attached; the others are counted with those that have (sysvipc(7): the seventh

@@ -1,11 +1,12 @@
 //! What a configuration says of daemons.
 
 use super::Checker;
+use super::shape::meant;
 use crate::config::raw::{Pairs, Text};
 use crate::config::{Daemon, Ready, Sign};
 use crate::limits::{bytes, seconds};
 use crate::locate::Step;
-use crate::words::{did_you_mean, visible};
+use crate::words::visible;
 use std::time::Duration;
 
 impl Checker<'_> {
@@ -89,10 +90,7 @@ impl Checker<'_> {
     }
 
     fn unknown(&mut self, key: &str, name: &str, known: &[&str]) {
-        let hint = match did_you_mean(name, known.iter().copied()) {
-            Some(meant) => format!("Did you mean '{meant}'?"),
-            None => format!("Known keys: {}", known.join(", ")),
-        };
+        let hint = meant(name, known);
         let path = [Step::Key(key.into()), Step::Key(name.into())];
         self.error(&format!("{key}.{}", visible(name)), format!("Unknown key: '{}'", visible(name)), hint, &path);
     }

@@ -153,10 +153,7 @@ impl Checker<'_> {
                 }
                 (key, _) => {
                     let shown = visible(key.unwrap_or("?"));
-                    let hint = match key.and_then(|key| did_you_mean(key, ["src", "dst", "ro"])) {
-                        Some(meant) => format!("Did you mean '{meant}'?"),
-                        None => "Known keys: src, dst, ro".into(),
-                    };
+                    let hint = meant(key.unwrap_or_default(), &["src", "dst", "ro"]);
                     self.error(&field, format!("Unknown key: '{shown}'"), hint, &path);
                 }
             }
@@ -165,5 +162,13 @@ impl Checker<'_> {
             self.error(&field, "'src' is missing", "Use '{src: ./app, dst: /app}'", &path);
         }
         before == self.findings.len()
+    }
+}
+
+/// What to do about a key of a mapping that is not one of those it has.
+pub(super) fn meant(name: &str, known: &[&str]) -> String {
+    match did_you_mean(name, known.iter().copied()) {
+        Some(meant) => format!("Did you mean '{meant}'?"),
+        None => format!("Known keys: {}", known.join(", ")),
     }
 }
