@@ -30,7 +30,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let Request { runtime, prefix } = Request::parse(args)?;
+    let request = Request::parse(args)?;
+    let runtime = request.only_runtime()?;
     if runtime.language != Language::Node {
         return Err(cannot("has Node.js only"));
     }
@@ -38,8 +39,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if !answers("npm") {
         return Err(cannot("no npm on PATH"));
     }
-    match prefix {
-        Some(prefix) => make(&runtime, &platform, &prefix)?,
+    match &request.prefix {
+        Some(prefix) => make(&request, runtime, &platform, prefix)?,
         // Which version that is, only the registry knows; a cached one serves without asking.
         None => cli::out_line("{}")?,
     }
@@ -93,11 +94,11 @@ fn companions(major: u64) -> [(&'static str, &'static str); 2] {
     [("npm", npm), ("pnpm", pnpm)]
 }
 
-fn make(runtime: &Runtime, platform: &str, prefix: &Path) -> Result<()> {
+fn make(request: &Request, runtime: &Runtime, platform: &str, prefix: &Path) -> Result<()> {
     let work = fsx::beside(prefix, "npm");
     fsx::remove_tree(&work)?;
     fsx::make_dirs(&work)?;
-    let made = fetch(runtime, platform, &work).and_then(|()| lay_out(platform, &work, prefix));
+    let made = fetch(request, runtime, platform, &work).and_then(|()| lay_out(platform, &work, prefix));
     let packages = made.and_then(|()| packages(&work));
     let _ = fsx::remove_tree(&work);
     let packages = packages.inspect_err(|_| drop(fsx::remove_tree(prefix)))?;
@@ -115,7 +116,7 @@ fn make(runtime: &Runtime, platform: &str, prefix: &Path) -> Result<()> {
 }
 
 /// Has npm fetch the packages. Scripts are not run; the cache is ours, so that nothing is written into the user's home.
-fn fetch(runtime: &Runtime, platform: &str, work: &Path) -> Result<()> {
+fn fetch(request: &Request, runtime: &Runtime, platform: &str, work: &Path) -> Result<()> {
     fsx::write_atomic(&work.join("package.json"), b"{\"private\": true}\n", 0o644)?;
     let major = cache::version_key(&runtime.version).first().copied().unwrap_or(0);
     let mut command = Command::new("npm");
@@ -129,8 +130,9 @@ fn fetch(runtime: &Runtime, platform: &str, work: &Path) -> Result<()> {
         "--no-bin-links",
     ]);
     command.args(["--loglevel", "error", "--no-progress", "--no-update-notifier", "--prefix"]).arg(work);
-    command.arg("--cache").arg(cache::root()?.join("pkgs/npm")).arg(format!("{platform}@{}", runtime.version));
+    command.arg("--cache").arg(cache::root()?.join("npm")).arg(format!("{platform}@{}", runtime.version));
     command.args(companions(major).map(|(name, version)| format!("{name}@{version}")));
+    command.args(request.offline.then_some("--offline"));
     // Its own default waits minutes between three attempts, also when a certificate is refused.
     command.args(["--fetch-retry-mintimeout", "1000", "--fetch-retry-maxtimeout", "5000"]);
     if let (None, Some(bundle)) = (std::env::var_os("NODE_EXTRA_CA_CERTS"), confine::system_certificates()) {
@@ -146,7 +148,9 @@ fn fetch(runtime: &Runtime, platform: &str, work: &Path) -> Result<()> {
     let lines = said.lines().filter(|line| line.starts_with("npm error") || line.starts_with("npm ERR!"));
     let lines: Vec<&str> =
         lines.filter(|line| !line.contains("A complete log") && line.trim() != "npm error").take(6).collect();
-    let why = if said.contains("ETARGET") || said.contains("No matching version") || said.contains("notarget") {
+    let why = if said.contains("ENOTCACHED") {
+        format!("npm's packages for Node.js {} are not all in the cache", runtime.version)
+    } else if said.contains("ETARGET") || said.contains("No matching version") || said.contains("notarget") {
         format!("the npm registry has no {platform} of version {}", runtime.version)
     } else {
         format!("npm could not fetch {platform}@{}:\n{}", runtime.version, lines.join("\n"))
@@ -203,6 +207,7 @@ fn packages(work: &Path) -> Result<Vec<Package>> {
             version: text(value, "version"),
             url: text(value, "resolved"),
             hash: text(value, "integrity"),
+            ..Package::default()
         })
     });
     Ok(packages.collect())

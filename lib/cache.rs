@@ -31,6 +31,10 @@ pub struct Entry {
     pub provider: String,
     /// The exact version of the runtime.
     pub version: String,
+    /// The exact versions, where one environment has several runtimes; in the order in which they were asked for.
+    pub versions: Vec<String>,
+    /// What was asked for beside the runtime, or with it: see [`request`]. Empty if it was the runtime alone.
+    pub request: String,
     /// Tells two runtimes of one version apart: what they were made from.
     pub fingerprint: String,
     /// Where it came from.
@@ -57,6 +61,25 @@ pub fn group(runtime: &Runtime) -> String {
     let parts = if runtime.language == Language::Python { 2 } else { 1 };
     let series = runtime.version.split('.').take(parts).collect::<Vec<_>>().join(".");
     format!("{}-{series}", runtime.language.name())
+}
+
+/// What tells two requests apart that one provider serves in different ways: several runtimes, packages, channels. A
+/// hash; empty for a runtime alone.
+pub fn request(runtimes: &[Runtime], channels: &[String], packages: &[String]) -> String {
+    if runtimes.len() < 2 && channels.is_empty() && packages.is_empty() {
+        return String::new();
+    }
+    let specs: Vec<String> = runtimes.iter().map(ToString::to_string).collect();
+    let mut packages = packages.to_vec();
+    packages.sort();
+    fsx::sha256(format!("{specs:?}{channels:?}{packages:?}").as_bytes())
+}
+
+/// What tells two environments of exact packages apart: the packages, by what they were verified with, and the request.
+pub fn fingerprint(request: &str, packages: &[Package]) -> String {
+    let mut lines: Vec<String> = packages.iter().map(|package| format!("{} {}", package.url, package.hash)).collect();
+    lines.sort();
+    fsx::sha256(format!("{request}\n{}", lines.join("\n")).as_bytes())
 }
 
 /// The published entries that serve a runtime, newest version first; those that came with a packed sandbox
@@ -128,7 +151,7 @@ pub fn remove(entry: &Entry) -> Result<bool> {
 /// Removes packages and programs that were downloaded; the next build fetches them again.
 pub fn clear_rest() -> Result<()> {
     let root = root()?;
-    for name in ["pkgs", "bin"] {
+    for name in ["pkgs", "npm", "bin"] {
         fsx::set_aside(&root.join(name), &root.join(".trash"))?;
     }
     fsx::empty_trash(&root.join(".trash"));

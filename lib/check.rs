@@ -2,6 +2,7 @@
 
 mod confinement;
 mod daemon;
+mod packages;
 mod shape;
 mod values;
 
@@ -213,6 +214,9 @@ impl Checker<'_> {
         let nested = raw.nested.unwrap_or(false);
         self.level(&isolation, &network, nested);
         let cmd = self.cmd(raw.cmd);
+        let channels = self.channels(&raw.channels);
+        let packages = self.packages(&raw.packages);
+        let mamba = self.mamba(&raw.mamba);
         let mut daemon = self.daemon(text(raw.restart, "no"), raw.max_restarts, raw.stop_timeout, &raw.logs);
         daemon.ready = self.ready(&raw.ready);
         Config {
@@ -230,6 +234,9 @@ impl Checker<'_> {
             limits,
             nested,
             daemon,
+            channels,
+            packages,
+            mamba,
             hash: crate::fsx::sha256(self.text.as_bytes())[..16].to_owned(),
         }
     }
@@ -305,7 +312,7 @@ mod tests {
     fn no_bytes_are_too_wild() {
         // A good configuration with a few characters changed, cut or doubled: whatever comes of it is a report, and what it
         // accepts stays in its bounds. A simple generator of noise, the same every time.
-        let good = "runtime: [python:3.11, node:22]\nworkdir: /app\ncopy:\n  - ./app:/app\n  - {src: ., dst: /x}\nmount:\n  - /usr/share:/data:ro\ninstall: [pip install x]\ncmd: python main.py\nenv:\n  A: \"${B:-c}$$d\"\nisolation: auto\nnetwork: {allow: [\"*.example.org:8443\"], log: true}\nports: [\"9000:80\"]\nlimits: {memory: 1G, time: 2h}\nnested: false\nrestart: always\nstop_timeout: 5s\nlogs: {max_size: 1M, keep: 2}\nready: {http: \"http://localhost:1/x\", timeout: 9s}\n";
+        let good = "runtime: [python:3.11, node:22]\nworkdir: /app\ncopy:\n  - ./app:/app\n  - {src: ., dst: /x}\nmount:\n  - /usr/share:/data:ro\ninstall: [pip install x]\ncmd: python main.py\nenv:\n  A: \"${B:-c}$$d\"\nisolation: auto\nnetwork: {allow: [\"*.example.org:8443\"], log: true}\nports: [\"9000:80\"]\nlimits: {memory: 1G, time: 2h}\nnested: false\nrestart: always\nstop_timeout: 5s\nlogs: {max_size: 1M, keep: 2}\nchannels: [conda-forge, \"https://mirror.example/c\"]\npackages: [ffmpeg, \"git >=2.40\"]\nmamba: {url: \"https://x/{platform}\"}\nready: {http: \"http://localhost:1/x\", timeout: 9s}\n";
         let strange: Vec<char> = "\0\n\t:-{}[]\"'#&*!|>%@`,?~./\\$é\u{202e}0".chars().collect();
         let mut state = 0x5b0c_5b0cu64;
         let mut next = |below: usize| {

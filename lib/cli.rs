@@ -74,8 +74,19 @@ impl Tool {
     }
 
     fn is_porcelain(&self) -> bool {
-        const PLUMBING: [&str; 10] =
-            ["spawn", "stage", "envsh", "mkenv", "relocate", "archive", "attempt", "proxy", "forward", "supervise"];
+        const PLUMBING: [&str; 11] = [
+            "spawn",
+            "stage",
+            "envsh",
+            "mkenv",
+            "fetch",
+            "relocate",
+            "archive",
+            "attempt",
+            "proxy",
+            "forward",
+            "supervise",
+        ];
         let verb = self.name.strip_prefix("sbox-").unwrap_or("");
         !PLUMBING.iter().any(|name| verb.starts_with(name))
     }

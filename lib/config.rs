@@ -13,10 +13,13 @@ use crate::project::Project;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Every key of the file, in the order of the manual; the last ones belong to parts that this version does not have.
-pub const KEYS: [&str; 21] = [
+/// Every key of the file, in the order of the manual.
+pub const KEYS: [&str; 22] = [
     "runtime",
     "provider",
+    "channels",
+    "packages",
+    "mamba",
     "workdir",
     "copy",
     "mount",
@@ -34,12 +37,7 @@ pub const KEYS: [&str; 21] = [
     "stop_timeout",
     "logs",
     "ready",
-    "channels",
-    "packages",
 ];
-
-/// Keys that are known and refused: what they ask for would not be kept.
-pub const LATER: [&str; 2] = ["channels", "packages"];
 
 /// Where programs run unless `workdir` says otherwise.
 pub const DEFAULT_WORKDIR: &str = "/app";
@@ -177,6 +175,15 @@ impl fmt::Display for Network {
     }
 }
 
+/// Where a program is downloaded, if not at its makers' place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Download {
+    /// The address.
+    pub url: Option<String>,
+    /// What has to come.
+    pub sha256: Option<String>,
+}
+
 /// A whole valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -208,6 +215,12 @@ pub struct Config {
     pub nested: bool,
     /// How daemons run.
     pub daemon: Daemon,
+    /// Where conda's packages come from, if not from where it has them by itself.
+    pub channels: Vec<String>,
+    /// Packages of conda's beside the runtimes.
+    pub packages: Vec<String>,
+    /// Where micromamba comes from.
+    pub mamba: Download,
     /// SHA-256 of the file, the first 16 digits.
     pub hash: String,
 }

@@ -45,7 +45,11 @@ pub struct RuntimeRecord {
     pub version: String,
     /// Where it came from: an interpreter of the host, a package.
     pub source: String,
-    /// Packages, with URL and hash where the provider gives them.
+    /// Channels and packages that it was made with, as a hash ([`crate::cache::request`]).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub request: String,
+    /// Packages, with URL and hash where the provider gives them. Of several runtimes in one environment, the first
+    /// has them all.
     pub packages: Vec<Package>,
 }
 
@@ -63,6 +67,9 @@ pub struct Package {
     /// Its hash, as the provider writes it (`sha512-…`).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hash: String,
+    /// Its MD5, where a provider's tool checks by that.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub md5: String,
 }
 
 /// An install command that was run.

@@ -1,4 +1,5 @@
-//! What a provider of runtimes is asked: `sbox-mkenv-NAME [--resolve] SPEC [PREFIX]`, see sbox-mkenv(1).
+//! What a provider of runtimes is asked, see sbox-mkenv(1):
+//! `sbox-mkenv-NAME [--resolve] [--channel C]... [--package P]... [--lock FILE] [--offline] SPEC... [PREFIX]`.
 
 use crate::cli;
 use crate::config::Runtime;
@@ -14,33 +15,57 @@ pub const CANNOT_SERVE: u8 = 3;
 /// One request.
 #[derive(Debug)]
 pub struct Request {
-    /// What is wanted.
-    pub runtime: Runtime,
+    /// What is wanted: one runtime, or several in one environment from a provider that can.
+    pub runtimes: Vec<Runtime>,
     /// Where it goes; `None` when it is only asked what would be made.
     pub prefix: Option<PathBuf>,
+    /// Where packages come from, if not from where the provider has them by itself.
+    pub channels: Vec<String>,
+    /// Packages beside the runtimes.
+    pub packages: Vec<String>,
+    /// The exact packages to take: a JSON array of [`crate::lockfile::Package`].
+    pub lock: Option<PathBuf>,
+    /// Nothing may be fetched.
+    pub offline: bool,
 }
 
 impl Request {
     /// Reads the command line of a provider.
     pub fn parse(args: &mut lexopt::Parser) -> Result<Request> {
         let (mut resolve, mut words) = (false, Vec::new());
+        let (mut channels, mut packages, mut lock, mut offline) = (Vec::new(), Vec::new(), None, false);
         while let Some(arg) = args.next()? {
             match arg {
                 Long("resolve") => resolve = true,
-                Value(word) if words.len() < 2 => words.push(word),
+                Long("channel") => channels.push(args.value()?.string()?),
+                Long("package") => packages.push(args.value()?.string()?),
+                Long("lock") => lock = Some(PathBuf::from(args.value()?)),
+                Long("offline") => offline = true,
+                Value(word) => words.push(word),
                 other => return Err(cli::common(other)),
             }
         }
-        let spec = words.first().ok_or_else(|| Error::usage("missing SPEC"))?;
-        let runtime = Runtime::parse(&spec.to_string_lossy()).map_err(|error| Error::usage(error.to_string()))?;
-        if resolve {
-            return Ok(Request { runtime, prefix: None });
+        let prefix = if resolve { None } else { words.pop().map(PathBuf::from) };
+        if words.is_empty() {
+            return Err(Error::usage(if resolve { "missing SPEC" } else { "missing SPEC and PREFIX" }));
         }
-        let prefix = words.get(1).map(PathBuf::from).ok_or_else(|| Error::usage("missing PREFIX"))?;
-        if !prefix.is_absolute() || prefix.symlink_metadata().is_ok() {
+        let runtimes = words
+            .iter()
+            .map(|spec| Runtime::parse(&spec.to_string_lossy()).map_err(|error| Error::usage(error.to_string())))
+            .collect::<Result<_>>()?;
+        if prefix.as_ref().is_some_and(|prefix| !prefix.is_absolute() || prefix.symlink_metadata().is_ok()) {
             return Err(Error::usage("PREFIX must be an absolute path that does not exist yet"));
         }
-        Ok(Request { runtime, prefix: Some(prefix) })
+        Ok(Request { runtimes, prefix, channels, packages, lock, offline })
+    }
+
+    /// The one runtime that is asked for, for a provider that has no more than that.
+    pub fn only_runtime(&self) -> Result<&Runtime> {
+        match &self.runtimes[..] {
+            [runtime] if self.channels.is_empty() && self.packages.is_empty() => Ok(runtime),
+            [_] => Err(cannot("has runtimes only: 'packages' and 'channels' are for conda")),
+            _ => Err(cannot("makes one runtime at a time")),
+        }
     }
 }
 

@@ -36,6 +36,12 @@ pub fn requests(project: &Project, config: &Config) -> Vec<String> {
     if !["auto", "namespace"].contains(&config.isolation.as_str()) {
         all.push(format!("isolation level '{}'", visible(&config.isolation)));
     }
+    for channel in config.channels.iter().filter(|channel| channel.contains("://")) {
+        all.push(format!("packages from '{}'", visible(channel)));
+    }
+    if let Some(url) = &config.mamba.url {
+        all.push(format!("a micromamba from '{}'", visible(url)));
+    }
     if config.nested {
         all.push("namespaces of the agent's own".into());
     }

@@ -47,7 +47,9 @@ pub struct Source {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let Request { runtime, prefix } = Request::parse(args)?;
+    let request = Request::parse(args)?;
+    let runtime = request.only_runtime()?.clone();
+    let prefix = request.prefix;
     match runtime.language {
         Language::Python => {
             let python = python::find(&runtime)?;

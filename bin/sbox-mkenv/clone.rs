@@ -32,10 +32,10 @@ fn fill(entries: &[&Entry], dir: &Path, prefix: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The files below `env` in which its own path is written: what a clone has to change, found once.
-pub fn sites(env: &Path) -> Result<Vec<PathBuf>> {
+/// The files below `env` in which its prefix is written: what a clone has to change, found once.
+pub fn sites(env: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
     let mut command = plumb::program("sbox-relocate")?;
-    command.args(["--dry-run", "--null", "--from"]).arg(env).arg("--to").arg(env).arg(env);
+    command.args(["--dry-run", "--null", "--from"]).arg(prefix).arg("--to").arg(prefix).arg(env);
     Ok(paths(&plumb::output(&mut command)?))
 }
 

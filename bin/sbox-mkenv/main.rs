@@ -6,24 +6,30 @@
 
 mod clone;
 mod provider;
+mod serve;
 
 use lexopt::prelude::*;
-use provider::Provider;
-use sbox::cache::{self, Draft, Entry};
 use sbox::cli::{self, Tool};
-use sbox::config::{Language, Runtime};
-use sbox::error::{Error, Kind, Result};
-use sbox::words;
+use sbox::config::Runtime;
+use sbox::error::{Context, Error, Result};
+use sbox::lockfile::{Lockfile, RuntimeRecord};
+use sbox::{cache, words};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-mkenv", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox-mkenv [--provider NAME] [--into DIR] SPEC... PREFIX
+usage: sbox-mkenv [options] SPEC... PREFIX
 Make the runtimes SPEC (python:3.11, node:22) at PREFIX; print one JSON object on what was made.
 
       --provider NAME   who makes it: auto, or the NAME of a program sbox-mkenv-NAME [auto]
+      --channel C       take packages from C, a name or an address (conda); again for more, the first counts most
+      --package P       put P beside the runtimes (conda); again for more
+      --lock FILE       make what FILE, the sbox.lock of an earlier time, says, if it is of the same request
+      --locked          fail unless it is, and can be made
+      --update          look for newer versions than those in the cache, and choose a provider anew
+      --offline         use caches only
       --into DIR        put the files into DIR, though they are written to work at PREFIX
   -h, --help            print this text
   -V, --version         print the version
@@ -35,11 +41,34 @@ fn main() -> ExitCode {
     TOOL.main(run)
 }
 
+/// What is asked for.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    runtimes: Vec<Runtime>,
+    provider: String,
+    channels: Vec<String>,
+    packages: Vec<String>,
+    /// The hash of all but the provider, [`cache::request`].
+    request: String,
+    /// What an earlier lock says, if it is of the same request; one record for each runtime, or none.
+    lock: Vec<RuntimeRecord>,
+    locked: bool,
+    update: bool,
+    offline: bool,
+}
+
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut provider, mut into, mut words) = (String::from("auto"), None, Vec::new());
+    let mut wanted = Wanted { provider: "auto".into(), ..Wanted::default() };
+    let (mut into, mut lock, mut words) = (None, None, Vec::new());
     while let Some(arg) = args.next()? {
         match arg {
-            Long("provider") => provider = args.value()?.string()?,
+            Long("provider") => wanted.provider = args.value()?.string()?,
+            Long("channel") => wanted.channels.push(args.value()?.string()?),
+            Long("package") => wanted.packages.push(args.value()?.string()?),
+            Long("lock") => lock = Some(PathBuf::from(args.value()?)),
+            Long("locked") => wanted.locked = true,
+            Long("update") => wanted.update = true,
+            Long("offline") => wanted.offline = true,
             Long("into") => into = Some(PathBuf::from(args.value()?)),
             Value(word) => words.push(word),
             other => return Err(cli::common(other)),
@@ -50,119 +79,46 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if !prefix.is_absolute() {
         return Err(Error::usage(format!("'{}' is no absolute path", words::visible_path(&prefix))));
     }
-    let runtimes = words
+    wanted.runtimes = words
         .into_iter()
         .map(|word| Runtime::parse(&word.to_string_lossy()).map_err(|error| Error::usage(error.to_string())))
         .collect::<Result<Vec<_>>>()?;
+    if wanted.locked && (wanted.update || lock.is_none()) {
+        return Err(Error::usage("'--locked' needs '--lock', and does not go with '--update'"));
+    }
+    wanted.request = cache::request(&wanted.runtimes, &wanted.channels, &wanted.packages);
+    if let Some(lock) = lock.filter(|_| !wanted.update) {
+        wanted.lock = records(&lock, &wanted)?;
+    }
     let into = into.unwrap_or_else(|| prefix.clone());
-    let entries = runtimes.iter().map(|runtime| held(runtime, &provider)).collect::<Result<Vec<_>>>()?;
-    clone::clone(&entries.iter().map(|(entry, ..)| entry).collect::<Vec<_>>(), &into, &prefix)?;
-    let made = runtimes.iter().zip(&entries).map(|(runtime, (entry, cached, _))| {
-        json!({
-            "spec": runtime.to_string(), "provider": entry.provider, "version": entry.version,
-            "source": entry.source, "cached": cached, "packages": entry.packages,
-        })
-    });
+    let served = serve::serve(&wanted)?;
+    clone::clone(&served.iter().map(|served| &served.entry).collect::<Vec<_>>(), &into, &prefix)?;
+    let made = served.iter().flat_map(serve::Served::records);
     cli::out_line(json!({"prefix": prefix, "runtimes": made.collect::<Vec<_>>()}))?;
     Ok(0)
 }
 
-/// The cache entry that serves a runtime, which nobody removes until it was copied.
-fn held(runtime: &Runtime, wanted: &str) -> Result<(Entry, bool, Option<sbox::fsx::Lock>)> {
-    for _ in 0..5 {
-        let (entry, cached) = obtain(runtime, wanted)?;
-        // A cache that cannot be written is one that nobody removes anything from.
-        let lock = cache::hold(&entry).ok();
-        if entry.path.join("env").is_dir() {
-            return Ok((entry, cached, lock));
-        }
-    }
-    Err(Error::new(format!("the cache entry for {runtime} is removed again and again")))
-}
-
-/// The cache entry that serves a runtime, made if there is none; and whether it was there already.
-fn obtain(runtime: &Runtime, wanted: &str) -> Result<(Entry, bool)> {
-    let names: Vec<&str> = match (wanted, runtime.language) {
-        ("auto", Language::Python) => vec!["conda", "host"],
-        ("auto", Language::Node) => vec!["conda", "npm", "host"],
-        (name, _) => vec![name],
+/// What the lock says of this very request; nothing if it is of another.
+fn records(path: &std::path::Path, wanted: &Wanted) -> Result<Vec<RuntimeRecord>> {
+    let shown = words::visible_path(path);
+    let parsed = std::fs::read(path).context(|| format!("read '{shown}'")).and_then(|text| {
+        serde_json::from_slice::<Lockfile>(&text).map_err(|_| Error::new(format!("'{shown}' is no lock")))
+    });
+    let records = match parsed {
+        Ok(lock) => lock.runtimes,
+        Err(error) if wanted.locked => return Err(error.hint("sbox build makes one")),
+        Err(_) => Vec::new(),
     };
-    let mut refusals = Vec::new();
-    for name in names {
-        let Some(provider) = Provider::find(name)? else {
-            if wanted != "auto" {
-                return Err(Error::new(format!("there is no provider '{name}': no program sbox-mkenv-{name}"))
-                    .hint("use auto, host or npm, or put such a program on PATH"));
-            }
-            continue;
-        };
-        match serve(&provider, runtime)? {
-            Ok(served) => return Ok(served),
-            Err(refusal) => refusals.push((name.to_owned(), refusal)),
-        }
-    }
-    Err(nobody(runtime, &refusals))
-}
-
-/// The entry, or the provider's words on why it has none.
-fn serve(provider: &Provider, runtime: &Runtime) -> Result<std::result::Result<(Entry, bool), String>> {
-    let cached = |fingerprint: Option<&str>| -> Result<Option<Entry>> {
-        let entries = cache::entries(runtime)?.into_iter().filter(|entry| entry.provider == provider.name);
-        Ok(entries.into_iter().find(|entry| fingerprint.is_none_or(|wanted| entry.fingerprint == wanted)))
+    let fits = |(record, runtime): (&RuntimeRecord, &Runtime)| {
+        record.spec == runtime.to_string()
+            && record.request == wanted.request
+            && (wanted.provider == "auto" || wanted.provider == record.provider)
     };
-    // A provider that can tell cheaply what it would make is asked, so that an upgraded interpreter is seen; for the
-    // others, and for what has gone from the host since, the newest entry serves.
-    let resolved = provider.resolve(runtime)?;
-    let fingerprint = resolved.as_ref().ok().and_then(|made| made.fingerprint.as_deref());
-    if let Some(entry) = cached(fingerprint)? {
-        cache::touch(&entry);
-        return Ok(Ok((entry, true)));
+    let same = records.len() == wanted.runtimes.len() && records.iter().zip(&wanted.runtimes).all(fits);
+    match same {
+        true => Ok(records),
+        false if wanted.locked => Err(Error::new(format!("'{shown}' is of other runtimes, packages or channels"))
+            .hint("sbox build brings it up to date")),
+        false => Ok(Vec::new()),
     }
-    if let Err(refusal) = resolved {
-        return Ok(Err(refusal));
-    }
-    let _lock = cache::lock(runtime)?;
-    if let Some(entry) = cached(fingerprint)? {
-        return Ok(Ok((entry, true)));
-    }
-    cache::sweep(runtime)?;
-    let draft = Draft::new(runtime)?;
-    let made = match provider.make(runtime, &draft.env())? {
-        Ok(made) => made,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    if !runtime.accepts(&made.version) {
-        return Err(Error::new(format!("provider '{}' made version {} for {runtime}", provider.name, made.version)));
-    }
-    let fingerprint = made.fingerprint.unwrap_or_else(|| sbox::fsx::sha256(made.version.as_bytes()));
-    let entry = Entry {
-        provider: provider.name.clone(),
-        version: made.version,
-        fingerprint,
-        source: made.source,
-        prefix: draft.env(),
-        made_at: sbox::fsx::rfc3339(sbox::fsx::now()),
-        packages: made.packages,
-        sites: clone::sites(&draft.env())?,
-        ..Entry::default()
-    };
-    let entry = draft.publish(entry)?;
-    cache::touch(&entry);
-    Ok(Ok((entry, false)))
-}
-
-fn nobody(runtime: &Runtime, refusals: &[(String, String)]) -> Error {
-    for (name, refusal) in refusals {
-        for line in refusal.lines() {
-            words::line(format_args!("  {name}: {}", words::visible(line)));
-        }
-    }
-    let hint = match runtime.language {
-        Language::Python => format!(
-            "install Python {} where it is looked for (for example: uv python install {0}, pyenv install {0}, or your system's package), or ask for a version from the list above",
-            runtime.version
-        ),
-        Language::Node => "install npm so that Node.js can be fetched with it, or a Node.js of that version; if the registry cannot be reached, see npm's words above".into(),
-    };
-    Error::of(Kind::Failure, format!("nothing on this host can provide {runtime}")).hint(hint)
 }

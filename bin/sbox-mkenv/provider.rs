@@ -1,4 +1,5 @@
-//! Talking to a provider: `sbox-mkenv-NAME [--resolve] SPEC PREFIX`.
+//! Talking to a provider: `sbox-mkenv-NAME [--resolve] [options] SPEC... [PREFIX]`. It gets those options only that say
+//! something: one that does not know them refuses.
 //!
 //! It prints one JSON object; exit code 3 means that it cannot serve the runtime, and its stderr says why.
 
@@ -22,9 +23,25 @@ pub struct Provider {
 #[serde(default)]
 pub struct Made {
     pub version: String,
+    /// Of each runtime, if there are several.
+    pub versions: Vec<String>,
+    /// What is written in the files, if it is not where they were asked for.
+    pub prefix: Option<PathBuf>,
     pub fingerprint: Option<String>,
     pub source: String,
     pub packages: Vec<Package>,
+}
+
+/// What a provider is asked.
+pub struct Ask<'a> {
+    pub runtimes: &'a [Runtime],
+    pub channels: &'a [String],
+    pub packages: &'a [String],
+    /// The exact packages.
+    pub lock: Option<&'a [Package]>,
+    pub offline: bool,
+    /// Whether to wait for what is slow; otherwise somebody else is asked soon.
+    pub patient: bool,
 }
 
 impl Provider {
@@ -39,21 +56,41 @@ impl Provider {
     }
 
     /// What the provider would make, without making it. The inner error is its refusal.
-    pub fn resolve(&self, runtime: &Runtime) -> Result<std::result::Result<Made, String>> {
-        let mut command = Command::new(&self.path);
-        command.arg("--resolve").arg(runtime.to_string());
-        self.ask(command)
+    pub fn resolve(&self, ask: &Ask<'_>) -> Result<std::result::Result<Made, String>> {
+        let mut command = self.command(ask);
+        command.arg("--resolve").args(ask.runtimes.iter().map(ToString::to_string));
+        self.run(command)
     }
 
-    /// Makes the runtime at `prefix`. The inner error is its refusal.
-    pub fn make(&self, runtime: &Runtime, prefix: &Path) -> Result<std::result::Result<Made, String>> {
+    /// Makes the runtimes at `prefix`. The inner error is its refusal.
+    pub fn make(&self, ask: &Ask<'_>, prefix: &Path) -> Result<std::result::Result<Made, String>> {
+        let mut command = self.command(ask);
+        let Some(packages) = ask.lock else {
+            command.args(ask.runtimes.iter().map(ToString::to_string)).arg(prefix);
+            return self.run(command);
+        };
+        let list = sbox::fsx::beside(prefix, "lock");
+        let text = serde_json::to_vec(packages).map_err(|error| Error::new(error.to_string()))?;
+        sbox::fsx::write_atomic(&list, &text, 0o600)?;
+        command.arg("--lock").arg(&list).args(ask.runtimes.iter().map(ToString::to_string)).arg(prefix);
+        let made = self.run(command);
+        let _ = std::fs::remove_file(&list);
+        made
+    }
+
+    fn command(&self, ask: &Ask<'_>) -> Command {
         let mut command = Command::new(&self.path);
-        command.arg(runtime.to_string()).arg(prefix);
-        self.ask(command)
+        command.args(ask.channels.iter().flat_map(|channel| ["--channel", channel]));
+        command.args(ask.packages.iter().flat_map(|package| ["--package", package]));
+        command.args(ask.offline.then_some("--offline"));
+        if !ask.patient {
+            command.env("SBOX_PATIENCE", "short");
+        }
+        command
     }
 
     /// A refusal is kept for the end, when nobody served; it would only confuse when somebody else did.
-    fn ask(&self, mut command: Command) -> Result<std::result::Result<Made, String>> {
+    fn run(&self, mut command: Command) -> Result<std::result::Result<Made, String>> {
         plumb::trace(&command);
         let output = plumb::tie(&mut command).stdin(Stdio::null()).stderr(Stdio::piped()).output();
         let output = output.context(|| format!("start the provider '{}'", self.name))?;

@@ -82,14 +82,14 @@ impl Checker<'_> {
         sign.map(|sign| Ready { sign, timeout })
     }
 
-    fn wrong(&mut self, key: &str, name: Option<&str>, value: &str, hint: &str) {
+    pub(super) fn wrong(&mut self, key: &str, name: Option<&str>, value: &str, hint: &str) {
         let mut path = vec![Step::Key(key.into())];
         path.extend(name.map(|name| Step::Key(name.into())));
         let field = name.map_or_else(|| key.to_owned(), |name| format!("{key}.{name}"));
         self.error(&field, format!("Cannot be '{}'", visible(value)), hint, &path);
     }
 
-    fn unknown(&mut self, key: &str, name: &str, known: &[&str]) {
+    pub(super) fn unknown(&mut self, key: &str, name: &str, known: &[&str]) {
         let hint = meant(name, known);
         let path = [Step::Key(key.into()), Step::Key(name.into())];
         self.error(&format!("{key}.{}", visible(name)), format!("Unknown key: '{}'", visible(name)), hint, &path);

@@ -1,7 +1,7 @@
 //! Keys and the shapes of their values: what must be right before the values can be looked at.
 
 use super::{Checker, Severity};
-use crate::config::{self, KEYS};
+use crate::config::KEYS;
 use crate::locate::{Step, locate};
 use crate::words::{did_you_mean, visible};
 use serde_yaml::Value;
@@ -23,10 +23,10 @@ impl Checker<'_> {
             return false;
         };
         let shape = match name {
-            "runtime" | "install" | "build" | "cmd" => Shape::TextOrList,
+            "runtime" | "install" | "build" | "cmd" | "channels" | "packages" => Shape::TextOrList,
             "workdir" | "provider" | "isolation" | "restart" | "max_restarts" | "stop_timeout" => Shape::Text,
             "copy" | "mount" => Shape::List,
-            "env" | "limits" | "logs" | "ready" => Shape::Map,
+            "env" | "limits" | "logs" | "ready" | "mamba" => Shape::Map,
             "ports" => Shape::TextOrList,
             "network" => return self.network_shape(value),
             "nested" => return self.truth(name, value),
@@ -37,18 +37,11 @@ impl Checker<'_> {
 
     fn strange_key(&mut self, name: &str) -> bool {
         let place = locate(self.text, &[Step::Key(name.into())], true);
-        let (message, hint) = if config::LATER.contains(&name) {
-            (format!("'{name}' is not in this version"), "Remove it: what it asks for would not be kept".into())
-        } else {
-            let hint = match did_you_mean(name, KEYS) {
-                Some(meant) => format!("Did you mean '{meant}'?"),
-                None => format!(
-                    "Known keys: {}",
-                    KEYS.iter().filter(|key| !config::LATER.contains(key)).copied().collect::<Vec<_>>().join(", ")
-                ),
-            };
-            (format!("Unknown key: '{}'", visible(name)), hint)
+        let hint = match did_you_mean(name, KEYS) {
+            Some(meant) => format!("Did you mean '{meant}'?"),
+            None => format!("Known keys: {}", KEYS.join(", ")),
         };
+        let message = format!("Unknown key: '{}'", visible(name));
         self.find(Severity::Error, &visible(name), message, hint, place);
         true
     }

@@ -261,7 +261,7 @@ impl Checker<'_> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if !provider.chars().all(plain) {
             let message = format!("Invalid provider: '{}'", visible(&provider));
-            let hint = "Use auto, host, npm, or the NAME of a program sbox-mkenv-NAME";
+            let hint = "Use auto, conda, host, npm, or the NAME of a program sbox-mkenv-NAME";
             self.error("provider", message, hint, &[Step::Key("provider".into())]);
         }
         provider

@@ -29,6 +29,9 @@ pub(crate) struct Raw {
     pub stop_timeout: Option<Text>,
     pub logs: Pairs,
     pub ready: Pairs,
+    pub channels: Lines,
+    pub packages: Lines,
+    pub mamba: Pairs,
 }
 
 /// `network` as it is written: a mode, or names.

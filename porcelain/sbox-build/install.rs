@@ -143,6 +143,9 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     let mut config = build.config.clone();
     config.ports.clear();
     config.limits.time = None;
+    if build.options.offline {
+        config.network = sbox::config::Network::None;
+    }
     let mut confine = Confine::new(build.project, &config);
     confine.env.clone_from(&build.env);
     confine.rootfs.clone_from(&build.rootfs);

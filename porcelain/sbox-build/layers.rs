@@ -1,12 +1,12 @@
 //! The layers that plumbing makes: runtime, files, activation script.
 
-use crate::{Build, install};
+use crate::{Build, install, packages};
 use sbox::config::Config;
 use sbox::error::{Context, Error, Kind, Result};
 use sbox::lockfile::{self, Lockfile, RuntimeRecord};
 use sbox::progress::Progress;
 use sbox::project::Project;
-use sbox::{fsx, plumb, words};
+use sbox::{cache, fsx, plumb, words};
 use serde::Deserialize;
 use serde_json::json;
 use std::io::Write;
@@ -15,8 +15,11 @@ use std::process::Stdio;
 
 /// Whether the environment serves what the configuration asks for.
 pub fn runtime_is_current(project: &Project, config: &Config, lock: &Lockfile) -> bool {
+    let request = cache::request(&config.runtimes, &config.channels, &config.packages);
     let served = |record: &RuntimeRecord, runtime: &sbox::config::Runtime| {
-        record.spec == runtime.to_string() && (config.provider == "auto" || record.provider == config.provider)
+        record.spec == runtime.to_string()
+            && record.request == request
+            && (config.provider == "auto" || record.provider == config.provider)
     };
     let same = lock.runtimes.len() == config.runtimes.len()
         && lock.runtimes.iter().zip(&config.runtimes).all(|(record, runtime)| served(record, runtime));
@@ -45,7 +48,7 @@ pub fn check(project: &Project, config: &Config) -> Result<u8> {
 /// The runtime layer. An environment that is there is replaced only when the new one is whole.
 pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     let (project, config) = (build.project, build.config);
-    if !build.options.force && runtime_is_current(project, config, &build.lock) {
+    if !build.options.force && !build.options.update && runtime_is_current(project, config, &build.lock) {
         return Ok(false);
     }
     // Whoever runs in the old one would lose it. Asked before the work is done, and again when it is.
@@ -61,7 +64,18 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     let mut command = plumb::program("sbox-mkenv")?;
     // What a packed sandbox brought for a machine without a network.
     command.env("SBOX_CACHE_BESIDE", project.state().join("cache"));
-    command.args(["--provider", &config.provider, "--into"]).arg(&build.env).args(&names).arg(project.env());
+    command.args(["--provider", &config.provider]);
+    command.args(config.channels.iter().flat_map(|channel| ["--channel", channel]));
+    command.args(config.packages.iter().flat_map(|package| ["--package", package]));
+    if build.options.locked || project.lock().is_file() {
+        command.arg("--lock").arg(project.lock());
+    }
+    let flags =
+        [(build.options.locked, "--locked"), (build.options.update, "--update"), (build.options.offline, "--offline")];
+    command.args(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| flag));
+    let download = [("SBOX_MAMBA_URL", &config.mamba.url), ("SBOX_MAMBA_SHA256", &config.mamba.sha256)];
+    command.envs(download.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
+    command.arg("--into").arg(&build.env).args(&names).arg(project.env());
     let progress = Progress::start("making the runtime");
     let made = plumb::output(&mut command);
     drop(progress);
@@ -77,7 +91,20 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
             words::visible(&record.record.source)
         ));
     }
-    build.lock.runtimes = made.runtimes.into_iter().map(|made| made.record).collect();
+    let records: Vec<RuntimeRecord> = made.runtimes.into_iter().map(|made| made.record).collect();
+    packages::print_difference(&build.lock.runtimes, &records, build.options.update);
+    packages::show_micromamba(project, &records)?;
+    if build.options.update
+        && records == build.lock.runtimes
+        && !build.options.force
+        && runtime_is_current(project, config, &build.lock)
+    {
+        // The same again: what was installed into it stays.
+        fsx::set_aside(&project.env_new(), &project.trash())?;
+        build.env = project.env();
+        return Ok(false);
+    }
+    build.lock.runtimes = records;
     build.lock.runtime = names.join(",");
     build.lock.prefix = project.env().to_string_lossy().into_owned();
     build.lock.version = lockfile::VERSION.into();

@@ -7,6 +7,7 @@
 
 mod install;
 mod layers;
+mod packages;
 mod relocate;
 
 use lexopt::prelude::*;
@@ -21,9 +22,12 @@ use std::time::Instant;
 
 const TOOL: Tool = Tool { name: "sbox-build", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox build [-f] [-v] [-n]
+usage: sbox build [-f] [-v] [-n] [--locked | --update] [--offline]
 Make the project's sandbox: runtime, files, install commands.
 
+      --locked     take exactly what sbox.lock says, and fail if that cannot be had
+      --update     look for newer versions, and print what is different
+      --offline    use no network: caches only
   -f, --force      make everything anew: environment, files, install commands
   -v, --verbose    show what the install commands print and what is copied
   -n, --check      only tell whether there is something to do: exit code 1 if so
@@ -41,6 +45,9 @@ pub struct Options {
     force: bool,
     verbose: bool,
     check: bool,
+    locked: bool,
+    update: bool,
+    offline: bool,
 }
 
 /// Everything the layers work on.
@@ -64,8 +71,14 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('f') | Long("force") => options.force = true,
             Short('v') | Long("verbose") => options.verbose = true,
             Short('n') | Long("check") => options.check = true,
+            Long("locked") => options.locked = true,
+            Long("update") => options.update = true,
+            Long("offline") => options.offline = true,
             other => return Err(cli::common(other)),
         }
+    }
+    if options.locked && options.update {
+        return Err(Error::usage("'--locked' and '--update' exclude each other"));
     }
     let project = Project::find()?;
     let config = validated(&project)?;

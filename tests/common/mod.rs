@@ -1,6 +1,8 @@
 //! A place of its own for each test, and our programs with a cleared environment.
 
+pub mod conda;
 pub mod daemons;
+pub mod http;
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
@@ -61,6 +63,8 @@ impl Scratch {
     pub fn program(&self, name: &str) -> Command {
         let mut command = Command::new(bin().join(name));
         command.env_clear().current_dir(&self.root).env("HOME", self.home()).env("PATH", path());
+        // Nothing is fetched from anywhere: a test that wants micromamba says where it is.
+        command.env("SBOX_MAMBA_URL", "http://127.0.0.1:9/nothing-is-there");
         for name in ["PYENV_ROOT", "NODE_EXTRA_CA_CERTS", "PIP_CERT"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);

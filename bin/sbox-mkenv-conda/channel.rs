@@ -1,0 +1,87 @@
+//! Channels: where packages come from. Their addresses may have a password in them, which is for micromamba only.
+
+use sbox::error::{Error, Result};
+use sbox::lockfile::Package;
+use sbox::words;
+
+/// Where packages come from if nobody says so: the community's channel.
+pub const DEFAULT: &str = "conda-forge";
+
+/// The address without a user, a password, or a token (`/t/TOKEN/`, as Anaconda's servers have it).
+pub fn shown(text: &str) -> String {
+    let public = |part: &str| {
+        let Some((scheme, rest)) = part.split_once("://") else { return part.to_owned() };
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = host.rsplit('@').next().unwrap_or(host);
+        let path = match path.strip_prefix("t/").and_then(|rest| rest.split_once('/')) {
+            Some((_, path)) => path,
+            None => path,
+        };
+        format!("{scheme}://{host}/{path}").trim_end_matches('/').to_owned()
+    };
+    text.split(", ").map(public).collect::<Vec<_>>().join(", ")
+}
+
+pub fn without_passwords(packages: Vec<Package>) -> Vec<Package> {
+    packages.into_iter().map(|package| Package { url: shown(&package.url), ..package }).collect()
+}
+
+/// The same packages with the passwords of the channels that they are from.
+pub fn with_passwords(packages: &[Package], channels: &[String]) -> Vec<Package> {
+    let full = |url: &str| {
+        let of = |channel: &&String| below(url, &shown(channel)).is_some() && shown(channel) != **channel;
+        match channels.iter().find(of) {
+            Some(channel) => {
+                format!("{}/{}", channel.trim_end_matches('/'), below(url, &shown(channel)).unwrap_or_default())
+            }
+            None => url.to_owned(),
+        }
+    };
+    packages.iter().map(|package| Package { url: full(&package.url), ..package.clone() }).collect()
+}
+
+fn below<'a>(url: &'a str, channel: &str) -> Option<&'a str> {
+    url.strip_prefix(channel.trim_end_matches('/'))?.strip_prefix('/')
+}
+
+/// Refuses a package that is from none of the channels: a lock may have come with an archive,
+/// and who accepted its channels has not accepted others.
+pub fn only_from(packages: &[Package], channels: &[String]) -> Result<()> {
+    let usual = [DEFAULT.to_owned()];
+    let channels = if channels.is_empty() { &usual } else { channels };
+    let strange = |package: &&Package| {
+        let url = shown(&package.url);
+        url.contains("/../")
+            || !channels.iter().any(|channel| {
+                // What stands behind a name, micromamba knows.
+                match channel.contains("://") {
+                    true => below(&url, &shown(channel)).is_some(),
+                    false => url.contains(&format!("/{channel}/")),
+                }
+            })
+    };
+    match packages.iter().find(strange) {
+        Some(package) => Err(Error::new(format!(
+            "'{}' is from none of the channels: {}",
+            words::visible(&package.name),
+            words::visible(&shown(&package.url))
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_come_and_go() {
+        let channel = String::from("https://me:secret@host/t/tk-1/private");
+        assert_eq!(shown(&channel), "https://host/private");
+        assert_eq!(shown("conda-forge, https://u@h/c/"), "conda-forge, https://h/c");
+        let package = Package { url: "https://host/private/noarch/x-1-0.conda".into(), ..Package::default() };
+        let full = with_passwords(std::slice::from_ref(&package), &[channel]);
+        assert_eq!(full[0].url, "https://me:secret@host/t/tk-1/private/noarch/x-1-0.conda");
+        assert_eq!(without_passwords(full), [package]);
+    }
+}
