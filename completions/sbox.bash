@@ -2,7 +2,7 @@
 
 _sbox_options() {
     case $1 in
-        build) echo "-f --force -v --verbose -n --check -h --help -V --version" ;;
+        build) echo "--locked --update --offline -f --force -v --verbose -n --check -h --help -V --version" ;;
         cache) echo "-a --all --older-than -n --dry-run -j --json -h --help -V --version" ;;
         clean) echo "-a --all --logs -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
@@ -25,8 +25,10 @@ _sbox_options() {
         archive) echo "-o --output --name --flat --owner --digests --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
+        fetch-mamba) echo "--url --sha256 --platform --on-path --offline --connect-timeout --idle-timeout --retries --print-url -h --help -V --version" ;;
         forward) echo "--user --network -h --help -V --version" ;;
-        mkenv) echo "--provider --into -h --help -V --version" ;;
+        mkenv) echo "--provider --channel --package --lock --locked --update --offline --into -h --help -V --version" ;;
+        mkenv-conda) echo "--resolve --channel --package --lock --offline -h --help -V --version" ;;
         mkenv-host) echo "--resolve -h --help -V --version" ;;
         mkenv-npm) echo "--resolve -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log -h --help -V --version" ;;
@@ -45,7 +47,8 @@ _sbox_values() {
         --network) echo "host none proxy" ;;
         --class) echo "files writes processes privilege ipc environment network kernel" ;;
         --format) echo "sh json null" ;;
-        --provider) echo "auto host npm" ;;
+        --provider) echo "auto conda host npm" ;;
+        --platform) echo "linux-64 linux-aarch64 osx-64 osx-arm64" ;;
     esac
 }
 
@@ -99,4 +102,4 @@ _sbox() {
 }
 
 complete -F _sbox sbox
-complete -F _sbox sbox-build sbox-cache sbox-clean sbox-demo sbox-doctor sbox-exec sbox-info sbox-init sbox-logs sbox-pack sbox-ps sbox-restart sbox-run sbox-shell sbox-status sbox-stop sbox-trust sbox-unpack sbox-validate sbox-version sbox-archive sbox-attempt sbox-envsh sbox-forward sbox-mkenv sbox-mkenv-host sbox-mkenv-npm sbox-proxy sbox-relocate sbox-spawn sbox-stage sbox-supervise
+complete -F _sbox sbox-build sbox-cache sbox-clean sbox-demo sbox-doctor sbox-exec sbox-info sbox-init sbox-logs sbox-pack sbox-ps sbox-restart sbox-run sbox-shell sbox-status sbox-stop sbox-trust sbox-unpack sbox-validate sbox-version sbox-archive sbox-attempt sbox-envsh sbox-fetch-mamba sbox-forward sbox-mkenv sbox-mkenv-conda sbox-mkenv-host sbox-mkenv-npm sbox-proxy sbox-relocate sbox-spawn sbox-stage sbox-supervise

@@ -236,7 +236,8 @@ fn publish(provider: &Provider, ask: &Ask<'_>, made: Made, request: &str, draft:
 
 fn nobody(wanted: &Wanted, runtime: &Runtime, refusals: &Refusals) -> Error {
     for (name, refusal) in refusals {
-        for line in refusal.lines() {
+        let label = format!("[ERROR] sbox-mkenv-{name}: ");
+        for line in refusal.strip_prefix(&label).unwrap_or(refusal).lines() {
             words::line(format_args!("  {name}: {}", words::visible(line)));
         }
     }

@@ -12,7 +12,7 @@ macro_rules! pages {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../man/", $name)))),*] };
 }
 
-const PAGES: [(&str, &str); 35] = pages!(
+const PAGES: [(&str, &str); 37] = pages!(
     "sbox.1",
     "sbox-archive.1",
     "sbox-attempt.1",
@@ -27,7 +27,9 @@ const PAGES: [(&str, &str); 35] = pages!(
     "sbox-info.1",
     "sbox-init.1",
     "sbox-logs.1",
+    "sbox-fetch-mamba.1",
     "sbox-mkenv.1",
+    "sbox-mkenv-conda.1",
     "sbox-mkenv-host.1",
     "sbox-mkenv-npm.1",
     "sbox-proxy.1",

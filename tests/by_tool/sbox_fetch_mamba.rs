@@ -8,8 +8,11 @@ use std::path::PathBuf;
 
 const PROGRAM: &str = "#!/bin/sh\necho 2.0.0\n";
 
-/// A `.tar.bz2` with these entries: a name and a content, or where a link leads.
-fn archive(scratch: &Scratch, entries: &[(&str, Result<&str, &str>)]) -> Vec<u8> {
+/// An entry of an archive: a name and a content, or where a link leads.
+type Item<'a> = (&'a str, Result<&'a str, &'a str>);
+
+/// A `.tar.bz2` with these entries.
+fn archive(scratch: &Scratch, entries: &[Item<'_>]) -> Vec<u8> {
     let mut tar = String::from("import tarfile, io\na = tarfile.open('a.tar.bz2', 'w:bz2')\n");
     for (name, content) in entries {
         tar.push_str(&match content {
@@ -154,7 +157,7 @@ fn what_is_no_micromamba_is_refused_and_said() {
 #[test]
 fn an_archive_gives_one_regular_file_or_nothing() {
     let scratch = Scratch::new("fetch-archive");
-    let cases: [(&[(&str, Result<&str, &str>)], &str); 5] = [
+    let cases: [(&[Item<'_>], &str); 5] = [
         (&[("bin/micromamba", Err("/bin/sh"))], "something strange"),
         (&[("bin/micromamba", Ok(PROGRAM)), ("bin/micromamba", Ok(PROGRAM))], "something strange"),
         (&[("bin/other", Ok(PROGRAM))], "there is no bin/micromamba"),

@@ -24,7 +24,7 @@ fn content(env: &Path, prefix: &str) -> BTreeMap<String, Vec<u8>> {
 fn runtime_and_packages_come_from_the_channel_cold_warm_and_offline() {
     let Some(place) = Place::new("conda") else { return };
     // Longer than the prefix that it is built for: what is compiled into a program has to grow.
-    let long = format!("{}/one", "a-long-name-for-a-directory/".repeat(6));
+    let long = format!("{}one", "a-long-name-for-a-directory/".repeat(5));
     for name in [&*long, "two"] {
         place.project(name, "packages: [where, 'tool<2']\n");
         let output = place.sbox(name, &["build"]).output().unwrap();
@@ -66,13 +66,16 @@ fn a_lock_gives_the_same_files_on_another_machine() {
         command.env("SBOX_CACHE", place.scratch.path("other-cache"));
         command
     };
+    build(&["build"]).assert().code(1).stderr(contains("came from elsewhere and asks for packages from"));
+    build(&["trust"]).assert().success();
     build(&["build", "--locked", "--offline"]).assert().code(1).stderr(contains("missing in the cache: where 1.0"));
     build(&["build", "--locked"]).assert().success();
     let env = |name: &str| place.scratch.path(name).join(".sbox/env");
     let of = |name: &str| content(&env(name), env(name).to_str().unwrap());
     let (one, two) = (of("one"), of("two"));
     assert_eq!(one.keys().collect::<Vec<_>>(), two.keys().collect::<Vec<_>>());
-    let exempt = |place: &&String| place.ends_with(".pyc") || **place == "bin/where";
+    // pip's list of files has the hashes of those in which the path stands.
+    let exempt = |place: &&String| place.ends_with(".pyc") || place.ends_with("/RECORD") || **place == "bin/where";
     for name in one.keys().filter(|name| !exempt(name)) {
         assert!(one[name] == two[name], "{name} differs");
     }
@@ -85,7 +88,8 @@ fn a_lock_gives_the_same_files_on_another_machine() {
     };
     assert!(entry("cache") == entry("other-cache"), "the same lock made other files");
     // Of other packages, and then with a hash that nothing has.
-    place.scratch.project("two", &place.scratch.read("two/.sbox/config.yaml").replace("[where]", "[where, tool]"));
+    let other = place.scratch.read("two/.sbox/config.yaml").replace("[where]", "[where, tool]");
+    place.scratch.project("two", &other);
     build(&["build", "--locked"]).assert().code(1).stderr(contains("is of other runtimes, packages or channels"));
 }
 
@@ -120,7 +124,7 @@ fn a_script_of_a_package_reads_nothing_reaches_nobody_and_leaves_the_cache() {
         assert!(!said.contains(sign), "{sign}: {said}");
     }
     let networks: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("net:")).map(str::trim).collect();
-    assert!(networks.contains(&"lo") && !networks.iter().any(|name| name.starts_with('e')), "{networks:?}");
+    assert_eq!(networks, ["lo"]);
     // That of the whole host is not among the directories it sees, nor the user's home.
     assert!(!said.contains(place.scratch.home().to_str().unwrap()), "{said}");
     let cached = std::fs::read_to_string(place.scratch.path("cache/pkgs/tool-2.0-0/share/tool")).unwrap();
