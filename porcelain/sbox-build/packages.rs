@@ -93,8 +93,8 @@ mod tests {
         };
         let old = record(&[("a", "1", "x"), ("b", "1", "x"), ("c", "1", "x")]);
         let new = record(&[("a", "2", "y"), ("b", "1", "y"), ("d", "1", "x")]);
-        let lines = difference(&[old.clone()], &[new]);
+        let lines = difference(std::slice::from_ref(&old), &[new]);
         assert_eq!(lines, ["a: 1 -> 2", "b: another build of 1", "d: new, 1", "c: gone, was 1"]);
-        assert!(difference(&[old.clone()], &[old]).is_empty());
+        assert!(difference(std::slice::from_ref(&old), std::slice::from_ref(&old)).is_empty());
     }
 }
