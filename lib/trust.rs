@@ -42,10 +42,31 @@ pub fn requests(project: &Project, config: &Config) -> Vec<String> {
     if let Some(url) = &config.mamba.url {
         all.push(format!("a micromamba from '{}'", visible(url)));
     }
+    // It would write packages into the cache that all projects of the user share.
+    if !is_own(project)
+        && let Some(program) = placed_micromamba(project)
+    {
+        all.push(program);
+    }
     if config.nested {
         all.push("namespaces of the agent's own".into());
     }
     all
+}
+
+/// A micromamba in the project itself, by its content.
+fn placed_micromamba(project: &Project) -> Option<String> {
+    let path = project.state().join("bin/micromamba");
+    let linked = std::fs::read_link(&path).ok();
+    if linked.is_some() && linked == crate::cache::root().ok().map(|root| root.join("bin/micromamba")) {
+        return None;
+    }
+    let metadata = std::fs::metadata(&path).ok()?;
+    let sum = match metadata.is_file() {
+        true => fsx::sha256_of(&mut std::fs::File::open(&path).ok()?).ok()?,
+        false => "no file".into(),
+    };
+    Some(format!("its own micromamba ({})", sum.get(..16).unwrap_or(&sum)))
 }
 
 /// Refuses a project from elsewhere that asks for something which nobody accepted.

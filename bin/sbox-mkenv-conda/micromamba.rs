@@ -298,34 +298,37 @@ impl Micromamba {
             command.args(["--setenv", name, value]);
         }
         if has_network {
-            network(&mut command)?;
+            self.network(&mut command)?;
         }
         command.arg("--");
         Ok(command)
     }
-}
 
-/// Proxies, and the certificates that micromamba would not look for by itself.
-fn network(command: &mut Command) -> Result<()> {
-    for name in ["http_proxy", "https_proxy", "no_proxy"] {
-        let upper = name.to_uppercase();
-        // curl takes http_proxy in small letters only.
-        let set = [name, &upper].into_iter().find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
-        if let Some(value) = set {
-            // By way of this program's environment: there may be a password in it.
-            command.env(name, value).args(["--env", name]);
+    /// Proxies, and the certificates that micromamba would not look for by itself.
+    fn network(&self, command: &mut Command) -> Result<()> {
+        for name in ["http_proxy", "https_proxy", "no_proxy"] {
+            let upper = name.to_uppercase();
+            // curl takes http_proxy in small letters only.
+            let set =
+                [name, &upper].into_iter().find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
+            if let Some(value) = set {
+                // By way of this program's environment: there may be a password in it.
+                command.env(name, value).args(["--env", name]);
+            }
         }
+        let named = ["MAMBA_SSL_VERIFY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+            .iter()
+            .find_map(|name| std::env::var_os(name).filter(|value| Path::new(value).is_file()))
+            .map(PathBuf::from);
+        if let Some(bundle) = named.or_else(|| confine::system_certificates().map(PathBuf::from)) {
+            let bundle =
+                std::fs::canonicalize(&bundle).context(|| format!("read '{}'", words::visible_path(&bundle)))?;
+            let inside = if self.is_elsewhere() { PathBuf::from("/sbox/certificates.pem") } else { bundle.clone() };
+            command.arg("--ro-bind").args([&bundle, &inside]);
+            command.args(["--setenv", "MAMBA_SSL_VERIFY"]).arg(inside);
+        }
+        Ok(())
     }
-    let named = ["MAMBA_SSL_VERIFY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
-        .iter()
-        .find_map(|name| std::env::var_os(name).filter(|value| Path::new(value).is_file()))
-        .map(PathBuf::from);
-    if let Some(bundle) = named.or_else(|| confine::system_certificates().map(PathBuf::from)) {
-        let bundle = std::fs::canonicalize(&bundle).context(|| format!("read '{}'", words::visible_path(&bundle)))?;
-        command.arg("--ro-bind").args([&bundle, Path::new("/sbox/certificates.pem")]);
-        command.args(["--setenv", "MAMBA_SSL_VERIFY", "/sbox/certificates.pem"]);
-    }
-    Ok(())
 }
 
 /// Where channels that have only a name are: a company's mirror.

@@ -11,9 +11,9 @@ mod serve;
 use lexopt::prelude::*;
 use sbox::cli::{self, Tool};
 use sbox::config::Runtime;
-use sbox::error::{Context, Error, Result};
+use sbox::error::{Error, Result};
 use sbox::lockfile::{Lockfile, RuntimeRecord};
-use sbox::{cache, words};
+use sbox::{cache, fsx, words};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -101,7 +101,9 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 /// What the lock says of this very request; nothing if it is of another.
 fn records(path: &std::path::Path, wanted: &Wanted) -> Result<Vec<RuntimeRecord>> {
     let shown = words::visible_path(path);
-    let parsed = std::fs::read(path).context(|| format!("read '{shown}'")).and_then(|text| {
+    // It may have come with an archive: a link would lead anywhere.
+    let text = fsx::read_plain(path).ok_or_else(|| Error::new(format!("there is no '{shown}'")));
+    let parsed = text.and_then(|text| {
         serde_json::from_slice::<Lockfile>(&text).map_err(|_| Error::new(format!("'{shown}' is no lock")))
     });
     let records = match parsed {

@@ -213,17 +213,22 @@ fn items(project: &Project, config: &Config, lock: &Lockfile, options: &Options)
         items.push(json!({"dst": ".sbox/env", "src": project.env()}));
     }
     if options.include_cache {
-        items.extend(cached(config)?);
+        items.extend(cached(config, &lock)?);
     }
     items.push(json!({"dst": "metadata.json", "metadata": metadata(project, config, &lock, options)}));
     Ok(items)
 }
 
-/// The newest cache entry for each runtime.
-fn cached(config: &Config) -> Result<Vec<Value>> {
+/// The newest cache entry for each runtime that is like what was built.
+fn cached(config: &Config, lock: &Lockfile) -> Result<Vec<Value>> {
     let mut items = Vec::new();
-    for runtime in &config.runtimes {
-        let Some(entry) = cache::entries(runtime)?.into_iter().next() else {
+    for (runtime, record) in config.runtimes.iter().zip(&lock.runtimes) {
+        if record.provider == "conda" && !items.is_empty() {
+            // The entry of the first has all of them.
+            continue;
+        }
+        let fits = |entry: &cache::Entry| entry.provider == record.provider && entry.request == record.request;
+        let Some(entry) = cache::entries(runtime)?.into_iter().find(fits) else {
             return Err(Error::new(format!("there is no {runtime} in the cache")).hint("sbox build --force makes one"));
         };
         let name = entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -345,3 +345,30 @@ fn without_a_micromamba_it_refuses_and_says_why() {
     build.args(["--offline", "node:22"]).arg(scratch.path("env"));
     build.assert().code(3).stderr(contains("nothing is downloaded").and(contains("[ERROR]")));
 }
+
+#[test]
+fn what_an_archive_brings_is_neither_run_nor_followed() {
+    let scratch = Scratch::new("conda-archive");
+    scratch.project("p", "runtime: node:22\nprovider: conda\n");
+    scratch.write("p/metadata.json", r#"{"format": "sbox", "original_prefix": "/somewhere/p"}"#);
+    let program = scratch.write("p/.sbox/bin/micromamba", "#!/bin/sh\ntouch \"$CONDA_PKGS_DIRS/poison\"\nexit 1\n");
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::create_dir(scratch.path("outside")).unwrap();
+    std::os::unix::fs::symlink(scratch.path("outside"), scratch.path("p/.sbox/mamba")).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = scratch.sbox("p");
+        command.env("SBOX_CACHE", scratch.path("cache")).args(words);
+        command
+    };
+    run(&["build"]).assert().code(1).stderr(contains("its own micromamba"));
+    assert!(!scratch.path("cache/pkgs/poison").exists());
+    run(&["trust"]).assert().success();
+    std::fs::write(&program, "#!/bin/sh\nexit 2\n").unwrap();
+    run(&["build"]).assert().code(1).stderr(contains("its own micromamba"));
+    if crate::common::need_sandbox() {
+        run(&["trust"]).assert().success();
+        run(&["build"]).assert().code(1).stderr(contains("micromamba failed"));
+        assert_eq!(std::fs::read_dir(scratch.path("outside")).unwrap().count(), 0);
+        assert!(scratch.path("p/.sbox/mamba").symlink_metadata().unwrap().is_dir());
+    }
+}
