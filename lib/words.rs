@@ -49,9 +49,10 @@ pub fn say(label: Label, text: impl Display) {
     line(format_args!("{name} {text}"));
 }
 
-/// Prints a bare line on stderr. A stderr that nobody reads is no reason to fail.
+/// Prints a bare line on stderr, at once: another process may write there, and must not come between its words. A stderr
+/// that nobody reads is no reason to fail.
 pub fn line(text: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = std::io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
 /// A step begins.

@@ -48,6 +48,13 @@ fn relocate(entry: &Entry, dir: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
     command.arg("--from").arg(&entry.prefix).arg("--to").arg(prefix).arg(dir);
     let changed = plumb::output(&mut command);
     let _ = std::fs::remove_file(&file);
+    if changed.is_err() && prefix.as_os_str().len() > entry.prefix.as_os_str().len() {
+        let length = prefix.as_os_str().len();
+        return Err(Error::new(format!(
+            "the environment cannot work at a path of {length} bytes: see the words above"
+        ))
+        .hint("compiled programs have room for a path of so many bytes only (conda's for 255): use a shorter one"));
+    }
     Ok(paths(&changed?))
 }
 

@@ -37,6 +37,11 @@ fn runtime_and_packages_come_from_the_channel_cold_warm_and_offline() {
         place.sbox(name, &["exec", "pip", "--version"]).assert().success().stdout(contains(env.to_str().unwrap()));
         assert_eq!(std::fs::read_to_string(env.join("share/tool")).unwrap(), "1.0");
     }
+    // Longer than anything has room for: an error, and not programs that are broken.
+    let longest = format!("{}{}", "directory/".repeat(30), "x");
+    place.project(&longest, "packages: [where, 'tool<2']\n");
+    place.sbox(&longest, &["build"]).assert().code(1).stderr(contains("cannot work at a path of"));
+    assert!(!place.scratch.path(&longest).join(".sbox/env").exists());
     let before = place.server.requests().len();
     place.project("three", "packages: [where, 'tool<2']\n");
     place.sbox("three", &["build", "--offline"]).assert().success();
