@@ -54,7 +54,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 
 /// Where micromamba is, fetched if it has to be.
 fn program(request: &Request) -> Result<PathBuf> {
-    let mut command = plumb::program("sbox-fetch-mamba")?;
+    // A toolkit that was built without its feature "fetch" has the others.
+    let mut command = plumb::program("sbox-fetch-mamba").map_err(|error| cannot(error.to_string()))?;
     command.args(request.offline.then_some("--offline"));
     if is_hasty() {
         command.args(["--connect-timeout", "3", "--idle-timeout", "10", "--retries", "0"]);

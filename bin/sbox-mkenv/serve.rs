@@ -57,7 +57,7 @@ pub fn serve(wanted: &Wanted) -> Result<Vec<Served>> {
     {
         return Ok(vec![served]);
     }
-    let one = |(at, runtime): (usize, &Runtime)| {
+    let mut one = |(at, runtime): (usize, &Runtime)| {
         let record = wanted.lock.get(at);
         let known: &[&str] = if runtime.language == Language::Python { &["host"] } else { &["npm", "host"] };
         let named =
@@ -70,7 +70,13 @@ pub fn serve(wanted: &Wanted) -> Result<Vec<Served>> {
         }
         Err(nobody(wanted, runtime, &refusals))
     };
-    wanted.runtimes.iter().enumerate().map(one).collect()
+    let served = wanted.runtimes.iter().enumerate().map(&mut one).collect::<Result<Vec<_>>>()?;
+    for (name, refusal) in &refusals {
+        // Why it was another that served.
+        let why = plain(name, refusal).lines().next().unwrap_or_default().trim_end_matches(':');
+        words::info(format_args!("not by provider '{name}': {}", words::visible(why)));
+    }
+    Ok(served)
 }
 
 /// Has one provider serve; nothing if it cannot, and then it said why.
@@ -234,10 +240,14 @@ fn publish(provider: &Provider, ask: &Ask<'_>, made: Made, request: &str, draft:
     Ok(entry)
 }
 
+/// A refusal without what stands before it.
+fn plain<'a>(name: &str, refusal: &'a str) -> &'a str {
+    refusal.strip_prefix(&format!("[ERROR] sbox-mkenv-{name}: ")).unwrap_or(refusal)
+}
+
 fn nobody(wanted: &Wanted, runtime: &Runtime, refusals: &Refusals) -> Error {
     for (name, refusal) in refusals {
-        let label = format!("[ERROR] sbox-mkenv-{name}: ");
-        for line in refusal.strip_prefix(&label).unwrap_or(refusal).lines() {
+        for line in plain(name, refusal).lines() {
             words::line(format_args!("  {name}: {}", words::visible(line)));
         }
     }

@@ -248,7 +248,12 @@ fn auto_takes_conda_if_it_can_and_does_not_change_later() {
     // A project that was made by another provider stays with it, although conda is there now.
     let spec = format!("runtime: {}\n", place.conda.python.0);
     let root = place.scratch.project("two", &spec);
-    place.sbox("two", &["build"]).assert().success().stderr(contains("by provider 'host'"));
+    let mut build = place.sbox("two", &["build"]);
+    build
+        .assert()
+        .success()
+        .stderr(contains("by provider 'host'"))
+        .stderr(contains("not by provider 'conda': cannot download"));
     place.place_micromamba(&root);
     place.sbox("two", &["build", "--force"]).assert().success().stderr(contains("by provider 'host'"));
     let mut update = place.sbox("two", &["build", "--update"]);
