@@ -110,7 +110,7 @@ fn show(topic: &str) -> Result<()> {
     if std::io::stdout().is_terminal() && format(text) {
         return Ok(());
     }
-    cli::out(plain(text).as_bytes())
+    cli::out(crate::page::plain(text).as_bytes())
 }
 
 /// Through man(1) or mandoc(1), with their pager. `false` if neither is there.
@@ -133,60 +133,4 @@ fn temporary(text: &str) -> Option<PathBuf> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path).ok()?;
     file.write_all(text.as_bytes()).context(|| "write a page".into()).ok()?;
     Some(path)
-}
-
-/// A page without its macros, for hosts that have no formatter and for pipes.
-fn plain(text: &str) -> String {
-    let mut out = String::new();
-    for line in text.lines() {
-        let Some(request) = line.strip_prefix('.') else {
-            out += &format!("    {}\n", unescape(line));
-            continue;
-        };
-        let (name, rest) = request.split_once(' ').unwrap_or((request, ""));
-        let rest = unescape(rest);
-        match name {
-            "Sh" => out += &format!("\n{rest}\n"),
-            "Ss" => out += &format!("\n  {rest}\n"),
-            "It" => out += &format!("\n  {}\n", flags(&rest)),
-            "Nm" | "Nd" | "Fl" | "Ar" | "Pa" | "Ev" | "Xr" | "Op" | "Dl" | "Ql" | "Cm" | "Li" | "Sy" | "Em" | "Dq"
-            | "Sq" => {
-                out += &format!("    {}\n", flags(&format!("{} {rest}", if name == "Fl" { "Fl" } else { "" })));
-            }
-            "Pp" => out.push('\n'),
-            _ => {}
-        }
-    }
-    out
-}
-
-/// Macros in the middle of a line: `Fl n Ns , Fl -dry-run` reads `-n, --dry-run`.
-fn flags(text: &str) -> String {
-    const MACROS: [&str; 13] = ["Ar", "Pa", "Ev", "Op", "Cm", "Li", "Nm", "Sy", "Em", "Xr", "Ql", "Dq", "Sq"];
-    let (mut out, mut flag, mut tight) = (String::new(), false, true);
-    for word in text.split_whitespace() {
-        match word {
-            "Fl" => flag = true,
-            "Ns" => tight = true,
-            "No" => {}
-            word if MACROS.contains(&word) => flag = false,
-            word => {
-                let closes = word.len() == 1 && ",.;:)".contains(word);
-                if !tight && !closes {
-                    out.push(' ');
-                }
-                if flag && !closes {
-                    out.push('-');
-                    flag = false;
-                }
-                out.push_str(word);
-                tight = false;
-            }
-        }
-    }
-    out
-}
-
-fn unescape(text: &str) -> String {
-    text.replace("\\-", "-").replace("\\&", "").replace("\\e", "\\").replace("\\(aq", "'").replace('"', "")
 }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod help;
+mod page;
 
 use lexopt::prelude::*;
 use sbox::cli::{self, Tool};

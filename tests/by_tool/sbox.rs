@@ -77,7 +77,7 @@ fn directory_verbs_and_version_options() {
 #[test]
 fn help_shows_pages_and_completions() {
     let scratch = Scratch::new("help-pages");
-    scratch.program("sbox").args(["help", "run"]).assert().success().stdout(contains("--isolation"));
+    scratch.program("sbox").args(["help", "run"]).assert().success().stdout(contains("sbox run [-"));
     scratch.program("sbox").args(["help", "config"]).assert().success().stdout(contains("workdir"));
     scratch
         .program("sbox")
