@@ -82,8 +82,9 @@ fn masked(name: &str, value: &str) -> String {
 fn text(facts: &serde_json::Value) -> String {
     let mut out = String::new();
     let show = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => words::visible(text),
         serde_json::Value::Null => "-".into(),
+        serde_json::Value::String(text) if text.is_empty() => "-".into(),
+        serde_json::Value::String(text) => words::visible(text),
         other => other.to_string(),
     };
     let mut section = |title: &str, rows: Vec<(String, String)>| {

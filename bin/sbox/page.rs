@@ -164,11 +164,10 @@ fn inline(text: &str) -> String {
         out.push('\'');
     }
     // The mark that ends a sentence stands behind the bracket that ends before it.
-    match out.pop() {
-        Some(mark) if !ends.is_empty() && ".;:,".contains(mark) => out + &ends + &mark.to_string(),
-        Some(last) => out + &last.to_string() + &ends,
-        None => out,
-    }
+    let after = if [" .", " ,", " ;"].iter().any(|end| text.ends_with(end)) { out.pop() } else { None };
+    out += &ends;
+    out.extend(after);
+    out
 }
 
 fn unescape(text: &str) -> String {
@@ -183,6 +182,7 @@ mod tests {
     fn macros_read_as_a_formatter_shows_them() {
         assert_eq!(inline("Op Fl -locked | -update"), "[--locked | --update]");
         assert_eq!(inline("Fl n Ns , Fl -dry-run"), "-n, --dry-run");
+        assert_eq!(inline("Op Ar command Op Ar argument ..."), "[command [argument ...]]");
         assert_eq!(inline("Xr sbox-pack 1 ,"), "sbox-pack(1),");
         assert_eq!(inline("Pq Ql 30s , the default ."), "('30s', the default).");
         assert_eq!(inline("Ql network: none ."), "'network: none'.");
