@@ -1,5 +1,6 @@
 use crate::common::{Scratch, need_python, stderr, stdout};
 use predicates::str::contains;
+use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -75,15 +76,12 @@ fn clean_takes_names_and_refuses_what_is_not_there() {
 fn what_a_build_copies_at_the_moment_stays() {
     let scratch = Scratch::new("cache-busy");
     let path = entry(&scratch, "python-3.11", "3.11.7", "2020-01-30T12:00:00Z");
-    std::fs::write(path.join("in_use"), "").unwrap();
-    let mut holder = std::process::Command::new("flock");
-    let mut holder = holder.args(["-s"]).arg(path.join("in_use")).args(["sleep", "20"]).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let in_use = std::fs::File::create(path.join("in_use")).unwrap();
+    flock(&in_use, FlockOperation::LockShared).unwrap();
     cache(&scratch, &["prune"]).assert().code(1).stderr(contains("in use by a build"));
     assert!(path.join("env/bin/x").exists());
-    let _ = holder.kill();
-    let _ = holder.wait();
-    let _ = std::process::Command::new("pkill").args(["-f", "sleep 20"]).status();
+    drop(in_use);
+    cache(&scratch, &["prune"]).assert().success();
 }
 
 #[test]
