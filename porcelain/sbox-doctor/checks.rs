@@ -1,7 +1,7 @@
 //! One thing after the other that sbox needs, each by trying it where it can be tried.
 
-use sbox::error::Result;
-use sbox::{confine, plumb, provider};
+use sbox::error::{Context, Result};
+use sbox::{confine, plumb, provider, words};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -261,5 +261,24 @@ fn runtimes() -> Vec<Check> {
             check("Node.js", State::Weaker, "npm was not found", Some("install npm: Node.js itself is a package there"))
         }
     };
-    vec![python, node]
+    vec![python, node, conda()]
+}
+
+/// Whether the provider of most runtimes has its program, without fetching anything.
+fn conda() -> Check {
+    let found = plumb::program("sbox-fetch-mamba").and_then(|mut command| {
+        command.arg("--offline").stderr(Stdio::null()).output().context(|| "start 'sbox-fetch-mamba'".into())
+    });
+    match found.ok().filter(|output| output.status.success()) {
+        Some(output) => {
+            let path = words::visible(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n'));
+            check("conda", State::Good, format!("micromamba is there: {path} (provider 'conda')"), None)
+        }
+        None => check(
+            "conda",
+            State::Weaker,
+            "micromamba is not there yet: a build tries to download it (provider 'conda')",
+            Some("sbox fetch-mamba does it now, or says how to do it by hand"),
+        ),
+    }
 }

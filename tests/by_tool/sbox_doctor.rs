@@ -1,5 +1,6 @@
 use crate::common::{Scratch, need_sandbox, stdout};
 use predicates::str::contains;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 #[test]
@@ -13,12 +14,30 @@ fn each_thing_is_told_with_what_was_found() {
     assert!(output.status.success() && value["confined"] == true, "{value}");
     let names: Vec<&str> =
         value["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
-    for name in
-        ["sandbox", "system calls", "Landlock", "network of names", "limits", "nested", "host", "Python", "Node.js"]
-    {
+    for name in [
+        "sandbox",
+        "system calls",
+        "Landlock",
+        "network of names",
+        "limits",
+        "nested",
+        "host",
+        "Python",
+        "Node.js",
+        "conda",
+    ] {
         assert!(names.contains(&name), "{name}");
     }
-    scratch.program("sbox").arg("doctor").assert().success().stdout(contains("✓ sandbox"));
+    let doctor = || {
+        let mut command = scratch.program("sbox");
+        command.arg("doctor").current_dir(scratch.path("p")).env("SBOX_CACHE", scratch.path("cache"));
+        command.assert().success()
+    };
+    scratch.project("p", "runtime: python:3.12\n");
+    doctor().stdout(contains("✓ sandbox").and(contains("micromamba is not there yet")));
+    let placed = scratch.write("p/.sbox/bin/micromamba", "#!/bin/sh\n");
+    std::fs::set_permissions(&placed, std::fs::Permissions::from_mode(0o755)).unwrap();
+    doctor().stdout(contains(format!("micromamba is there: {}", placed.display())));
 }
 
 #[test]
