@@ -201,13 +201,15 @@ impl Micromamba {
         let mut command = self.sandbox(step)?;
         command.arg(if self.is_elsewhere() { "/sbox/bin/micromamba".as_ref() } else { self.program.as_os_str() });
         command.arg(if step == Step::Search { "search" } else { "create" });
-        command.args(["--yes", "--no-rc", "--override-channels"]);
+        command.args(["--yes", "--override-channels"]);
         if let Some(alias) = alias() {
             command.arg("--channel-alias").arg(alias);
         }
-        if let Some(file) = condarc() {
-            command.arg("--rc-file").arg(if self.is_elsewhere() { "/sbox/condarc".into() } else { file });
-        }
+        // A file that is named is read in place of all others; --no-rc would leave out that one, too.
+        match condarc() {
+            Some(file) => command.arg("--rc-file").arg(if self.is_elsewhere() { "/sbox/condarc".into() } else { file }),
+            None => command.arg("--no-rc"),
+        };
         command.args(self.channels.iter().flat_map(|channel| ["--channel", channel]));
         match step {
             // The prefix must not exist yet: this one never will.

@@ -1,4 +1,5 @@
 use crate::common::conda::Place;
+use crate::common::http::{Server, send};
 use crate::common::{Scratch, stderr, stdout};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
@@ -230,7 +231,7 @@ fn errors_say_what_there_is_and_what_clashes() {
 }
 
 #[test]
-fn a_name_is_looked_for_at_the_mirror_and_proxies_are_passed_on() {
+fn a_name_is_looked_for_at_the_mirror() {
     let Some(place) = Place::new("conda-mirror") else { return };
     let root = place
         .scratch
@@ -239,7 +240,7 @@ fn a_name_is_looked_for_at_the_mirror_and_proxies_are_passed_on() {
     // The mirror has the community's channel under its name.
     std::fs::create_dir_all(place.scratch.path("mirror")).unwrap();
     std::os::unix::fs::symlink(&place.conda.channel, place.scratch.path("mirror/conda-forge")).unwrap();
-    let mirror = crate::common::http::Server::of_files(place.scratch.path("mirror"));
+    let mirror = Server::of_files(place.scratch.path("mirror"));
     place.sbox("one", &["build"]).env("SBOX_CHANNEL_ALIAS", mirror.url("")).assert().success();
     assert!(place.scratch.read("one/sbox.lock").contains(&mirror.url("conda-forge/noarch/tool-2.0-0.conda")));
 }
@@ -271,7 +272,7 @@ fn auto_takes_conda_if_it_can_and_does_not_change_later() {
     update.assert().success().stderr(contains("by provider 'host'"));
     std::fs::create_dir_all(place.scratch.path("mirror")).unwrap();
     std::os::unix::fs::symlink(&place.conda.channel, place.scratch.path("mirror/conda-forge")).unwrap();
-    let mirror = crate::common::http::Server::of_files(place.scratch.path("mirror"));
+    let mirror = Server::of_files(place.scratch.path("mirror"));
     let mut update = place.sbox("two", &["build", "--update"]);
     update.env("SBOX_CHANNEL_ALIAS", mirror.url("")).assert().success().stderr(contains("provider: host -> conda"));
 }
@@ -294,7 +295,7 @@ fn an_update_prints_what_is_different() {
     old["packages.conda"].as_object_mut().unwrap().retain(|name, _| !name.starts_with("tool-2"));
     std::fs::remove_file(&index).unwrap();
     std::fs::write(&index, old.to_string()).unwrap();
-    let server = crate::common::http::Server::of_files(channel);
+    let server = Server::of_files(channel);
     let config = format!(
         "runtime: {}\nprovider: conda\nchannels: ['{}']\npackages: [tool]\ninstall: [touch made]\n",
         place.conda.python.0,
@@ -340,13 +341,42 @@ fn both_languages_share_one_environment() {
 }
 
 #[test]
+fn a_channel_behind_a_proxy_is_reached_through_it() {
+    let Some(place) = Place::new("conda-proxy") else { return };
+    let channel = place.conda.channel.clone();
+    // It plays the channel as well: the name there exists nowhere.
+    let proxy = Server::start(move |request, stream| {
+        let path = request.path().strip_prefix("http://channel.invalid/").unwrap_or("none");
+        match std::fs::read(channel.join(path)) {
+            Ok(content) => send(stream, "200 OK", "", &content),
+            Err(_) => send(stream, "404 Not Found", "", b"not found"),
+        }
+    });
+    let config = format!(
+        "runtime: {}\nprovider: conda\npackages: [tool]\nchannels: ['http://channel.invalid']\n",
+        place.conda.python.0
+    );
+    place.place_micromamba(&place.scratch.project("one", &config));
+    let with_password = format!("http://me:secret@127.0.0.1:{}", proxy.port);
+    let mut build = place.sbox("one", &["build"]);
+    build.env("HTTP_PROXY", with_password).env("SBOX_TRACE", "1");
+    build.assert().success().stderr(contains("secret").not());
+    assert!(proxy.requests().iter().any(|request| request.path().ends_with("tool-2.0-0.conda")));
+}
+
+#[test]
 fn the_users_own_settings_are_read_only_when_asked() {
     let Some(place) = Place::new("conda-rc") else { return };
-    let root = place.project("one", "packages: [tool]\n");
-    place.scratch.write("home/.condarc", "channels: [nonsense]\n");
-    let mut build = place.sbox("one", &["build"]);
-    build.env("SBOX_TRACE", "1");
-    build.assert().success().stderr(contains("--no-rc"));
+    let config = format!("runtime: {}\nprovider: conda\npackages: [tool]\nchannels: [ours]\n", place.conda.python.0);
+    let root = place.scratch.project("one", &config);
+    place.place_micromamba(&root);
+    std::fs::create_dir_all(place.scratch.path("mirror")).unwrap();
+    std::os::unix::fs::symlink(&place.conda.channel, place.scratch.path("mirror/ours")).unwrap();
+    let mirror = Server::of_files(place.scratch.path("mirror"));
+    let settings = place.scratch.write("home/.condarc", &format!("channel_alias: {}\n", mirror.url("")));
+    place.sbox("one", &["build"]).assert().failure();
+    assert!(mirror.requests().is_empty());
+    place.sbox("one", &["build"]).env("SBOX_CONDARC", settings).assert().success();
     assert!(root.join(".sbox/mamba").is_dir());
 }
 
