@@ -7,6 +7,7 @@ use crate::config::{Language, Runtime};
 use crate::error::{Context, Error, Result};
 use crate::fsx;
 use crate::lockfile::Package;
+use crate::project::Project;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -146,6 +147,19 @@ pub fn remove(entry: &Entry) -> Result<bool> {
     }
     fsx::empty_trash(&trash);
     Ok(true)
+}
+
+/// Where a micromamba that was downloaded for this machine is, if one was.
+pub fn micromamba() -> Result<PathBuf> {
+    Ok(root()?.join("bin/micromamba"))
+}
+
+/// The place in a project for a micromamba that its user brings, whether or not one is there; nothing if a build made a
+/// link to [`micromamba`] of it, for whoever looks there.
+pub fn placed_micromamba(project: &Project) -> Option<PathBuf> {
+    let path = project.state().join("bin/micromamba");
+    let linked = std::fs::read_link(&path).ok();
+    if linked.is_some() && linked == micromamba().ok() { None } else { Some(path) }
 }
 
 /// Removes packages and programs that were downloaded; the next build fetches them again.

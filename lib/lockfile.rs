@@ -1,5 +1,6 @@
 //! `sbox.lock`: what was built, from what. JSON at the project root, written whole, keys only ever added.
 
+use crate::config::Runtime;
 use crate::error::{Error, Result};
 use crate::project::Project;
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,17 @@ impl Lockfile {
     /// The project's lock; `None` if there is none or it cannot be read as one (then everything is built anew).
     pub fn read(project: &Project) -> Option<Lockfile> {
         serde_json::from_slice(&crate::fsx::read_plain(&project.lock())?).ok()
+    }
+
+    /// Whether the runtimes are those of a request: of what was asked for beside them ([`crate::cache::request`]), and of a
+    /// provider, `auto` for any.
+    pub fn serves(&self, runtimes: &[Runtime], request: &str, provider: &str) -> bool {
+        let fits = |(record, runtime): (&RuntimeRecord, &Runtime)| {
+            record.spec == runtime.to_string()
+                && record.request == request
+                && (provider == "auto" || record.provider == provider)
+        };
+        self.runtimes.len() == runtimes.len() && self.runtimes.iter().zip(runtimes).all(fits)
     }
 
     /// Writes the lock, whole or not at all.

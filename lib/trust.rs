@@ -56,11 +56,7 @@ pub fn requests(project: &Project, config: &Config) -> Vec<String> {
 
 /// A micromamba in the project itself, by its content.
 fn placed_micromamba(project: &Project) -> Option<String> {
-    let path = project.state().join("bin/micromamba");
-    let linked = std::fs::read_link(&path).ok();
-    if linked.is_some() && linked == crate::cache::root().ok().map(|root| root.join("bin/micromamba")) {
-        return None;
-    }
+    let path = crate::cache::placed_micromamba(project)?;
     let metadata = std::fs::metadata(&path).ok()?;
     let sum = match metadata.is_file() {
         true => fsx::sha256_of(&mut std::fs::File::open(&path).ok()?).ok()?,

@@ -179,14 +179,8 @@ fn ensure(wanted: &Wanted, options: &Options) -> Result<PathBuf> {
 
 /// One that the user put into the project. It is never passed over in silence.
 fn placed(project: &Project, wanted: &Wanted) -> Result<Option<PathBuf>> {
-    let path = project.state().join("bin/micromamba");
+    let Some(path) = cache::placed_micromamba(project) else { return Ok(None) };
     let shown = visible_path(&path);
-    if std::fs::read_link(&path)
-        .is_ok_and(|target| cache::root().is_ok_and(|root| target == root.join("bin/micromamba")))
-    {
-        // Made by a build, for whoever looks there.
-        return Ok(None);
-    }
     match std::fs::metadata(&path) {
         Err(_) => return Ok(None),
         Ok(metadata) if !metadata.is_file() => return Err(Error::new(format!("'{shown}' is no file"))),

@@ -106,19 +106,13 @@ fn records(path: &std::path::Path, wanted: &Wanted) -> Result<Vec<RuntimeRecord>
     let parsed = text.and_then(|text| {
         serde_json::from_slice::<Lockfile>(&text).map_err(|_| Error::new(format!("'{shown}' is no lock")))
     });
-    let records = match parsed {
-        Ok(lock) => lock.runtimes,
+    let lock = match parsed {
+        Ok(lock) => lock,
         Err(error) if wanted.locked => return Err(error.hint("sbox build makes one")),
-        Err(_) => Vec::new(),
+        Err(_) => Lockfile::default(),
     };
-    let fits = |(record, runtime): (&RuntimeRecord, &Runtime)| {
-        record.spec == runtime.to_string()
-            && record.request == wanted.request
-            && (wanted.provider == "auto" || wanted.provider == record.provider)
-    };
-    let same = records.len() == wanted.runtimes.len() && records.iter().zip(&wanted.runtimes).all(fits);
-    match same {
-        true => Ok(records),
+    match lock.serves(&wanted.runtimes, &wanted.request, &wanted.provider) {
+        true => Ok(lock.runtimes),
         false if wanted.locked => Err(Error::new(format!("'{shown}' is of other runtimes, packages or channels"))
             .hint("sbox build brings it up to date")),
         false => Ok(Vec::new()),

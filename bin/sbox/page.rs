@@ -140,18 +140,25 @@ fn inline(text: &str) -> String {
         if known && !matches!(word, "Op" | "Pq" | "Ql") {
             continue;
         }
-        if space && !mark && !(section && word.bytes().all(|byte| byte.is_ascii_digit())) {
+        let number = section && word.bytes().all(|byte| byte.is_ascii_digit());
+        if space && !mark && !number {
             out.push(' ');
         }
         space = !known;
         match word {
-            "Op" => (out.push('['), ends.insert(0, ']')).0,
-            "Pq" => (out.push('('), ends.insert(0, ')')).0,
+            "Op" => {
+                out.push('[');
+                ends.insert(0, ']');
+            }
+            "Pq" => {
+                out.push('(');
+                ends.insert(0, ')');
+            }
             "Ql" => {
                 out.push('\'');
                 quoted = true;
             }
-            digit if section && digit.bytes().all(|byte| byte.is_ascii_digit()) => out += &format!("({digit})"),
+            word if number => out += &format!("({word})"),
             word => {
                 if flag && !mark && word != "|" {
                     out.push('-');

@@ -16,13 +16,7 @@ use std::process::Stdio;
 /// Whether the environment serves what the configuration asks for.
 pub fn runtime_is_current(project: &Project, config: &Config, lock: &Lockfile) -> bool {
     let request = cache::request(&config.runtimes, &config.channels, &config.packages);
-    let served = |record: &RuntimeRecord, runtime: &sbox::config::Runtime| {
-        record.spec == runtime.to_string()
-            && record.request == request
-            && (config.provider == "auto" || record.provider == config.provider)
-    };
-    let same = lock.runtimes.len() == config.runtimes.len()
-        && lock.runtimes.iter().zip(&config.runtimes).all(|(record, runtime)| served(record, runtime));
+    let same = lock.serves(&config.runtimes, &request, &config.provider);
     let is_directory = std::fs::symlink_metadata(project.env()).is_ok_and(|metadata| metadata.is_dir());
     // The agent can empty its own environment; then its interpreter is gone and the layer has to be made again.
     let programs = config.runtimes.iter().all(|runtime| {

@@ -60,7 +60,7 @@ fn all(records: &[RuntimeRecord]) -> BTreeMap<String, Package> {
 
 /// `.sbox/bin/micromamba`, for whoever wants to call it: a link to the one in the cache. One that the user placed stays.
 pub fn show_micromamba(project: &Project, records: &[RuntimeRecord]) -> Result<()> {
-    let program = sbox::cache::root()?.join("bin/micromamba");
+    let program = sbox::cache::micromamba()?;
     if records.iter().any(|record| record.provider == "conda") && program.is_file() {
         let bin = Dir::open(&project.state())?.sub_or_make(Path::new("bin"))?;
         if bin.stat("micromamba".as_ref())?.is_none() {

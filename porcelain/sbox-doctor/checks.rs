@@ -1,6 +1,6 @@
 //! One thing after the other that sbox needs, each by trying it where it can be tried.
 
-use sbox::error::{Context, Result};
+use sbox::error::Result;
 use sbox::{confine, plumb, provider, words};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -266,10 +266,9 @@ fn runtimes() -> Vec<Check> {
 
 /// Whether the provider of most runtimes has its program, without fetching anything.
 fn conda() -> Check {
-    let found = plumb::program("sbox-fetch-mamba").and_then(|mut command| {
-        command.arg("--offline").stderr(Stdio::null()).output().context(|| "start 'sbox-fetch-mamba'".into())
-    });
-    match found.ok().filter(|output| output.status.success()) {
+    let program = plumb::program("sbox-fetch-mamba").ok();
+    let found = program.and_then(|mut command| command.arg("--offline").stderr(Stdio::null()).output().ok());
+    match found.filter(|output| output.status.success()) {
         Some(output) => {
             let path = words::visible(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n'));
             check("conda", State::Good, format!("micromamba is there: {path} (provider 'conda')"), None)
