@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::check::RESERVED;
-use sbox::cli::{self, Tool};
-use sbox::config::{Config, Network, Piece, pieces};
-use sbox::error::{Error, Result};
-use sbox::plumb::quote;
-use sbox::project::Project;
-use sbox::words;
+use libsbox::check::RESERVED;
+use libsbox::cli::{self, Tool};
+use libsbox::config::{Config, Network, Piece, pieces};
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::output;
+use libsbox::plumbing::quote;
+use libsbox::project::Project;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
@@ -52,7 +53,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let project = match format {
         // To be sourced on the host, where things are where they are.
         Format::Sh => project,
-        _ => sbox::lockfile::Lockfile::seen_from_inside(&project),
+        _ => libsbox::lockfile::Lockfile::seen_from_inside(&project),
     };
     match format {
         Format::Sh => cli::out(script(&project, &config, level).as_bytes())?,
@@ -122,7 +123,7 @@ fn certificates() -> Variables {
     let mut all: Variables = variables(&CERTIFICATES);
     all.retain(|(_, path)| is_visible(Path::new(path)));
     // pip and Node bring a bundle of their own and do not look at the system's, where a company's own authority is.
-    if let Some(bundle) = sbox::confine::system_certificates() {
+    if let Some(bundle) = libsbox::confine::system_certificates() {
         for name in ["PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {
             if !all.iter().any(|(other, _)| other == name) {
                 all.push((name.to_owned(), bundle.into()));
@@ -184,11 +185,11 @@ fn expand(name: &str, value: &str, quiet: bool) -> OsString {
                     (None, Some(default)) => out.push(default),
                     (None, None) if quiet => {}
                     (None, None) => {
-                        words::warn(format_args!(
+                        output::warn(format_args!(
                             "'{wanted}' is not set on the host; it is empty in env.{}",
-                            words::visible(name)
+                            escape::visible(name)
                         ));
-                        words::hint(format_args!("export {wanted}=..., or write ${{{wanted}:-default}}"));
+                        output::hint(format_args!("export {wanted}=..., or write ${{{wanted}:-default}}"));
                     }
                 }
             }

@@ -5,9 +5,9 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Context, Error, Result};
 use rustix::thread::LinkNameSpaceType;
-use sbox::cli::{self, Tool};
-use sbox::error::{Context, Error, Result};
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::ExitCode;
@@ -58,16 +58,16 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 /// `5:8080`: descriptor 5 is a listening socket, 8080 the port inside.
 fn socket(text: &str) -> Result<(TcpListener, u16)> {
     let parts = text.split_once(':').and_then(|(fd, port)| Some((fd.parse().ok()?, port.parse().ok()?)));
-    let wrong = || Error::usage(format!("'{}' is no socket and port", sbox::words::visible(text)));
+    let wrong = || Error::usage(format!("'{}' is no socket and port", libsbox::escape::visible(text)));
     let (fd, port) = parts.ok_or_else(wrong)?;
-    let socket = sbox::sys::adopt(fd).context(|| format!("take socket {fd}"))?;
+    let socket = libsbox::sys::adopt(fd).context(|| format!("take socket {fd}"))?;
     Ok((TcpListener::from(socket), port))
 }
 
 /// The user namespace comes first: it gives the right to enter the network that belongs to it. One thread only, until then.
 fn enter(fd: i32, kind: LinkNameSpaceType) -> Result<()> {
     let shown = || format!("enter the namespace of descriptor {fd}");
-    let namespace = sbox::sys::adopt(fd).context(shown)?;
+    let namespace = libsbox::sys::adopt(fd).context(shown)?;
     rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(kind)).context(shown)
 }
 

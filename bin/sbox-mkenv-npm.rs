@@ -4,12 +4,16 @@
 //! user's own registry, proxy and credentials, and checks their integrity; nothing of them is run on the host.
 #![forbid(unsafe_code)]
 
-use sbox::cli::{self, Tool};
-use sbox::config::{Language, Runtime};
-use sbox::error::{Context, Error, Result};
-use sbox::lockfile::Package;
-use sbox::provider::{Request, cannot};
-use sbox::{cache, confine, fsx, plumb, words};
+use libsbox::cache;
+use libsbox::cli::{self, Tool};
+use libsbox::config::{Language, Runtime};
+use libsbox::confine;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::lockfile::Package;
+use libsbox::plumbing;
+use libsbox::provider::{Request, cannot};
 use serde_json::json;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -95,29 +99,29 @@ fn companions(major: u64) -> [(&'static str, &'static str); 2] {
 }
 
 fn make(request: &Request, runtime: &Runtime, platform: &str, prefix: &Path) -> Result<()> {
-    let work = fsx::beside(prefix, "npm");
-    fsx::remove_tree(&work)?;
-    fsx::make_dirs(&work)?;
+    let work = fs::beside(prefix, "npm");
+    fs::remove_tree(&work)?;
+    fs::make_dirs(&work)?;
     let made = fetch(request, runtime, platform, &work).and_then(|()| lay_out(platform, &work, prefix));
     let packages = made.and_then(|()| packages(&work));
-    let _ = fsx::remove_tree(&work);
-    let packages = packages.inspect_err(|_| drop(fsx::remove_tree(prefix)))?;
+    let _ = fs::remove_tree(&work);
+    let packages = packages.inspect_err(|_| drop(fs::remove_tree(prefix)))?;
     let version = packages.iter().find(|package| package.name == platform).map(|package| package.version.clone());
     let version = version.ok_or_else(|| Error::new("npm did not say which version it fetched"))?;
-    check(prefix, &version).inspect_err(|_| drop(fsx::remove_tree(prefix)))?;
+    check(prefix, &version).inspect_err(|_| drop(fs::remove_tree(prefix)))?;
     let source = format!("{platform}@{version}");
     let fingerprint = packages
         .iter()
         .map(|package| format!("{}@{} {}\n", package.name, package.version, package.hash))
         .collect::<String>();
     cli::out_line(
-        json!({"version": version, "source": source, "fingerprint": fsx::sha256(fingerprint.as_bytes()), "packages": packages}),
+        json!({"version": version, "source": source, "fingerprint": fs::sha256(fingerprint.as_bytes()), "packages": packages}),
     )
 }
 
 /// Has npm fetch the packages. Scripts are not run; the cache is ours, so that nothing is written into the user's home.
 fn fetch(request: &Request, runtime: &Runtime, platform: &str, work: &Path) -> Result<()> {
-    fsx::write_atomic(&work.join("package.json"), b"{\"private\": true}\n", 0o644)?;
+    fs::write_atomic(&work.join("package.json"), b"{\"private\": true}\n", 0o644)?;
     let major = cache::version_key(&runtime.version).first().copied().unwrap_or(0);
     let mut command = Command::new("npm");
     command.args([
@@ -138,7 +142,7 @@ fn fetch(request: &Request, runtime: &Runtime, platform: &str, work: &Path) -> R
     if let (None, Some(bundle)) = (std::env::var_os("NODE_EXTRA_CA_CERTS"), confine::system_certificates()) {
         command.env("NODE_EXTRA_CA_CERTS", bundle);
     }
-    plumb::trace(&command);
+    plumbing::trace(&command);
     // npm would take a project around it for its own.
     let output = command.current_dir(work).stdin(Stdio::null()).output().context(|| "start 'npm'".into())?;
     if output.status.success() {
@@ -163,8 +167,8 @@ fn lay_out(platform: &str, work: &Path, prefix: &Path) -> Result<()> {
     let modules = work.join("node_modules");
     let from = modules.join(platform);
     let place = |from: &Path, to: &Path| -> Result<()> {
-        fsx::make_dirs(to.parent().unwrap_or(prefix))?;
-        std::fs::rename(from, to).context(|| format!("move '{}' to its place", words::visible_path(to)))
+        fs::make_dirs(to.parent().unwrap_or(prefix))?;
+        std::fs::rename(from, to).context(|| format!("move '{}' to its place", escape::visible_path(to)))
     };
     for name in ["bin", "include"] {
         if from.join(name).is_dir() {
@@ -182,7 +186,7 @@ fn lay_out(platform: &str, work: &Path, prefix: &Path) -> Result<()> {
             make_executable(&target.join("bin").join(&script))?;
             let link = prefix.join("bin").join(program);
             std::os::unix::fs::symlink(format!("../lib/node_modules/{name}/bin/{script}"), &link)
-                .context(|| format!("link '{}'", words::visible_path(&link)))?;
+                .context(|| format!("link '{}'", escape::visible_path(&link)))?;
         }
     }
     make_executable(&prefix.join("bin/node"))
@@ -190,7 +194,7 @@ fn lay_out(platform: &str, work: &Path, prefix: &Path) -> Result<()> {
 
 fn make_executable(path: &Path) -> Result<()> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(path, mode).context(|| format!("make '{}' executable", words::visible_path(path)))
+    std::fs::set_permissions(path, mode).context(|| format!("make '{}' executable", escape::visible_path(path)))
 }
 
 /// What npm recorded of the packages that were asked for: version, address, hash.
@@ -217,14 +221,14 @@ fn packages(work: &Path) -> Result<Vec<Package>> {
 fn check(prefix: &Path, version: &str) -> Result<()> {
     let words = ["sh", "-c", "node --version && npm --version >&2 && pnpm --version >&2"].map(Into::into);
     let mut command = confine::in_prefix(prefix, prefix, &words)?;
-    plumb::trace(&command);
-    let output = plumb::tie(&mut command).stdin(Stdio::null()).output().context(|| "try the new Node.js".into())?;
+    plumbing::trace(&command);
+    let output = plumbing::tie(&mut command).stdin(Stdio::null()).output().context(|| "try the new Node.js".into())?;
     let said = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && said.trim() == format!("v{version}") {
         return Ok(());
     }
     let why = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("it said nothing").to_owned();
-    Err(cannot(format!("Node.js {version} does not start here: {}", words::visible(&why))))
+    Err(cannot(format!("Node.js {version} does not start here: {}", escape::visible(&why))))
 }
 
 #[cfg(test)]

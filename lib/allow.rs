@@ -1,6 +1,6 @@
 //! Names that a sandbox may reach: read from a configuration or a command line, and matched.
 
-use crate::words::visible;
+use crate::escape::visible;
 use std::net::IpAddr;
 
 /// Ports that a rule without one means: HTTP and HTTPS.

@@ -5,9 +5,10 @@
 
 use crate::config::{Language, Runtime};
 use crate::error::{Context, Error, Result};
-use crate::fsx;
+use crate::fs;
 use crate::lockfile::Package;
 use crate::project::Project;
+use crate::time;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -73,14 +74,14 @@ pub fn request(runtimes: &[Runtime], channels: &[String], packages: &[String]) -
     let specs: Vec<String> = runtimes.iter().map(ToString::to_string).collect();
     let mut packages = packages.to_vec();
     packages.sort();
-    fsx::sha256(format!("{specs:?}{channels:?}{packages:?}").as_bytes())
+    fs::sha256(format!("{specs:?}{channels:?}{packages:?}").as_bytes())
 }
 
 /// What tells two environments of exact packages apart: the packages, by what they were verified with, and the request.
 pub fn fingerprint(request: &str, packages: &[Package]) -> String {
     let mut lines: Vec<String> = packages.iter().map(|package| format!("{} {}", package.url, package.hash)).collect();
     lines.sort();
-    fsx::sha256(format!("{request}\n{}", lines.join("\n")).as_bytes())
+    fs::sha256(format!("{request}\n{}", lines.join("\n")).as_bytes())
 }
 
 /// The published entries that serve a runtime, newest version first; those that came with a packed sandbox
@@ -101,7 +102,7 @@ pub fn entries(runtime: &Runtime) -> Result<Vec<Entry>> {
 /// leads, and an agent would read it.
 fn is_plain(entry: &Entry, root: &Path) -> bool {
     let place = entry.path.strip_prefix(root).ok().map(|place| place.join("env"));
-    place.is_some_and(|place| crate::beneath::Dir::open(root).and_then(|root| root.sub(place)).is_ok())
+    place.is_some_and(|place| crate::dir::Dir::open(root).and_then(|root| root.sub(place)).is_ok())
 }
 
 /// The published entries of a group.
@@ -123,29 +124,29 @@ pub fn all() -> Result<Vec<Entry>> {
 /// When a build used an entry last, in seconds since 1970.
 pub fn last_used(entry: &Entry) -> u64 {
     let noted = std::fs::read_to_string(entry.path.join("last_used")).ok();
-    noted.and_then(|text| fsx::seconds_of(text.trim())).or_else(|| fsx::seconds_of(&entry.made_at)).unwrap_or(0)
+    noted.and_then(|text| time::seconds_of(text.trim())).or_else(|| time::seconds_of(&entry.made_at)).unwrap_or(0)
 }
 
 /// Bytes of an entry's files.
 pub fn size(entry: &Entry) -> u64 {
     // Entries of the first versions did not note it.
-    if entry.size > 0 { entry.size } else { fsx::measure(&entry.path).1 }
+    if entry.size > 0 { entry.size } else { fs::measure(&entry.path).1 }
 }
 
 /// Held while an entry is copied, so that nobody removes it.
-pub fn hold(entry: &Entry) -> Result<fsx::Lock> {
-    fsx::Lock::shared(&entry.path.join("in_use"))
+pub fn hold(entry: &Entry) -> Result<fs::Lock> {
+    fs::Lock::shared(&entry.path.join("in_use"))
 }
 
 /// Removes an entry: out of sight at once, then for good. `false` if a build copies it at the moment.
 pub fn remove(entry: &Entry) -> Result<bool> {
-    let Some(_lock) = fsx::Lock::alone(&entry.path.join("in_use"))? else { return Ok(false) };
+    let Some(_lock) = fs::Lock::alone(&entry.path.join("in_use"))? else { return Ok(false) };
     let trash = root()?.join("runtimes/.trash");
-    fsx::set_aside(&entry.path, &trash)?;
+    fs::set_aside(&entry.path, &trash)?;
     if let Some(group) = entry.path.parent() {
         let _ = std::fs::remove_dir(group);
     }
-    fsx::empty_trash(&trash);
+    fs::empty_trash(&trash);
     Ok(true)
 }
 
@@ -166,9 +167,9 @@ pub fn placed_micromamba(project: &Project) -> Option<PathBuf> {
 pub fn clear_rest() -> Result<()> {
     let root = root()?;
     for name in ["pkgs", "npm", "bin"] {
-        fsx::set_aside(&root.join(name), &root.join(".trash"))?;
+        fs::set_aside(&root.join(name), &root.join(".trash"))?;
     }
-    fsx::empty_trash(&root.join(".trash"));
+    fs::empty_trash(&root.join(".trash"));
     Ok(())
 }
 
@@ -178,17 +179,17 @@ const SUMS: &str = "SHA256SUMS";
 /// SHA-256 of every file of an environment, and where every link in it leads, as lines; sorted.
 fn sums(env: &Path) -> Result<String> {
     let mut lines = Vec::new();
-    crate::beneath::Dir::open(env)?.walk(&mut |dir, entry, place| {
+    crate::dir::Dir::open(env)?.walk(&mut |dir, entry, place| {
         let place = place.to_string_lossy().replace('\\', "\\\\").replace('\n', "\\n");
         match entry.kind {
             rustix::fs::FileType::RegularFile => {
-                let sum = fsx::sha256_of(&mut dir.file(&entry.name)?).context(|| format!("read '{place}'"))?;
+                let sum = fs::sha256_of(&mut dir.file(&entry.name)?).context(|| format!("read '{place}'"))?;
                 lines.push(format!("{sum}  {place}"));
             }
             rustix::fs::FileType::Symlink => {
                 lines.push(format!(
                     "link:{}  {place}",
-                    fsx::sha256(dir.link(&entry.name)?.as_os_str().as_encoded_bytes())
+                    fs::sha256(dir.link(&entry.name)?.as_os_str().as_encoded_bytes())
                 ));
             }
             _ => {}
@@ -204,7 +205,7 @@ pub fn verify(entry: &Entry) -> Result<Vec<String>> {
     let Ok(made) = std::fs::read_to_string(entry.path.join(SUMS)) else {
         return Ok(vec![format!("'{SUMS}' is missing: it was made by an older version, or is damaged")]);
     };
-    if fsx::sha256(made.as_bytes()) != entry.sums {
+    if fs::sha256(made.as_bytes()) != entry.sums {
         return Ok(vec![format!("'{SUMS}' was changed")]);
     }
     let now = sums(&entry.path.join("env"))?;
@@ -227,7 +228,7 @@ pub fn version_key(version: &str) -> Vec<u64> {
 }
 
 fn read_entry(path: &Path) -> Option<Entry> {
-    let mut entry: Entry = serde_json::from_slice(&fsx::read_plain(&path.join("entry.json"))?).ok()?;
+    let mut entry: Entry = serde_json::from_slice(&fs::read_plain(&path.join("entry.json"))?).ok()?;
     entry.path = path.to_owned();
     Some(entry)
 }
@@ -243,10 +244,10 @@ impl Draft {
     /// A fresh place in the group that serves `runtime`.
     pub fn new(runtime: &Runtime) -> Result<Draft> {
         let group = root()?.join("runtimes").join(group(runtime));
-        fsx::make_dirs(&group)?;
+        fs::make_dirs(&group)?;
         let directory = group.join(format!(".draft-{}", std::process::id()));
-        fsx::remove_tree(&directory)?;
-        fsx::make_dirs(&directory)?;
+        fs::remove_tree(&directory)?;
+        fs::make_dirs(&directory)?;
         Ok(Draft { directory, group })
     }
 
@@ -258,11 +259,11 @@ impl Draft {
     /// Publishes the draft under its final name. If another process was first, its entry is the one that counts.
     pub fn publish(self, mut entry: Entry) -> Result<Entry> {
         let sums = sums(&self.env())?;
-        entry.sums = fsx::sha256(sums.as_bytes());
-        entry.size = fsx::measure(&self.env()).1;
-        fsx::write_atomic(&self.directory.join(SUMS), sums.as_bytes(), 0o644)?;
+        entry.sums = fs::sha256(sums.as_bytes());
+        entry.size = fs::measure(&self.env()).1;
+        fs::write_atomic(&self.directory.join(SUMS), sums.as_bytes(), 0o644)?;
         let text = serde_json::to_string_pretty(&entry).map_err(|error| Error::new(error.to_string()))?;
-        fsx::write_atomic(&self.directory.join("entry.json"), text.as_bytes(), 0o644)?;
+        fs::write_atomic(&self.directory.join("entry.json"), text.as_bytes(), 0o644)?;
         // The name must not survive a power cut that the content does not.
         let directory = std::fs::File::open(&self.directory).context(|| "sync the cache".into())?;
         rustix::fs::syncfs(&directory).context(|| "sync the cache".into())?;
@@ -279,17 +280,17 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        let _ = fsx::remove_tree(&self.directory);
+        let _ = fs::remove_tree(&self.directory);
     }
 }
 
 /// Takes the lock under which entries of a group are made: two builds of one runtime make it once.
-pub fn lock(runtime: &Runtime) -> Result<fsx::Lock> {
+pub fn lock(runtime: &Runtime) -> Result<fs::Lock> {
     let runtimes = root()?.join("runtimes");
-    fsx::make_dirs(&runtimes)?;
+    fs::make_dirs(&runtimes)?;
     let name = group(runtime);
-    fsx::Lock::exclusive(&runtimes.join(format!(".{name}.lock")), || {
-        crate::words::info(format_args!("waiting for another build of {name}"));
+    fs::Lock::exclusive(&runtimes.join(format!(".{name}.lock")), || {
+        crate::output::info(format_args!("waiting for another build of {name}"));
     })
 }
 
@@ -298,7 +299,7 @@ pub fn sweep(runtime: &Runtime) -> Result<()> {
     let directory = root()?.join("runtimes").join(group(runtime));
     for item in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         if item.file_name().as_encoded_bytes().starts_with(b".draft-") {
-            fsx::remove_tree(&item.path())?;
+            fs::remove_tree(&item.path())?;
         }
     }
     Ok(())
@@ -307,10 +308,10 @@ pub fn sweep(runtime: &Runtime) -> Result<()> {
 /// Notes that an entry was used now.
 pub fn touch(entry: &Entry) {
     // A cache on a read-only disk serves as well. Not synced: a date that is lost is of no matter, and every build waits here.
-    let note = |dir: crate::beneath::Dir| {
+    let note = |dir: crate::dir::Dir| {
         dir.put_file("last_used".as_ref(), 0o644, |file| {
-            std::io::Write::write_all(file, fsx::rfc3339(fsx::now()).as_bytes())
+            std::io::Write::write_all(file, time::rfc3339(time::now()).as_bytes())
         })
     };
-    let _ = crate::beneath::Dir::open(&entry.path).and_then(note);
+    let _ = crate::dir::Dir::open(&entry.path).and_then(note);
 }

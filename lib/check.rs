@@ -10,8 +10,9 @@ pub use values::is_secret;
 
 use crate::config::raw::{Raw, Text};
 use crate::config::{Config, DEFAULT_WORKDIR};
+use crate::escape::visible;
 use crate::locate::{Step, locate};
-use crate::words::{self, visible};
+use crate::output;
 use serde_yaml::Value;
 use std::fmt;
 use std::path::Path;
@@ -81,19 +82,19 @@ impl Report {
             if findings.is_empty() {
                 return;
             }
-            words::say(label, format_args!("{title} ({}):", findings.len()));
-            words::line("");
+            output::say(label, format_args!("{title} ({}):", findings.len()));
+            output::line("");
             for (number, finding) in findings.iter().enumerate() {
-                words::line(format_args!("  {}. {finding}", number + 1));
+                output::line(format_args!("  {}. {finding}", number + 1));
                 if !finding.hint.is_empty() {
-                    words::line(format_args!("     → {}", finding.hint));
+                    output::line(format_args!("     → {}", finding.hint));
                 }
-                words::line("");
+                output::line("");
             }
         };
-        list(words::Label::Error, "Configuration errors", self.errors().collect());
+        list(output::Label::Error, "Configuration errors", self.errors().collect());
         if !errors_only {
-            list(words::Label::Warn, "Configuration warnings", self.warnings().collect());
+            list(output::Label::Warn, "Configuration warnings", self.warnings().collect());
         }
     }
 }
@@ -237,7 +238,7 @@ impl Checker<'_> {
             channels,
             packages,
             mamba,
-            hash: crate::fsx::sha256(self.text.as_bytes())[..16].to_owned(),
+            hash: crate::fs::sha256(self.text.as_bytes())[..16].to_owned(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! How every program begins and ends: usage, version, exit codes, stdout.
 
 use crate::error::{Error, Kind, Result};
-use crate::words;
+use crate::escape;
+use crate::output;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ pub struct Tool {
 impl Tool {
     /// Runs the program and gives its exit code. The only place where an error becomes one.
     pub fn main(&self, run: fn(&mut lexopt::Parser) -> Result<u8>) -> ExitCode {
-        if !crate::plumb::die_with_the_starter() {
+        if !crate::plumbing::die_with_the_starter() {
             return ExitCode::FAILURE;
         }
         match run(&mut lexopt::Parser::from_env()) {
@@ -52,12 +53,12 @@ impl Tool {
     fn report(&self, error: &Error) {
         // Plumbing names itself: its words arrive in the middle of somebody else's.
         match self.is_porcelain() {
-            true => words::say(words::Label::Error, error),
-            false => words::say(words::Label::Error, format_args!("{}: {error}", self.name)),
+            true => output::say(output::Label::Error, error),
+            false => output::say(output::Label::Error, format_args!("{}: {error}", self.name)),
         }
         match (error.hint_text(), error.kind()) {
-            (Some(hint), _) => words::hint(hint),
-            (None, Kind::Usage) => words::hint(format_args!("{} --help", self.name.replacen('-', " ", 1))),
+            (Some(hint), _) => output::hint(hint),
+            (None, Kind::Usage) => output::hint(format_args!("{} --help", self.name.replacen('-', " ", 1))),
             _ => {}
         }
     }
@@ -98,7 +99,7 @@ pub fn common(arg: lexopt::Arg<'_>) -> Error {
         lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => Error::of(Kind::Answer, "help"),
         lexopt::Arg::Short('V') | lexopt::Arg::Long("version") => Error::of(Kind::Answer, "version"),
         lexopt::Arg::Value(value) => {
-            Error::usage(format!("unexpected argument '{}'", words::visible(&value.to_string_lossy())))
+            Error::usage(format!("unexpected argument '{}'", escape::visible(&value.to_string_lossy())))
         }
         other => other.unexpected().into(),
     }

@@ -81,7 +81,7 @@ impl Runtime {
     pub fn parse(spec: &str) -> Result<Runtime> {
         let format_hint = "Use format 'language:version', e.g., 'python:3.11' or 'node:22'";
         let wrong =
-            || Error::new(format!("Invalid runtime format: '{}'", crate::words::visible(spec))).hint(format_hint);
+            || Error::new(format!("Invalid runtime format: '{}'", crate::escape::visible(spec))).hint(format_hint);
         let (language, version) = spec.split_once(':').ok_or_else(wrong)?;
         let language = match language {
             "python" => Language::Python,
@@ -247,7 +247,7 @@ impl Config {
 /// The text of the project's configuration.
 pub fn read(project: &Project) -> Result<String> {
     let path = project.config();
-    std::fs::read_to_string(&path).context(|| format!("read '{}'", crate::words::visible_path(&path)))
+    std::fs::read_to_string(&path).context(|| format!("read '{}'", crate::escape::visible_path(&path)))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::config::{Config, Network};
 use crate::error::{Context, Error, Result};
 use crate::lockfile::Lockfile;
-use crate::plumb;
+use crate::plumbing;
 use crate::project::Project;
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::ffi::OsString;
@@ -35,7 +35,7 @@ pub struct Prepared {
     /// `sbox-spawn` with all its arguments.
     pub command: Command,
     _environment: OwnedFd,
-    _use: crate::fsx::Lock,
+    _use: crate::fs::Lock,
 }
 
 impl<'a> Confine<'a> {
@@ -57,7 +57,7 @@ impl<'a> Confine<'a> {
         // Held until the sandbox has ended: the launcher inherits it.
         let in_use = self.project.hold()?;
         let environment = self.environment(isolation)?;
-        let mut command = plumb::program("sbox-spawn")?;
+        let mut command = plumbing::program("sbox-spawn")?;
         self.close_to_others();
         command.arg("--root").arg(&self.rootfs);
         command.arg("--hide").arg(self.project.state());
@@ -83,7 +83,7 @@ impl<'a> Confine<'a> {
     /// A command that runs `words` in `directory` of a sandbox of this project that stands: the one that process `pid` is in.
     pub fn joining(&self, pid: i32, directory: &str, words: &[OsString]) -> Result<Prepared> {
         let environment = self.environment("namespace")?;
-        let mut command = plumb::program("sbox-spawn")?;
+        let mut command = plumbing::program("sbox-spawn")?;
         let in_use = self.project.hold()?;
         command.arg("--join").arg(pid.to_string()).args([
             "--chdir",
@@ -134,7 +134,7 @@ impl<'a> Confine<'a> {
     /// The environment in a file without a name, which the started program inherits: it may hold secrets, and those
     /// never travel in arguments.
     fn environment(&self, isolation: &str) -> Result<OwnedFd> {
-        let mut envsh = plumb::program("sbox-envsh")?;
+        let mut envsh = plumbing::program("sbox-envsh")?;
         envsh.args(["--format", "null", "--isolation", isolation]).current_dir(self.project.root());
         if let Some(host) = &self.host {
             envsh.env_clear().envs(host.iter().map(|(name, value)| (name, value)));
@@ -143,7 +143,7 @@ impl<'a> Confine<'a> {
             // A program's stderr may be somebody's data: words of ours go to terminals only.
             envsh.arg("--quiet");
         }
-        let bytes = plumb::output(&mut envsh)?;
+        let bytes = plumbing::output(&mut envsh)?;
         memory_file(&bytes).context(|| "pass the environment on".into())
     }
 }
@@ -167,7 +167,7 @@ pub fn system_certificates() -> Option<&'static str> {
 /// A command that runs `words` of an environment with nothing but it: no project, no network, no variable of the user's.
 /// `dir` appears as `prefix`, which is where the environment believes to be.
 pub fn in_prefix(dir: &Path, prefix: &Path, words: &[OsString]) -> Result<Command> {
-    let mut command = plumb::program("sbox-spawn")?;
+    let mut command = plumbing::program("sbox-spawn")?;
     command.arg("--own").args([dir, prefix]).args(["--network", "none", "--setenv", "PATH"]);
     let mut path = prefix.join("bin").into_os_string();
     path.push(":/usr/local/bin:/usr/bin:/bin");
@@ -177,7 +177,7 @@ pub fn in_prefix(dir: &Path, prefix: &Path, words: &[OsString]) -> Result<Comman
 
 /// What this host gives at an isolation level, from the program that would use it.
 pub fn probe(isolation: &str) -> serde_json::Value {
-    let output = plumb::program("sbox-spawn").ok().and_then(|mut command| {
+    let output = plumbing::program("sbox-spawn").ok().and_then(|mut command| {
         command.args(["--isolation", isolation, "--probe"]).stderr(Stdio::null()).output().ok()
     });
     let said = output.and_then(|output| serde_json::from_slice(&output.stdout).ok());
@@ -197,7 +197,7 @@ pub fn become_command(
     require_built(&project, &config)?;
     let mut confine = Confine::new(&project, &config);
     confine.isolation = isolation;
-    Err(plumb::exec(&mut confine.command(&config.workdir, &words)?.command))
+    Err(plumbing::exec(&mut confine.command(&config.workdir, &words)?.command))
 }
 
 /// Refuses to go on with a project that was not built, or not here.
@@ -211,8 +211,8 @@ pub fn require_built(project: &Project, config: &Config) -> Result<()> {
         return Err(Error::new(message).hint("sbox build makes it work here; if it came in an archive: sbox unpack"));
     }
     if lock.config_hash != config.hash && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        crate::words::warn("the configuration changed after the last build");
-        crate::words::hint("sbox build");
+        crate::output::warn("the configuration changed after the last build");
+        crate::output::hint("sbox build");
     }
     Ok(())
 }

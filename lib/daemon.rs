@@ -3,9 +3,13 @@
 use crate::config::Config;
 use crate::confine::{Confine, require_built};
 use crate::error::{Context, Error, Result};
+use crate::escape;
+use crate::fs;
+use crate::output;
+use crate::plumbing;
 use crate::project::Project;
 use crate::record::{self, Record, State};
-use crate::{fsx, plumb, words};
+use crate::suggest;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use std::ffi::OsString;
@@ -44,7 +48,7 @@ impl Daemon<'_> {
         confine.stop_timeout = Some(wanted.stop_timeout);
         confine.host.clone_from(&self.host);
         let spawn = confine.command(&self.config.workdir, self.words)?;
-        let mut command = plumb::program(record::SUPERVISOR)?;
+        let mut command = plumbing::program(record::SUPERVISOR)?;
         command.arg("--project").arg(self.project.root()).args(["--name", self.name]);
         command.args(self.isolation.iter().flat_map(|level| ["--isolation", level]));
         command.args(["--restart", &wanted.restart, "--max-restarts", &wanted.max_restarts.to_string()]);
@@ -55,10 +59,10 @@ impl Daemon<'_> {
             command.env_clear().envs(host.iter().map(|(name, value)| (name, value)));
         }
         if let Err(error) = remember(self.project) {
-            words::warn(error);
+            output::warn(error);
         }
-        plumb::trace(&command);
-        started(plumb::untie(&mut command))
+        plumbing::trace(&command);
+        started(plumbing::untie(&mut command))
     }
 }
 
@@ -93,7 +97,7 @@ pub fn stop(project: &Project, records: &[Record], signal: Signal) -> Result<Vec
         // The supervisor ends what does not end by itself. One that hangs is ended itself, and its sandbox with it.
         let patience = Duration::from_secs(record.stop_timeout.min(86_400) + 15);
         if !is_gone(supervisor, patience) {
-            words::warn(format_args!("the supervisor of '{}' does not answer; it is killed", record.name));
+            output::warn(format_args!("the supervisor of '{}' does not answer; it is killed", record.name));
             let init = record_init(record);
             let _ = rustix::process::pidfd_send_signal(supervisor, Signal::KILL);
             let gone = is_gone(supervisor, Duration::from_secs(5));
@@ -141,11 +145,11 @@ pub fn choose(project: &Project, records: &[Record], name: Option<&str>) -> Resu
         (None, [], [only]) if name.is_none() => Ok(only.clone()),
         _ => {
             let names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
-            let error = Error::new(format!("there is no daemon '{}'", words::visible(wanted)));
-            Err(match (words::did_you_mean(wanted, names.iter().copied()), names.is_empty()) {
+            let error = Error::new(format!("there is no daemon '{}'", escape::visible(wanted)));
+            Err(match (suggest::did_you_mean(wanted, names.iter().copied()), names.is_empty()) {
                 (_, true) => error.hint("sbox run -d starts one"),
                 (Some(meant), _) => error.hint(format!("Did you mean '{meant}'?")),
-                _ => error.hint(format!("there are: {}", words::visible(&names.join(", ")))),
+                _ => error.hint(format!("there are: {}", escape::visible(&names.join(", ")))),
             })
         }
     }
@@ -160,12 +164,12 @@ fn remembered() -> Option<PathBuf> {
 fn remember(project: &Project) -> Result<()> {
     let Some(store) = remembered() else { return Ok(()) };
     let root = project.root().to_string_lossy().into_owned();
-    let mark = store.join(&fsx::sha256(root.as_bytes())[..32]);
+    let mark = store.join(&fs::sha256(root.as_bytes())[..32]);
     if mark.is_file() {
         return Ok(());
     }
-    fsx::make_dirs(&store)?;
-    fsx::write_atomic(&mark, format!("{root}\n").as_bytes(), 0o600)
+    fs::make_dirs(&store)?;
+    fs::write_atomic(&mark, format!("{root}\n").as_bytes(), 0o600)
 }
 
 /// All projects of this user in which daemons were started and that are still there.
@@ -173,7 +177,7 @@ pub fn projects() -> Vec<Project> {
     let marks = remembered().and_then(|store| std::fs::read_dir(store).ok()).into_iter().flatten().flatten();
     let mut roots = record::projects_with_daemons();
     for mark in marks {
-        let Some(text) = fsx::read_plain(&mark.path()) else { continue };
+        let Some(text) = fs::read_plain(&mark.path()) else { continue };
         let root = String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned();
         if PathBuf::from(&root).join(".sbox").is_dir() {
             roots.push(root);

@@ -1,12 +1,11 @@
 //! What two or more of sbox's programs share.
 //!
-//! The programs are small and talk to each other as processes; this library holds only the ground
-//! they stand on: how a program starts and fails ([`cli`], [`error`], [`words`]), what a project is
-//! ([`config`], [`project`], [`lockfile`], [`cache`]), how one program starts another ([`plumb`]),
-//! and how to touch files that a hostile agent may have written ([`beneath`], [`fsx`]).
+//! The programs are small and talk to each other as processes; this library holds what they have in common: how a program
+//! starts, fails and speaks ([`cli`], [`error`], [`output`]), what a project is ([`config`], [`project`], [`lockfile`],
+//! [`cache`]), how one program starts another ([`plumbing`]), and how to touch files: the user's own ([`fs`]), and those
+//! that a hostile agent may have written ([`dir`]).
 
 pub mod allow;
-pub mod beneath;
 pub mod bytecode;
 pub mod cache;
 pub mod check;
@@ -14,18 +13,23 @@ pub mod cli;
 pub mod config;
 pub mod confine;
 pub mod daemon;
+pub mod dir;
 pub mod error;
-pub mod fsx;
+pub mod escape;
+pub mod format;
+pub mod fs;
 pub mod limits;
 pub mod locate;
 pub mod lockfile;
 pub mod logs;
-pub mod plumb;
+pub mod output;
+pub mod plumbing;
 pub mod process;
 pub mod progress;
 pub mod project;
 pub mod provider;
 pub mod record;
+pub mod suggest;
 pub mod sys;
+pub mod time;
 pub mod trust;
-pub mod words;

@@ -1,6 +1,6 @@
 //! What a sandbox may use: read from a configuration or a command line, written back for one.
 
-use crate::words::visible;
+use crate::escape::visible;
 
 /// The names of the limits, as a configuration has them.
 pub const NAMES: [&str; 7] = ["memory", "cpus", "pids", "open_files", "file_size", "tmp", "time"];

@@ -86,7 +86,7 @@ pub struct InstallRecord {
 impl Lockfile {
     /// The project's lock; `None` if there is none or it cannot be read as one (then everything is built anew).
     pub fn read(project: &Project) -> Option<Lockfile> {
-        serde_json::from_slice(&crate::fsx::read_plain(&project.lock())?).ok()
+        serde_json::from_slice(&crate::fs::read_plain(&project.lock())?).ok()
     }
 
     /// Whether the runtimes are those of a request: of what was asked for beside them ([`crate::cache::request`]), and of a
@@ -104,7 +104,7 @@ impl Lockfile {
     pub fn write(&self, project: &Project) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self).map_err(|error| Error::new(error.to_string()))?;
         text.push('\n');
-        crate::fsx::write_atomic(&project.lock(), text.as_bytes(), 0o644)
+        crate::fs::write_atomic(&project.lock(), text.as_bytes(), 0o644)
     }
 
     /// The project as its sandboxes see it: at the place where it is, or where it was built if it cannot move.

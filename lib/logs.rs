@@ -4,7 +4,7 @@
 //! When a part of a file was written stands beside it, in `.NAME.log.times`: lines of an offset in bytes and seconds since
 //! 1970, one for each second in which something was written.
 
-use crate::beneath::Dir;
+use crate::dir::Dir;
 use crate::error::{Context, Result};
 use crate::project::Project;
 use std::fs::File;

@@ -1,6 +1,6 @@
 //! A sign of life for anything that takes more than a second: a spinner on a terminal, a plain line elsewhere.
 
-use crate::words;
+use crate::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -13,7 +13,7 @@ impl Progress {
     /// Announces a step that takes its time.
     pub fn start(message: &str) -> Progress {
         if !std::io::stderr().is_terminal() {
-            words::info(message);
+            output::info(message);
         }
         Progress::spin(message)
     }

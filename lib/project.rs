@@ -1,7 +1,7 @@
 //! Where things are: a project is a directory with `.sbox/config.yaml`.
 
 use crate::error::{Context, Error, Result};
-use crate::words::visible_path;
+use crate::escape::visible_path;
 use std::path::{Path, PathBuf};
 
 /// A project, by its absolute root.
@@ -88,8 +88,8 @@ impl Project {
     }
 
     /// `.sbox/logs`, made if it is missing; a link in its place, which came with an archive, is replaced.
-    pub fn open_logs(&self) -> Result<crate::beneath::Dir> {
-        crate::beneath::Dir::open(&self.state())?.sub_or_make(Path::new("logs"))
+    pub fn open_logs(&self) -> Result<crate::dir::Dir> {
+        crate::dir::Dir::open(&self.state())?.sub_or_make(Path::new("logs"))
     }
 
     /// `.sbox/logs/network.log`: what was asked of the proxy.
@@ -99,13 +99,13 @@ impl Project {
 
     /// Holds the project's environment and rootfs in use, until what this gives is dropped and the programs that were
     /// started in the meantime have ended. Any number of sandboxes can.
-    pub fn hold(&self) -> Result<crate::fsx::Lock> {
-        crate::fsx::Lock::shared(&self.in_use())
+    pub fn hold(&self) -> Result<crate::fs::Lock> {
+        crate::fs::Lock::shared(&self.in_use())
     }
 
     /// Makes sure that no sandbox uses environment and rootfs, and keeps it so until this is dropped.
-    pub fn take(&self) -> Result<crate::fsx::Lock> {
-        crate::fsx::Lock::alone(&self.in_use())?.ok_or_else(|| {
+    pub fn take(&self) -> Result<crate::fs::Lock> {
+        crate::fs::Lock::alone(&self.in_use())?.ok_or_else(|| {
             let running = crate::record::list(self).unwrap_or_default();
             let live: Vec<&str> =
                 running.iter().filter(|record| record.status.is_live()).map(|record| record.name.as_str()).collect();
@@ -162,7 +162,7 @@ pub fn daemon_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     if !starts_well || name.len() > 64 || !name.chars().all(plain) {
-        return Err(Error::usage(format!("'{}' cannot be the name of a daemon", crate::words::visible(name)))
+        return Err(Error::usage(format!("'{}' cannot be the name of a daemon", crate::escape::visible(name)))
             .hint("letters, digits, '-', '_' and '.', at most 64, a letter or digit first"));
     }
     if matches!(name, "build" | "network") {

@@ -4,7 +4,7 @@
 use crate::cli;
 use crate::config::Runtime;
 use crate::error::{Error, Kind, Result};
-use crate::plumb;
+use crate::plumbing;
 use lexopt::prelude::*;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -79,7 +79,7 @@ pub fn cannot(why: impl Into<String>) -> Error {
 pub fn python_of_this_host() -> Result<Option<Runtime>> {
     for version in ["3.12", "3.13", "3.11", "3.10", "3.9", "3.8"] {
         let runtime = Runtime::parse(&format!("python:{version}"))?;
-        let mut command = plumb::program("sbox-mkenv-host")?;
+        let mut command = plumbing::program("sbox-mkenv-host")?;
         command.args(["--resolve", &runtime.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
         if command.status().is_ok_and(|status| status.success()) {
             return Ok(Some(runtime));

@@ -4,10 +4,12 @@
 //! file is what was known last: whoever reads it looks at the supervisors, and mends what is no longer so.
 
 use crate::error::{Context, Error, Result};
-use crate::fsx;
+use crate::escape;
+use crate::fs;
+use crate::output;
 use crate::process::{self, Identity};
 use crate::project::Project;
-use crate::words;
+use crate::time;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -112,7 +114,7 @@ impl Record {
     /// Seconds since it was started, while it runs.
     pub fn uptime(&self) -> Option<u64> {
         let is_up = matches!(self.status, State::Running | State::Stopping);
-        fsx::seconds_of(&self.start_time).filter(|_| is_up).map(|then| fsx::now().saturating_sub(then))
+        time::seconds_of(&self.start_time).filter(|_| is_up).map(|then| time::now().saturating_sub(then))
     }
 
     /// The supervisor, held, if it is really that of this daemon: what stands in the file may have come with an archive, and
@@ -133,7 +135,7 @@ impl Record {
             false => (State::Failed, Some("its supervisor was killed".into())),
         };
         (self.pid, self.exit_code) = (0, None);
-        self.ended_at = Some(fsx::rfc3339(fsx::now()));
+        self.ended_at = Some(time::rfc3339(time::now()));
         true
     }
 }
@@ -161,7 +163,7 @@ pub fn projects_with_daemons() -> Vec<String> {
 
 /// Changes the list, under its lock. Nothing is written if nothing changed.
 pub fn update<T>(project: &Project, change: impl FnOnce(&mut Vec<Record>) -> Result<T>) -> Result<T> {
-    let _lock = fsx::Lock::exclusive(&project.state().join("processes.lock"), || {})?;
+    let _lock = fs::Lock::exclusive(&project.state().join("processes.lock"), || {})?;
     let mut records = match read(project) {
         Ok(records) => records,
         Err(why) => {
@@ -176,7 +178,7 @@ pub fn update<T>(project: &Project, change: impl FnOnce(&mut Vec<Record>) -> Res
     let result = change(&mut records)?;
     if records != before {
         let text = serde_json::to_string_pretty(&records).map_err(|error| Error::new(error.to_string()))?;
-        fsx::write_locked(&project.processes(), format!("{text}\n").as_bytes(), 0o600)?;
+        fs::write_locked(&project.processes(), format!("{text}\n").as_bytes(), 0o600)?;
     }
     Ok(result)
 }
@@ -199,7 +201,7 @@ fn read(project: &Project) -> std::result::Result<Vec<Record>, String> {
     if std::fs::symlink_metadata(&path).is_err() {
         return Ok(Vec::new());
     }
-    let bytes = fsx::read_plain(&path).ok_or("it is no file that can be read")?;
+    let bytes = fs::read_plain(&path).ok_or("it is no file that can be read")?;
     let records: Vec<Record> = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     let root = project.root().to_string_lossy();
     // A project that moved took its daemons' past along.
@@ -209,11 +211,11 @@ fn read(project: &Project) -> std::result::Result<Vec<Record>, String> {
 /// Moves the file away, and asks all that run to write their entries into a new one.
 fn set_aside(project: &Project, why: &str) -> Result<()> {
     let path = project.processes();
-    let aside = path.with_file_name(format!("processes.json.broken-{}-{}", fsx::now(), std::process::id()));
-    std::fs::rename(&path, &aside).context(|| format!("move '{}' away", words::visible_path(&path)))?;
-    let shown = words::visible_path(aside.file_name().unwrap_or_default());
-    words::warn(format_args!("'processes.json' cannot be read ({}); it is '{shown}' now", words::visible(why)));
-    words::hint("daemons that run are entered anew; those that had ended are forgotten");
+    let aside = path.with_file_name(format!("processes.json.broken-{}-{}", time::now(), std::process::id()));
+    std::fs::rename(&path, &aside).context(|| format!("move '{}' away", escape::visible_path(&path)))?;
+    let shown = escape::visible_path(aside.file_name().unwrap_or_default());
+    output::warn(format_args!("'processes.json' cannot be read ({}); it is '{shown}' now", escape::visible(why)));
+    output::hint("daemons that run are entered anew; those that had ended are forgotten");
     // A signal that does nothing to one that is not yet ready for it.
     for pid in supervisors(project).into_iter().filter_map(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::WINCH);

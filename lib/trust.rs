@@ -9,9 +9,9 @@
 
 use crate::config::{Config, Entry, Piece, pieces};
 use crate::error::{Context, Error, Result};
-use crate::fsx;
+use crate::escape::{visible, visible_path};
+use crate::fs;
 use crate::project::Project;
-use crate::words::{visible, visible_path};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::path::PathBuf;
 
@@ -59,7 +59,7 @@ fn placed_micromamba(project: &Project) -> Option<String> {
     let path = crate::cache::placed_micromamba(project)?;
     let metadata = std::fs::metadata(&path).ok()?;
     let sum = match metadata.is_file() {
-        true => fsx::sha256_of(&mut std::fs::File::open(&path).ok()?).ok()?,
+        true => fs::sha256_of(&mut std::fs::File::open(&path).ok()?).ok()?,
         false => "no file".into(),
     };
     Some(format!("its own micromamba ({})", sum.get(..16).unwrap_or(&sum)))
@@ -147,7 +147,7 @@ fn store() -> Option<PathBuf> {
 }
 
 fn mark(what: &str) -> Option<PathBuf> {
-    Some(store()?.join(&fsx::sha256(what.as_bytes())[..32]))
+    Some(store()?.join(&fs::sha256(what.as_bytes())[..32]))
 }
 
 fn put(what: &str, text: &str) -> Result<()> {
@@ -155,7 +155,7 @@ fn put(what: &str, text: &str) -> Result<()> {
         return Err(Error::new("cannot remember it: HOME is not set").hint("set HOME: it is kept in ~/.sbox/trust"));
     };
     if let Some(store) = mark.parent() {
-        fsx::make_dirs(store)?;
+        fs::make_dirs(store)?;
     }
-    fsx::write_atomic(&mark, format!("{text}\n").as_bytes(), 0o600)
+    fs::write_atomic(&mark, format!("{text}\n").as_bytes(), 0o600)
 }

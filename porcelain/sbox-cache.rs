@@ -2,10 +2,16 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cache::{self, Entry};
-use sbox::cli::{self, Tool};
-use sbox::error::{Error, Result};
-use sbox::{fsx, limits, words};
+use libsbox::cache::{self, Entry};
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::format;
+use libsbox::fs;
+use libsbox::limits;
+use libsbox::output;
+use libsbox::suggest;
+use libsbox::time;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -58,7 +64,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         ("prune", []) => prune(age, dry_run),
         ("verify", []) => verify(json),
         ("list" | "info" | "path" | "prune" | "verify", [word, ..]) => {
-            Err(Error::usage(format!("unexpected argument '{}'", words::visible(word))))
+            Err(Error::usage(format!("unexpected argument '{}'", escape::visible(word))))
         }
         ("", _) => Err(Error::usage("missing verb").hint("sbox cache list, info, path, clean, prune or verify")),
         (other, _) => Err(unknown(other)),
@@ -66,8 +72,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 }
 
 fn unknown(verb: &str) -> Error {
-    let error = Error::usage(format!("unknown verb '{}'", words::visible(verb)));
-    match words::did_you_mean(verb, ["list", "info", "path", "clean", "prune", "verify"]) {
+    let error = Error::usage(format!("unknown verb '{}'", escape::visible(verb)));
+    match suggest::did_you_mean(verb, ["list", "info", "path", "clean", "prune", "verify"]) {
         Some(meant) => error.hint(format!("Did you mean '{meant}'?")),
         None => error.hint("list, info, path, clean, prune or verify"),
     }
@@ -75,7 +81,7 @@ fn unknown(verb: &str) -> Error {
 
 fn span(text: &str) -> Result<u64> {
     limits::seconds(text)
-        .ok_or_else(|| Error::usage(format!("'{}' is no time", words::visible(text))).hint("like 30d, 12h or 90s"))
+        .ok_or_else(|| Error::usage(format!("'{}' is no time", escape::visible(text))).hint("like 30d, 12h or 90s"))
 }
 
 /// The name of an entry's group: `python-3.11`.
@@ -84,7 +90,7 @@ fn group(entry: &Entry) -> String {
 }
 
 fn ago(seconds: u64) -> String {
-    format!("{} ago", words::span(fsx::now().saturating_sub(seconds)))
+    format!("{} ago", format::span(time::now().saturating_sub(seconds)))
 }
 
 fn to_json(entry: &Entry) -> serde_json::Value {
@@ -96,7 +102,7 @@ fn to_json(entry: &Entry) -> serde_json::Value {
         "provider": entry.provider,
         "source": entry.source,
         "created_at": entry.made_at,
-        "last_used": fsx::rfc3339(cache::last_used(entry)),
+        "last_used": time::rfc3339(cache::last_used(entry)),
         "size": cache::size(entry),
         "path": entry.path,
     })
@@ -109,29 +115,29 @@ fn list(as_json: bool) -> Result<u8> {
         return Ok(0);
     }
     if entries.is_empty() {
-        words::info("No cached runtimes");
+        output::info("No cached runtimes");
         return Ok(0);
     }
     let mut rows = vec![["NAME", "VERSION", "PROVIDER", "SIZE", "LAST USED"].map(String::from).to_vec()];
     rows.push(rows[0].iter().map(|title| "-".repeat(title.len())).collect());
     rows.extend(entries.iter().map(|entry| {
         vec![
-            words::visible(&group(entry)),
-            words::visible(&entry.version),
-            words::visible(&entry.provider),
-            words::size(cache::size(entry)),
+            escape::visible(&group(entry)),
+            escape::visible(&entry.version),
+            escape::visible(&entry.provider),
+            format::size(cache::size(entry)),
             ago(cache::last_used(entry)),
         ]
     }));
-    cli::out(words::table(&rows).as_bytes())?;
+    cli::out(output::table(&rows).as_bytes())?;
     Ok(0)
 }
 
 fn info(as_json: bool) -> Result<u8> {
     let (root, entries) = (cache::root()?, cache::all()?);
     let runtimes: u64 = entries.iter().map(cache::size).sum();
-    let (_, packages) = fsx::measure(&root.join("pkgs"));
-    let (_, programs) = fsx::measure(&root.join("bin"));
+    let (_, packages) = fs::measure(&root.join("pkgs"));
+    let (_, programs) = fs::measure(&root.join("bin"));
     let total = runtimes + packages + programs;
     if as_json {
         cli::out_json(&json!({
@@ -142,14 +148,14 @@ fn info(as_json: bool) -> Result<u8> {
         return Ok(0);
     }
     let rows = [
-        ("Path", words::visible_path(&root)),
-        ("Size", words::size(total)),
-        ("Runtimes", format!("{} ({})", entries.len(), words::size(runtimes))),
-        ("Packages", words::size(packages)),
-        ("Programs", words::size(programs)),
+        ("Path", escape::visible_path(&root)),
+        ("Size", format::size(total)),
+        ("Runtimes", format!("{} ({})", entries.len(), format::size(runtimes))),
+        ("Packages", format::size(packages)),
+        ("Programs", format::size(programs)),
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![format!("{name}:"), value]).collect();
-    cli::out(words::table(&rows).as_bytes())?;
+    cli::out(output::table(&rows).as_bytes())?;
     Ok(0)
 }
 
@@ -162,10 +168,10 @@ fn clean(names: &[String], all: bool) -> Result<u8> {
     for name in names {
         if !entries.iter().any(|entry| is_meant(entry, name)) {
             let known: Vec<String> = entries.iter().map(group).collect();
-            let error = Error::new(format!("'{}' is not in the cache", words::visible(name)));
+            let error = Error::new(format!("'{}' is not in the cache", escape::visible(name)));
             return Err(match known.is_empty() {
                 true => error,
-                false => error.hint(format!("there are: {}", words::visible(&known.join(", ")))),
+                false => error.hint(format!("there are: {}", escape::visible(&known.join(", ")))),
             });
         }
     }
@@ -179,7 +185,7 @@ fn clean(names: &[String], all: bool) -> Result<u8> {
 
 fn prune(age: u64, dry_run: bool) -> Result<u8> {
     let entries = cache::all()?;
-    let now = fsx::now();
+    let now = time::now();
     let busy = remove(entries.iter().filter(|entry| now.saturating_sub(cache::last_used(entry)) > age), dry_run)?;
     Ok(u8::from(busy > 0))
 }
@@ -190,23 +196,23 @@ fn remove<'a>(entries: impl Iterator<Item = &'a Entry>, dry_run: bool) -> Result
     for entry in entries {
         let size = cache::size(entry);
         let shown =
-            format!("{} {} ({})", words::visible(&group(entry)), words::visible(&entry.version), words::size(size));
+            format!("{} {} ({})", escape::visible(&group(entry)), escape::visible(&entry.version), format::size(size));
         if dry_run {
-            words::info(format_args!("Would remove {shown}"));
+            output::info(format_args!("Would remove {shown}"));
         } else if cache::remove(entry)? {
-            words::info(format_args!("Removed {shown}"));
+            output::info(format_args!("Removed {shown}"));
         } else {
-            words::warn(format_args!("{shown} is in use by a build, and stays"));
+            output::warn(format_args!("{shown} is in use by a build, and stays"));
             busy += 1;
             continue;
         }
         (bytes, count) = (bytes + size, count + 1);
     }
     match (count, dry_run) {
-        (0, _) if busy == 0 => words::info("Nothing to remove"),
+        (0, _) if busy == 0 => output::info("Nothing to remove"),
         (0, _) => {}
-        (_, true) => words::info(format_args!("{} could be freed", words::size(bytes))),
-        (_, false) => words::ok(format_args!("{} freed", words::size(bytes))),
+        (_, true) => output::info(format_args!("{} could be freed", format::size(bytes))),
+        (_, false) => output::ok(format_args!("{} freed", format::size(bytes))),
     }
     Ok(busy)
 }
@@ -225,13 +231,13 @@ fn verify(as_json: bool) -> Result<u8> {
             continue;
         }
         match findings.is_empty() {
-            true => words::ok(words::visible(&name)),
+            true => output::ok(escape::visible(&name)),
             false => {
-                words::say(words::Label::Error, words::visible(&name));
+                output::say(output::Label::Error, escape::visible(&name));
                 for finding in findings.iter().take(10) {
-                    words::line(format_args!("  {}", words::visible(finding)));
+                    output::line(format_args!("  {}", escape::visible(finding)));
                 }
-                words::hint(format_args!("sbox cache clean {}", words::visible(&group(&entry))));
+                output::hint(format_args!("sbox cache clean {}", escape::visible(&group(&entry))));
             }
         }
     }

@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::error::{Error, Result};
-use sbox::project::Project;
-use sbox::{fsx, plumb, record, words};
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Error, Result};
+use libsbox::fs;
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::project::Project;
+use libsbox::record;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,13 +41,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Err(Error::usage("'--all' and '--logs' contradict each other"));
     }
     let project = Project::find()?;
-    let lock = fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for a build to end"))?;
+    let lock = fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for a build to end"))?;
     // Logs go on in new files; everything else is what a sandbox runs in.
     let _unused = if logs { None } else { Some(end_all(&project)?) };
     for path in what(&project, all, logs) {
-        fsx::set_aside(&path, &project.trash())?;
+        fs::set_aside(&path, &project.trash())?;
     }
-    fsx::empty_trash(&project.trash());
+    fs::empty_trash(&project.trash());
     if all {
         // Whoever has put something else there keeps it: in a home directory, the cache lives in .sbox too.
         let _ = std::fs::remove_file(project.build_lock());
@@ -52,26 +55,26 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     drop(lock);
     if logs {
-        fsx::make_dirs(&project.logs())?;
+        fs::make_dirs(&project.logs())?;
     }
-    words::ok(if logs {
+    output::ok(if logs {
         "Log files removed"
     } else if all {
         "Everything of sbox removed"
     } else {
         "Build artifacts removed"
     });
-    words::hint(if all { "sbox init . makes the project anew" } else { "sbox build" });
+    output::hint(if all { "sbox init . makes the project anew" } else { "sbox build" });
     Ok(0)
 }
 
 /// Stops what runs; keeps anything else from starting until this is dropped.
-fn end_all(project: &Project) -> Result<fsx::Lock> {
+fn end_all(project: &Project) -> Result<fs::Lock> {
     let records = record::list(project)?;
     if records.iter().any(|record| record.status.is_live()) {
-        let mut stop = plumb::program("sbox-stop")?;
+        let mut stop = plumbing::program("sbox-stop")?;
         stop.arg("--all").current_dir(project.root());
-        plumb::output(&mut stop)?;
+        plumbing::output(&mut stop)?;
     }
     project.take()
 }

@@ -2,11 +2,15 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::error::{Error, Result};
-use sbox::process::Table;
-use sbox::project::Project;
-use sbox::{confine, daemon, plumb, record, words};
+use libsbox::cli::{self, Tool};
+use libsbox::confine;
+use libsbox::daemon;
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::plumbing;
+use libsbox::process::Table;
+use libsbox::project::Project;
+use libsbox::record;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -51,10 +55,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 /// Becomes a command beside the daemon's own.
 fn beside(name: &str, words: &[OsString]) -> Result<u8> {
     let project = Project::find()?;
-    let config = sbox::config::Config::load(&project)?;
-    sbox::trust::require(&project, &config)?;
+    let config = libsbox::config::Config::load(&project)?;
+    libsbox::trust::require(&project, &config)?;
     let record = daemon::choose(&project, &record::list(&project)?, Some(name))?;
-    let shown = words::visible(name);
+    let shown = escape::visible(name);
     let not_running = || Error::new(format!("'{shown}' does not run: {}", record.shown_status())).hint("sbox ps --all");
     // Held: its supervisor is really that, and what is below it is its sandbox.
     let _supervisor = record.hold().ok_or_else(not_running)?;
@@ -64,5 +68,5 @@ fn beside(name: &str, words: &[OsString]) -> Result<u8> {
     // The oldest child of pid 1 is the daemon's command: orphans come to it later.
     let command = table.children(init).into_iter().next().ok_or_else(not_running)?;
     let mut join = confine::Confine::new(&project, &config).joining(command, &config.workdir, words)?;
-    Err(plumb::exec(&mut join.command))
+    Err(plumbing::exec(&mut join.command))
 }

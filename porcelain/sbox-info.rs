@@ -2,12 +2,17 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::config::{Config, Entry};
-use sbox::error::Result;
-use sbox::lockfile::Lockfile;
-use sbox::project::Project;
-use sbox::{cache, check, confine, fsx, words};
+use libsbox::cache;
+use libsbox::check;
+use libsbox::cli::{self, Tool};
+use libsbox::config::{Config, Entry};
+use libsbox::confine;
+use libsbox::error::Result;
+use libsbox::escape;
+use libsbox::format;
+use libsbox::fs;
+use libsbox::lockfile::Lockfile;
+use libsbox::project::Project;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,7 +53,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
     let lock = Lockfile::read(project).filter(Lockfile::is_whole);
     let size = |path: &Path| {
-        let (files, bytes) = fsx::measure(path);
+        let (files, bytes) = fs::measure(path);
         json!({"path": path, "exists": path.is_dir(), "files": files, "bytes": bytes})
     };
     let isolation = confine::probe(&config.isolation);
@@ -84,7 +89,7 @@ fn text(facts: &serde_json::Value) -> String {
     let show = |value: &serde_json::Value| match value {
         serde_json::Value::Null => "-".into(),
         serde_json::Value::String(text) if text.is_empty() => "-".into(),
-        serde_json::Value::String(text) => words::visible(text),
+        serde_json::Value::String(text) => escape::visible(text),
         other => other.to_string(),
     };
     let mut section = |title: &str, rows: Vec<(String, String)>| {
@@ -99,7 +104,7 @@ fn text(facts: &serde_json::Value) -> String {
     };
     let rows = |key: &str| -> Vec<(String, String)> {
         let object = facts[key].as_object().cloned().unwrap_or_default();
-        object.iter().map(|(name, value)| (words::visible(name), show(value))).collect()
+        object.iter().map(|(name, value)| (escape::visible(name), show(value))).collect()
     };
     section("Project", rows("project"));
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
@@ -115,7 +120,7 @@ fn text(facts: &serde_json::Value) -> String {
     section("Isolation", rows("isolation"));
     let disk = |name: &str| {
         let part = &facts["disk"][name];
-        let size = words::size(part["bytes"].as_u64().unwrap_or(0));
+        let size = format::size(part["bytes"].as_u64().unwrap_or(0));
         (
             name.to_owned(),
             if part["exists"] == true {

@@ -2,11 +2,15 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::config::{Language, Runtime};
-use sbox::error::{Context, Error, Result};
-use sbox::project::Project;
-use sbox::{fsx, plumb, provider, words};
+use libsbox::cli::{self, Tool};
+use libsbox::config::{Language, Runtime};
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::project::Project;
+use libsbox::provider;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -37,7 +41,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let name =
         name.ok_or_else(|| Error::usage("missing NAME").hint("sbox init myapp, or sbox init . for this directory"))?;
-    let root = std::path::absolute(&name).context(|| format!("find '{}'", words::visible_path(&name)))?;
+    let root = std::path::absolute(&name).context(|| format!("find '{}'", escape::visible_path(&name)))?;
     let root: PathBuf = root.components().collect();
     let project = Project::at(&root)?;
     let existing = Existing::look(&root);
@@ -47,14 +51,16 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         None => existing.runtime()?,
     };
     if project.config().symlink_metadata().is_ok() && !force {
-        return Err(Error::new(format!("'{}' is a project already", words::visible_path(&root)))
+        return Err(Error::new(format!("'{}' is a project already", escape::visible_path(&root)))
             .hint("sbox init --force writes its configuration anew and keeps all other files"));
     }
     make(&project, &runtime, &existing)?;
-    words::ok(format_args!("Project '{}' with {runtime}", words::visible(&project.name())));
+    output::ok(format_args!("Project '{}' with {runtime}", escape::visible(&project.name())));
     match name == Path::new(".") {
-        true => words::hint("sbox build && sbox run"),
-        false => words::hint(format_args!("cd {} && sbox build && sbox run", plumb::quote(&name.to_string_lossy()))),
+        true => output::hint("sbox build && sbox run"),
+        false => {
+            output::hint(format_args!("cd {} && sbox build && sbox run", plumbing::quote(&name.to_string_lossy())))
+        }
     }
     Ok(0)
 }
@@ -98,23 +104,23 @@ impl Existing {
 }
 
 fn make(project: &Project, runtime: &Runtime, existing: &Existing) -> Result<()> {
-    fsx::make_dirs(&project.logs())?;
+    fs::make_dirs(&project.logs())?;
     if !existing.has_sources() {
         for (name, content) in template(project, runtime)? {
             let path = project.root().join(name);
             if path.symlink_metadata().is_ok() {
-                words::info(format_args!("kept '{}'", words::visible(name)));
+                output::info(format_args!("kept '{}'", escape::visible(name)));
                 continue;
             }
-            fsx::make_dirs(path.parent().unwrap_or(project.root()))?;
-            fsx::write_atomic(&path, content.as_bytes(), 0o644)?;
+            fs::make_dirs(path.parent().unwrap_or(project.root()))?;
+            fs::write_atomic(&path, content.as_bytes(), 0o644)?;
         }
     } else if existing.anything {
-        words::info("the sources that are here are used as they are");
+        output::info("the sources that are here are used as they are");
     }
     ignore(project)?;
     // Last: a directory is a project from the moment that this file is there.
-    fsx::write_atomic(&project.config(), configuration(runtime, existing).as_bytes(), 0o644)
+    fs::write_atomic(&project.config(), configuration(runtime, existing).as_bytes(), 0o644)
 }
 
 fn template(project: &Project, runtime: &Runtime) -> Result<Vec<(&'static str, String)>> {
@@ -211,5 +217,5 @@ fn ignore(project: &Project) -> Result<()> {
         return Ok(());
     }
     let gap = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
-    fsx::write_atomic(&path, format!("{old}{gap}{}\n", missing.join("\n")).as_bytes(), 0o644)
+    fs::write_atomic(&path, format!("{old}{gap}{}\n", missing.join("\n")).as_bytes(), 0o644)
 }

@@ -2,12 +2,15 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::error::Result;
-use sbox::process::{Table, Usage};
-use sbox::project::Project;
-use sbox::record::{self, Record};
-use sbox::{daemon, words};
+use libsbox::cli::{self, Tool};
+use libsbox::daemon;
+use libsbox::error::Result;
+use libsbox::escape;
+use libsbox::format;
+use libsbox::output;
+use libsbox::process::{Table, Usage};
+use libsbox::project::Project;
+use libsbox::record::{self, Record};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -44,7 +47,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     for project in &projects {
         match record::list(project) {
             Ok(found) => records.extend(found),
-            Err(error) if global => words::warn(error),
+            Err(error) if global => output::warn(error),
             Err(error) => return Err(error),
         }
     }
@@ -101,8 +104,8 @@ fn to_json((record, usage): &(Record, Usage)) -> serde_json::Value {
 
 fn print(rows: &[(Record, Usage)], global: bool, all: bool) -> Result<()> {
     if rows.is_empty() {
-        words::info(if all { "No daemons" } else { "No daemons run" });
-        words::hint(if all { "sbox run -d starts one" } else { "sbox ps --all shows those that have ended" });
+        output::info(if all { "No daemons" } else { "No daemons run" });
+        output::hint(if all { "sbox run -d starts one" } else { "sbox ps --all shows those that have ended" });
         return Ok(());
     }
     let mut lines: Vec<Vec<String>> =
@@ -113,26 +116,26 @@ fn print(rows: &[(Record, Usage)], global: bool, all: bool) -> Result<()> {
         let runs = record.pid > 0;
         lines.push(vec![
             if runs { record.pid.to_string() } else { dash() },
-            words::visible(&record.name),
+            escape::visible(&record.name),
             record.shown_status(),
-            record.uptime().map_or_else(dash, words::span),
+            record.uptime().map_or_else(dash, format::span),
             record.restarts.to_string(),
-            if runs { words::size(usage.memory) } else { dash() },
+            if runs { format::size(usage.memory) } else { dash() },
             share(record, usage).map_or_else(dash, |share| format!("{share:.1}%")),
-            shortened(&words::visible(&record.command)),
+            shortened(&escape::visible(&record.command)),
         ]);
     }
     if global {
         lines[0].insert(2, "PROJECT".into());
         lines[1].insert(2, "-------".into());
         for (line, (record, _)) in lines.iter_mut().skip(2).zip(rows) {
-            line.insert(2, words::visible(&record.project));
+            line.insert(2, escape::visible(&record.project));
         }
     }
-    cli::out(words::table(&lines).as_bytes())?;
+    cli::out(output::table(&lines).as_bytes())?;
     let why = rows.iter().filter_map(|(record, _)| Some((record, record.reason.as_ref()?)));
     for (record, reason) in why {
-        words::info(format_args!("{}: {}", words::visible(&record.name), words::visible(reason)));
+        output::info(format_args!("{}: {}", escape::visible(&record.name), escape::visible(reason)));
     }
     Ok(())
 }

@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::config::Config;
-use sbox::daemon::{self, Daemon};
-use sbox::error::{Error, Result};
-use sbox::project::Project;
-use sbox::record::{self, Record};
-use sbox::words;
+use libsbox::cli::{self, Tool};
+use libsbox::config::Config;
+use libsbox::daemon::{self, Daemon};
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::output;
+use libsbox::project::Project;
+use libsbox::record::{self, Record};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
@@ -37,7 +38,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let project = Project::find()?;
     let record = daemon::choose(&project, &record::list(&project)?, name.as_deref())?;
-    let shown = words::visible(&record.name);
+    let shown = escape::visible(&record.name);
     if record.words.is_empty() {
         return Err(
             Error::new(format!("what '{shown}' ran is not known")).hint(format!("sbox run -d --name {shown} COMMAND"))
@@ -45,8 +46,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     // Before anything is stopped: a configuration that cannot be used ends nothing.
     let config = Config::load(&project)?;
-    sbox::trust::require(&project, &config)?;
-    sbox::confine::require_built(&project, &config)?;
+    libsbox::trust::require(&project, &config)?;
+    libsbox::confine::require_built(&project, &config)?;
     let host = started_from(&record);
     let left = daemon::stop(&project, std::slice::from_ref(&record), rustix::process::Signal::USR2)?;
     if !left.is_empty() {
@@ -56,7 +57,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let isolation = record.isolation.clone();
     let daemon = Daemon { project: &project, config: &config, name: &record.name, words: &command, isolation, host };
     let pid = daemon.start()?;
-    words::ok(format_args!("Restarted '{shown}' (PID {pid})"));
+    output::ok(format_args!("Restarted '{shown}' (PID {pid})"));
     Ok(0)
 }
 

@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::confine;
-use sbox::error::Result;
+use libsbox::cli::{self, Tool};
+use libsbox::confine;
+use libsbox::error::Result;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     confine::become_command(isolation, |project, _| {
         let shell = shell();
         // A prompt that says where one is; the shell's own files in the sandbox's home may change it.
-        let prompt = format!("PS1=(sbox {}) \\w \\$ ", sbox::words::visible(&project.name()));
+        let prompt = format!("PS1=(sbox {}) \\w \\$ ", libsbox::escape::visible(&project.name()));
         let variable = format!("SHELL={}", shell.to_string_lossy());
         Ok(vec!["/usr/bin/env".into(), prompt.into(), variable.into(), shell])
     })

@@ -2,13 +2,20 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::config::{self, Config};
-use sbox::error::{Error, Result};
-use sbox::lockfile::Lockfile;
-use sbox::project::Project;
-use sbox::record::{self, Record, State as Live};
-use sbox::{check, confine, fsx, logs, plumb, words};
+use libsbox::check;
+use libsbox::cli::{self, Tool};
+use libsbox::config::{self, Config};
+use libsbox::confine;
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::format;
+use libsbox::lockfile::Lockfile;
+use libsbox::logs;
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::project::Project;
+use libsbox::record::{self, Record, State as Live};
+use libsbox::time;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::process::{ExitCode, Stdio};
@@ -84,8 +91,8 @@ fn look() -> Result<Status> {
     let errors = report.errors().count();
     let config = report.config.ok_or_else(|| Error::new("the configuration cannot be read").hint("sbox validate"))?;
     if errors > 0 {
-        words::warn(format_args!("the configuration has errors ({errors})"));
-        words::hint("sbox validate lists them all");
+        output::warn(format_args!("the configuration has errors ({errors})"));
+        output::hint("sbox validate lists them all");
     }
     let lock = Lockfile::read(&project);
     let built = project.env().is_dir() && project.rootfs().is_dir() && lock.as_ref().is_some_and(Lockfile::is_whole);
@@ -103,9 +110,9 @@ fn look() -> Result<Status> {
 
 /// Asks `sbox-build` itself, so that its answer and this one are the same.
 fn sources_changed(project: &Project) -> Result<bool> {
-    let mut command = plumb::program("sbox-build")?;
+    let mut command = plumbing::program("sbox-build")?;
     command.arg("--check").current_dir(project.root()).stdout(Stdio::null()).stderr(Stdio::null());
-    plumb::trace(&command);
+    plumbing::trace(&command);
     Ok(command.status().is_ok_and(|status| !status.success()))
 }
 
@@ -137,9 +144,12 @@ fn to_json(status: &Status) -> serde_json::Value {
 
 /// The drawing of the manual.
 fn drawing(status: &Status) -> String {
-    let colour = words::colour(std::io::stdout().is_terminal());
-    let mut out =
-        format!("{} sbox project: {}\n", words::paint(colour, "36", "[STEP]"), words::visible(&status.project.name()));
+    let colour = output::colour(std::io::stdout().is_terminal());
+    let mut out = format!(
+        "{} sbox project: {}\n",
+        output::paint(colour, "36", "[STEP]"),
+        escape::visible(&status.project.name())
+    );
     let mut section = |title: &str, rows: Vec<(&str, String)>| {
         out += &format!("\n┌─ {title}\n");
         for (name, value) in rows {
@@ -151,9 +161,9 @@ fn drawing(status: &Status) -> String {
         }
     };
     let config = &status.config;
-    let command = config.cmd.as_ref().map_or_else(|| "none".into(), |cmd| words::visible(&cmd.to_string()));
+    let command = config.cmd.as_ref().map_or_else(|| "none".into(), |cmd| escape::visible(&cmd.to_string()));
     let mut rows =
-        vec![("Runtime", runtimes(config)), ("Workdir", words::visible(&config.workdir)), ("Command", command)];
+        vec![("Runtime", runtimes(config)), ("Workdir", escape::visible(&config.workdir)), ("Command", command)];
     rows.push(("Env vars", format!("{} defined", config.env.len())));
     if !config.mount.is_empty() {
         rows.push(("Mounts", config.mount.len().to_string()));
@@ -168,12 +178,12 @@ fn drawing(status: &Status) -> String {
 
 fn build_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {
     let Some(lock) = status.lock.as_ref().filter(|_| status.built) else {
-        return vec![("Status", words::paint(colour, "33", "✗ Not built") + " (sbox build)")];
+        return vec![("Status", output::paint(colour, "33", "✗ Not built") + " (sbox build)")];
     };
     let state_colour = if status.state == State::UpToDate { "32" } else { "33" };
     let mut rows = vec![
-        ("Status", words::paint(colour, "32", "✓ Built")),
-        ("State", words::paint(colour, state_colour, status.state.words())),
+        ("Status", output::paint(colour, "32", "✓ Built")),
+        ("State", output::paint(colour, state_colour, status.state.words())),
         ("Hash", lock.config_hash.chars().take(8).collect()),
         ("Built", built_at(lock)),
     ];
@@ -182,9 +192,9 @@ fn build_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {
             "Provider",
             format!(
                 "{} ({} {})",
-                words::visible(&runtime.provider),
-                words::visible(&runtime.spec),
-                words::visible(&runtime.version)
+                escape::visible(&runtime.provider),
+                escape::visible(&runtime.spec),
+                escape::visible(&runtime.version)
             ),
         ));
     }
@@ -193,10 +203,10 @@ fn build_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {
 
 /// `2026-01-30 12:00:00 UTC (5m ago)`.
 fn built_at(lock: &Lockfile) -> String {
-    let shown = words::visible(&lock.built_at.replace('T', " ").replace('Z', " UTC"));
+    let shown = escape::visible(&lock.built_at.replace('T', " ").replace('Z', " UTC"));
     // The clock may have gone back since; then there is no age to tell.
-    match fsx::seconds_of(&lock.built_at).and_then(|then| fsx::now().checked_sub(then)) {
-        Some(age) => format!("{shown} ({} ago)", words::span(age)),
+    match time::seconds_of(&lock.built_at).and_then(|then| time::now().checked_sub(then)) {
+        Some(age) => format!("{shown} ({} ago)", format::span(age)),
         None => shown,
     }
 }
@@ -204,15 +214,15 @@ fn built_at(lock: &Lockfile) -> String {
 fn isolation_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {
     let level = status.isolation["level"].as_str().unwrap_or("none");
     let mut rows = vec![match level {
-        "none" => ("Level", words::paint(colour, "31", "none: nothing can be run")),
-        "env" => ("Level", words::paint(colour, "31", "env: NOTHING is enforced")),
-        "landlock" => ("Level", words::paint(colour, "33", "landlock: denied by the kernel, not absent")),
+        "none" => ("Level", output::paint(colour, "31", "none: nothing can be run")),
+        "env" => ("Level", output::paint(colour, "31", "env: NOTHING is enforced")),
+        "landlock" => ("Level", output::paint(colour, "33", "landlock: denied by the kernel, not absent")),
         level => ("Level", format!("{level} (enforced by the kernel)")),
     }];
     if let Some(reason) = status.isolation["reason"].as_str() {
         rows.push(("Reason", reason.to_owned()));
     }
-    rows.push(("Network", words::visible(&status.config.network.to_string())));
+    rows.push(("Network", escape::visible(&status.config.network.to_string())));
     let limits = status.config.limits.written();
     if !limits.is_empty() {
         let by = match status.isolation["limits"].as_str() {
@@ -232,9 +242,9 @@ fn running(status: &Status) -> impl Iterator<Item = &Record> {
 fn daemon_rows(status: &Status) -> Vec<(&'static str, String)> {
     let mut rows = vec![("Running", running(status).count().to_string())];
     rows.extend(status.daemons.iter().filter(|daemon| daemon.status != Live::Stopped).map(|daemon| {
-        let name = words::visible(&daemon.name);
+        let name = escape::visible(&daemon.name);
         let shown = match (daemon.status, daemon.uptime()) {
-            (Live::Running, Some(seconds)) => format!("{name} (PID {}) - up {}", daemon.pid, words::span(seconds)),
+            (Live::Running, Some(seconds)) => format!("{name} (PID {}) - up {}", daemon.pid, format::span(seconds)),
             _ => format!("{name} - {}", daemon.shown_status()),
         };
         ("•", shown)
@@ -245,7 +255,7 @@ fn daemon_rows(status: &Status) -> Vec<(&'static str, String)> {
 fn log_rows(status: &Status) -> Vec<(&'static str, String)> {
     let mut rows = vec![("Available", format!("{} log file(s)", status.logs.len()))];
     rows.extend(
-        status.logs.iter().map(|(name, size)| ("•", format!("{} ({})", words::visible(name), words::size(*size)))),
+        status.logs.iter().map(|(name, size)| ("•", format!("{} ({})", escape::visible(name), format::size(*size)))),
     );
     rows
 }

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::error::{Error, Result};
-use sbox::project::Project;
-use sbox::record::{self, Record};
-use sbox::{daemon, words};
+use libsbox::cli::{self, Tool};
+use libsbox::daemon;
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::output;
+use libsbox::project::Project;
+use libsbox::record::{self, Record};
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-stop", usage: USAGE, runs_a_command: false };
@@ -42,12 +44,12 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let left = daemon::stop(&project, &chosen, rustix::process::Signal::TERM)?;
     for record in &chosen {
         if !left.contains(&record.name) {
-            words::ok(format_args!("Stopped '{}'", words::visible(&record.name)));
+            output::ok(format_args!("Stopped '{}'", escape::visible(&record.name)));
         }
     }
     match left.is_empty() {
         true => Ok(0),
-        false => Err(Error::new(format!("cannot stop: {}", words::visible(&left.join(", "))))),
+        false => Err(Error::new(format!("cannot stop: {}", escape::visible(&left.join(", "))))),
     }
 }
 
@@ -56,7 +58,7 @@ fn chosen(project: &Project, records: &[Record], all: bool, names: &[String]) ->
     if all {
         let live: Vec<Record> = records.iter().filter(|record| is_live(record)).cloned().collect();
         if live.is_empty() {
-            words::info("No daemons run");
+            output::info("No daemons run");
         }
         return Ok(live);
     }
@@ -68,7 +70,7 @@ fn chosen(project: &Project, records: &[Record], all: bool, names: &[String]) ->
     for name in names {
         let record = daemon::choose(project, records, name)?;
         if !is_live(&record) {
-            let message = format!("'{}' does not run: {}", words::visible(&record.name), record.shown_status());
+            let message = format!("'{}' does not run: {}", escape::visible(&record.name), record.shown_status());
             return Err(Error::new(message).hint("sbox ps --all"));
         }
         chosen.push(record);

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::config::Config;
-use sbox::error::Result;
-use sbox::project::Project;
-use sbox::{trust, words};
+use libsbox::cli::{self, Tool};
+use libsbox::config::Config;
+use libsbox::error::Result;
+use libsbox::escape;
+use libsbox::output;
+use libsbox::project::Project;
+use libsbox::trust;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -55,18 +57,18 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 }
 
 fn show(project: &Project, requests: &[String], own: bool, accepted: bool) {
-    let name = words::visible(&project.name());
+    let name = escape::visible(&project.name());
     if requests.is_empty() {
-        return words::ok(format_args!("'{name}' asks for nothing outside of the project"));
+        return output::ok(format_args!("'{name}' asks for nothing outside of the project"));
     }
-    words::step(format_args!("'{name}' asks for:"));
-    requests.iter().for_each(|request| words::line(format_args!("  • {request}")));
+    output::step(format_args!("'{name}' asks for:"));
+    requests.iter().for_each(|request| output::line(format_args!("  • {request}")));
     match (own, accepted) {
-        (true, _) => words::ok("It was made here: nothing has to be accepted"),
-        (false, true) => words::ok("Accepted, and nothing more than this"),
+        (true, _) => output::ok("It was made here: nothing has to be accepted"),
+        (false, true) => output::ok("Accepted, and nothing more than this"),
         (false, false) => {
-            words::warn("Not accepted: run, build and shell refuse");
-            words::hint("sbox trust");
+            output::warn("Not accepted: run, build and shell refuse");
+            output::hint("sbox trust");
         }
     }
 }

@@ -2,12 +2,14 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::error::{Error, Result};
-use sbox::lockfile::Lockfile;
-use sbox::project::Project;
-use sbox::words::{self, visible, visible_path};
-use sbox::{fsx, plumb};
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Error, Result};
+use libsbox::escape::{visible, visible_path};
+use libsbox::fs;
+use libsbox::lockfile::Lockfile;
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::project::Project;
 use serde::Deserialize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -55,14 +57,14 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let root = std::fs::canonicalize(&dir).map_err(|_| Error::new(format!("there is no '{}'", visible_path(&dir))))?;
     let project = Project::at(&root)?;
     let old = old_root(&project)?;
-    words::step(format_args!("Relocating paths for: {}", visible(&project.name())));
+    output::step(format_args!("Relocating paths for: {}", visible(&project.name())));
     if options.verify {
         verify(&project)?;
     }
     let _lock = if options.dry_run {
         None
     } else {
-        Some(fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for a build to end"))?)
+        Some(fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for a build to end"))?)
     };
     relocate(&project, &old, &options)
 }
@@ -76,14 +78,14 @@ fn old_root(project: &Project) -> Result<PathBuf> {
     if !std::fs::symlink_metadata(project.state()).is_ok_and(|state| state.is_dir()) {
         return Err(none());
     }
-    let text = fsx::read_plain(&project.root().join("metadata.json")).ok_or_else(none)?;
+    let text = fs::read_plain(&project.root().join("metadata.json")).ok_or_else(none)?;
     let metadata: serde_json::Value = serde_json::from_slice(&text).map_err(|_| none())?;
     let old = metadata["original_prefix"].as_str().map(PathBuf::from).ok_or_else(none)?;
     let plain = |part: std::path::Component<'_>| part != std::path::Component::ParentDir;
     let (theirs, ours) = (metadata["platform"].as_str().unwrap_or_default(), cli::platform());
     if !theirs.is_empty() && theirs != ours {
-        words::warn(format_args!("it was packed for {}, and this is {ours}", visible(theirs)));
-        words::hint("sbox build --force makes the environment for this machine");
+        output::warn(format_args!("it was packed for {}, and this is {ours}", visible(theirs)));
+        output::hint("sbox build --force makes the environment for this machine");
     }
     // A prefix that everything begins with would rewrite everything.
     if !old.is_absolute() || old.components().count() < 2 || !old.components().all(plain) || Project::at(&old).is_err()
@@ -94,16 +96,16 @@ fn old_root(project: &Project) -> Result<PathBuf> {
 }
 
 fn verify(project: &Project) -> Result<()> {
-    let mut archive = plumb::program("sbox-archive")?;
-    plumb::output(archive.arg("verify").arg(project.root()))?;
-    words::ok("All files are as they were packed");
+    let mut archive = plumbing::program("sbox-archive")?;
+    plumbing::output(archive.arg("verify").arg(project.root()))?;
+    output::ok("All files are as they were packed");
     Ok(())
 }
 
 fn relocate(project: &Project, old: &Path, options: &Options) -> Result<u8> {
     let mut lock = Lockfile::read(project);
-    words::info(format_args!("Original prefix: {}", visible_path(old)));
-    words::info(format_args!("New prefix: {}", visible_path(project.root())));
+    output::info(format_args!("Original prefix: {}", visible_path(old)));
+    output::info(format_args!("New prefix: {}", visible_path(project.root())));
     // What the files say now: where it was moved to before, if it was.
     let from = lock.as_ref().and_then(|lock| Path::new(&lock.prefix).ancestors().nth(2).map(Path::to_owned));
     let from =
@@ -118,26 +120,26 @@ fn relocate(project: &Project, old: &Path, options: &Options) -> Result<u8> {
             }
         }
     }
-    words::step("Regenerating environment script...");
+    output::step("Regenerating environment script...");
     let script = project.env_sh();
     if options.dry_run {
-        words::info(format_args!("Would write: {}", visible_path(&script)));
-        words::ok(format_args!("{changed} files would be changed; nothing was"));
+        output::info(format_args!("Would write: {}", visible_path(&script)));
+        output::ok(format_args!("{changed} files would be changed; nothing was"));
         return Ok(0);
     }
-    words::info(format_args!("Writing: {}", visible_path(&script)));
-    let mut envsh = plumb::program("sbox-envsh")?;
-    let text = plumb::output(envsh.args(["--quiet", "--format", "sh"]).current_dir(project.root()))?;
-    fsx::write_atomic(&script, &text, 0o644)?;
+    output::info(format_args!("Writing: {}", visible_path(&script)));
+    let mut envsh = plumbing::program("sbox-envsh")?;
+    let text = plumbing::output(envsh.args(["--quiet", "--format", "sh"]).current_dir(project.root()))?;
+    fs::write_atomic(&script, &text, 0o644)?;
     if let Some(lock) = &mut lock {
         // Last: until then everything would be done again.
         lock.prefix = project.env().to_string_lossy().into_owned();
         lock.stays = false;
         lock.write(project)?;
     }
-    words::ok(format_args!("Path relocation complete ({changed} files)"));
+    output::ok(format_args!("Path relocation complete ({changed} files)"));
     let is_whole = lock.as_ref().is_some_and(Lockfile::is_whole);
-    words::hint(if is_whole { "sbox run" } else { "the environment is not in the archive: sbox build" });
+    output::hint(if is_whole { "sbox run" } else { "the environment is not in the archive: sbox build" });
     Ok(0)
 }
 
@@ -166,25 +168,25 @@ fn tree_of(
         return Ok(Some(0));
     }
     let title = if tree == "env" { "Updating environment..." } else { "Updating root file system..." };
-    words::step(title);
-    let mut command = plumb::program("sbox-relocate")?;
+    output::step(title);
+    let mut command = plumbing::program("sbox-relocate")?;
     command.arg("--null").args(options.dry_run.then_some("--dry-run"));
     if tree == "env" {
         command.arg("--slots").arg(project.slots());
     }
     let list = index.map(|index| index.list(tree));
-    let file = fsx::beside(&dir, "sites");
+    let file = fs::beside(&dir, "sites");
     if let Some(list) = &list {
-        fsx::write_atomic(&file, list, 0o600)?;
+        fs::write_atomic(&file, list, 0o600)?;
         command.arg("--only").arg(&file);
     }
     command.arg("--from").arg(from).arg("--to").arg(project.root()).arg(&dir);
-    plumb::trace(&command);
-    let output = plumb::tie(&mut command).stderr(Stdio::inherit()).output();
+    plumbing::trace(&command);
+    let output = plumbing::tie(&mut command).stderr(Stdio::inherit()).output();
     if list.is_some() {
         let _ = std::fs::remove_file(&file);
     }
-    let output = sbox::error::Context::context(output, || "start 'sbox-relocate'".into())?;
+    let output = libsbox::error::Context::context(output, || "start 'sbox-relocate'".into())?;
     match output.status.code() {
         Some(0) => {}
         Some(1) if tree == "env" => return Ok(None),
@@ -196,7 +198,7 @@ fn tree_of(
         let is_conda = place.starts_with("conda-meta") && tree == "env";
         if options.verbose || is_conda {
             let what = if options.dry_run { "Would update" } else { "Updating" };
-            words::info(format_args!("{what}: {}", visible_path(Path::new(".sbox").join(tree).join(place))));
+            output::info(format_args!("{what}: {}", visible_path(Path::new(".sbox").join(tree).join(place))));
         }
     }
     Ok(Some(places.len()))
@@ -213,10 +215,10 @@ struct Index {
 impl Index {
     /// Nothing, if there is none, or not for what is there: then everything is looked through.
     fn read(project: &Project) -> Option<Index> {
-        let text = fsx::read_plain(&project.state().join("sites.json"))?;
+        let text = fs::read_plain(&project.state().join("sites.json"))?;
         let index: Index = serde_json::from_slice(&text).ok()?;
         let (mut files, mut bytes) = (0, 0);
-        let state = sbox::beneath::Dir::open(&project.state()).ok()?;
+        let state = libsbox::dir::Dir::open(&project.state()).ok()?;
         for tree in TREES.iter().chain(&["cache"]) {
             let Ok(dir) = state.sub(tree) else { continue };
             dir.walk(&mut |dir, entry, _| {

@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
-use sbox::check::{self, Finding, Report, Severity};
-use sbox::cli::{self, Tool};
-use sbox::config;
-use sbox::error::Result;
-use sbox::project::Project;
-use sbox::words;
+use libsbox::check::{self, Finding, Report, Severity};
+use libsbox::cli::{self, Tool};
+use libsbox::config;
+use libsbox::error::Result;
+use libsbox::escape;
+use libsbox::output;
+use libsbox::project::Project;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -44,8 +45,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Ok(failed);
     }
     if !quiet {
-        words::step("Validating configuration: .sbox/config.yaml");
-        words::line("");
+        output::step("Validating configuration: .sbox/config.yaml");
+        output::line("");
     }
     report.print(quiet);
     if failed == 0 && !quiet {
@@ -67,12 +68,12 @@ fn finding(finding: &Finding) -> serde_json::Value {
 
 fn summary(report: &Report) {
     let Some(config) = &report.config else { return };
-    words::ok("Configuration is valid");
+    output::ok("Configuration is valid");
     let runtimes: Vec<String> = config.runtimes.iter().map(ToString::to_string).collect();
-    words::line(format_args!("  Runtime:  {}", runtimes.join(", ")));
-    words::line(format_args!("  Workdir:  {}", words::visible(&config.workdir)));
+    output::line(format_args!("  Runtime:  {}", runtimes.join(", ")));
+    output::line(format_args!("  Workdir:  {}", escape::visible(&config.workdir)));
     if let Some(cmd) = &config.cmd {
-        words::line(format_args!("  Command:  {}", words::visible(&cmd.to_string())));
+        output::line(format_args!("  Command:  {}", escape::visible(&cmd.to_string())));
     }
     let counts = [
         ("Copy", config.copy.len()),
@@ -81,6 +82,6 @@ fn summary(report: &Report) {
         ("Env vars", config.env.len()),
     ];
     for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-        words::line(format_args!("  {:<9} {count}", format!("{name}:")));
+        output::line(format_args!("  {:<9} {count}", format!("{name}:")));
     }
 }

@@ -1,8 +1,8 @@
 //! sbox-version: print the version.
 #![forbid(unsafe_code)]
 
-use sbox::cli::{self, Tool};
-use sbox::error::Result;
+use libsbox::cli::{self, Tool};
+use libsbox::error::Result;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-version", usage: USAGE, runs_a_command: false };

@@ -1,12 +1,13 @@
 //! Writing an archive: what stands in it is listed on stdin, and it is read once.
 
 use crate::compress::{Codec, Compressor};
+use libsbox::cli;
+use libsbox::dir::{Dir, Entry};
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::visible_path;
+use libsbox::fs;
+use libsbox::output;
 use rustix::fs::FileType;
-use sbox::beneath::{Dir, Entry};
-use sbox::cli;
-use sbox::error::{Context, Error, Result};
-use sbox::words::visible_path;
-use sbox::{fsx, words};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -83,11 +84,11 @@ pub fn create(options: &Options) -> Result<u8> {
     }
     let Some(output) = &options.output else {
         let summary = write(options, &items, std::io::stdout().lock())?;
-        words::line(summary);
+        output::line(summary);
         return Ok(0);
     };
     // Whole or not at all.
-    let temporary = fsx::beside(output, "new");
+    let temporary = fs::beside(output, "new");
     let shown = || format!("write '{}'", visible_path(output));
     let _ = std::fs::remove_file(&temporary);
     let file = File::options().write(true).create_new(true).open(&temporary).context(shown)?;
@@ -146,7 +147,7 @@ impl<W> Hashed<W> {
     }
 
     fn digest(&self) -> String {
-        self.hash.as_ref().map(|hash| fsx::hex(&hash.clone().finalize())).unwrap_or_default()
+        self.hash.as_ref().map(|hash| fs::hex(&hash.clone().finalize())).unwrap_or_default()
     }
 }
 
@@ -240,7 +241,7 @@ impl<'a, W: Write> Writer<'a, W> {
         }
         if let Some(place) = &self.options.sums {
             let sums = std::mem::take(&mut self.sums);
-            metadata.insert("checksums".into(), json!({place: format!("sha256:{}", fsx::sha256(sums.as_bytes()))}));
+            metadata.insert("checksums".into(), json!({place: format!("sha256:{}", fs::sha256(sums.as_bytes()))}));
             self.text(plain(place)?, sums.as_bytes())?;
         }
         let text = serde_json::to_string_pretty(&metadata).map_err(|error| Error::new(error.to_string()))?;
@@ -284,7 +285,7 @@ impl<'a, W: Write> Writer<'a, W> {
         let name = String::from_utf8_lossy(place.as_os_str().as_bytes()).into_owned();
         let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
         let mark = if escaped == name { "" } else { "\\" };
-        self.sums += &format!("{mark}{}  {escaped}\n", fsx::hex(hash));
+        self.sums += &format!("{mark}{}  {escaped}\n", fs::hex(hash));
     }
 
     fn entry(&mut self, dir: &Dir, entry: &Entry, place: &Path) -> Result<()> {
@@ -351,7 +352,7 @@ fn open(dir: &Dir, name: &OsStr) -> Result<File> {
 fn readable(dir: &Dir, name: &OsStr) -> Result<()> {
     match dir.sub(name) {
         Ok(_) => Ok(()),
-        Err(_) => fsx::reopen(&dir.path().join(name)),
+        Err(_) => fs::reopen(&dir.path().join(name)),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Taking an archive apart, safely: into a new directory, following nothing, links last.
 
 use crate::read::{self, Kind, Limits};
+use libsbox::cli;
+use libsbox::dir::Dir;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::visible_path;
 use rustix::fs::{Timespec, Timestamps};
-use sbox::beneath::Dir;
-use sbox::cli;
-use sbox::error::{Context, Error, Result};
-use sbox::words::visible_path;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};

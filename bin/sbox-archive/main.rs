@@ -9,10 +9,10 @@ mod verify;
 
 use compress::Codec;
 use lexopt::prelude::*;
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Error, Result};
+use libsbox::escape::{visible, visible_path};
 use read::{Kind, Limits};
-use sbox::cli::{self, Tool};
-use sbox::error::{Error, Result};
-use sbox::words::{visible, visible_path};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,7 +91,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('C') | Long("directory") => options.directory = args.value()?.into(),
             Long("max-size") => {
                 let text = args.value()?.string()?;
-                options.limits.bytes = sbox::limits::bytes(&text)
+                options.limits.bytes = libsbox::limits::bytes(&text)
                     .ok_or_else(|| Error::usage(format!("'{}' is no size", visible(&text))).hint("like 10G"))?;
             }
             Long("max-entries") => options.limits.entries = args.value()?.parse()?,

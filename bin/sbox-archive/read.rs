@@ -2,9 +2,9 @@
 //! before anything of it is used.
 
 use flate2::read::MultiGzDecoder;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::{visible, visible_path};
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
-use sbox::error::{Context, Error, Result};
-use sbox::words::{visible, visible_path};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -111,7 +111,7 @@ const WINDOW: u64 = 128 << 20;
 /// Calls `visit` for each entry in turn, with its content.
 pub fn each(path: &Path, limits: Limits, visit: &mut dyn FnMut(&Item, &mut dyn Read) -> Result<()>) -> Result<()> {
     let bad = |error: std::io::Error| {
-        Error::new(format!("'{}' is no whole archive: {}", visible_path(path), sbox::error::reason(&error)))
+        Error::new(format!("'{}' is no whole archive: {}", visible_path(path), libsbox::error::reason(&error)))
     };
     let mut archive = Archive::new(opened(path)?);
     // Raw: extensions are read here, with a limit on their size.
@@ -150,7 +150,7 @@ pub fn each(path: &Path, limits: Limits, visit: &mut dyn FnMut(&Item, &mut dyn R
         let size = header.entry_size().map_err(bad)?;
         bytes = bytes.saturating_add(size);
         if bytes > limits.bytes {
-            return Err(too_much(&format!("more than {}", sbox::words::size(limits.bytes)), "--max-size"));
+            return Err(too_much(&format!("more than {}", libsbox::format::size(limits.bytes)), "--max-size"));
         }
         let (mode, time) = (header.mode().map_err(bad)? & 0o777, header.mtime().map_err(bad)?);
         visit(&Item { path, kind, mode, time, size }, &mut entry)?;

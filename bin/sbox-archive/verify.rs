@@ -1,10 +1,11 @@
 //! Comparing an archive, or what was made of one, with the checksums that came in it.
 
 use crate::read::{self, Kind, Limits};
-use sbox::beneath::Dir;
-use sbox::error::{Context, Error, Result};
-use sbox::fsx::sha256_of;
-use sbox::words::{self, visible_path};
+use libsbox::dir::Dir;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::visible_path;
+use libsbox::fs::sha256_of;
+use libsbox::output;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub fn verify(what: &Path, limits: Limits) -> Result<u8> {
         found.keys().filter(|place| !listed.contains_key(*place) && !own(place)).map(|place| (place, "was added")),
     );
     for (place, how) in wrong.iter().take(20) {
-        words::line(format_args!("{}: {how}", visible_path(place)));
+        output::line(format_args!("{}: {how}", visible_path(place)));
     }
     if wrong.is_empty() {
         return Ok(0);

@@ -1,7 +1,7 @@
 //! Calls that no agent needs.
 
 use crate::{Attempt, looked_at, socket};
-use sbox::sys::attempt;
+use libsbox::sys::attempt;
 
 macro_rules! calls {
     ($($class:literal $name:literal $number:ident $first:literal $what:literal;)*) => {

@@ -10,8 +10,8 @@ mod network;
 mod processes;
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::error::{Error, Result};
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Error, Result};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
@@ -53,7 +53,7 @@ pub enum Outcome {
 
 impl From<io::Error> for Outcome {
     fn from(error: io::Error) -> Outcome {
-        Outcome::Refused(sbox::error::reason(&error))
+        Outcome::Refused(libsbox::error::reason(&error))
     }
 }
 
@@ -100,7 +100,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let all = [files::ATTEMPTS, processes::ATTEMPTS, network::ATTEMPTS, kernel::ATTEMPTS].concat();
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|attempt| attempt.name == name.as_str())) {
-        return Err(Error::usage(format!("unknown attempt '{}'", sbox::words::visible(unknown))));
+        return Err(Error::usage(format!("unknown attempt '{}'", libsbox::escape::visible(unknown))));
     }
     let wanted = |attempt: &&Attempt| {
         (names.is_empty() || names.iter().any(|name| name == attempt.name))
@@ -139,7 +139,7 @@ pub fn looked_at(result: io::Result<()>) -> Tried {
         {
             Err(error.into())
         }
-        Err(error) => Ok(format!("the kernel looked at it: {}", sbox::error::reason(&error))),
+        Err(error) => Ok(format!("the kernel looked at it: {}", libsbox::error::reason(&error))),
     }
 }
 

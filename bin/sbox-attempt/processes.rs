@@ -1,9 +1,9 @@
 //! Other processes, privilege, communication between processes, and the environment.
 
 use crate::{Attempt, Fixtures, Outcome, Tried, looked_at};
+use libsbox::sys::attempt;
+use libsbox::sys::{self, Fork};
 use rustix::process::{Pid, PidfdFlags};
-use sbox::sys::attempt;
-use sbox::sys::{self, Fork};
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};

@@ -1,8 +1,8 @@
 //! What was downloaded, made into a program: a `.tar.bz2` with `bin/micromamba` in it, or the program itself.
 
 use bzip2::read::MultiBzDecoder;
-use sbox::error::{Context, Error, Result, reason};
-use sbox::words::visible;
+use libsbox::error::{Context, Error, Result, reason};
+use libsbox::escape::visible;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;

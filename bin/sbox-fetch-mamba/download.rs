@@ -2,9 +2,11 @@
 //! the last one broke off.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sbox::error::{Context, Error, Result};
-use sbox::fsx;
-use sbox::words::{self, visible};
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::escape::visible;
+use libsbox::fs;
+use libsbox::output;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
@@ -85,11 +87,11 @@ pub fn fetch(source: &Source, part: &Path) -> Result<String> {
             return Err(Error::new(format!("cannot download micromamba from '{}': {why}", visible(&source.shown()))));
         }
         let wait = wait.unwrap_or(1 << attempt.min(4)).min(30);
-        words::info(format_args!("{why}; trying again in {wait} s"));
+        output::info(format_args!("{why}; trying again in {wait} s"));
         std::thread::sleep(Duration::from_secs(wait));
     }
     let mut file = File::open(part).context(|| "read what was downloaded".into())?;
-    let sha256 = fsx::sha256_of(&mut file).context(|| "read what was downloaded".into())?;
+    let sha256 = fs::sha256_of(&mut file).context(|| "read what was downloaded".into())?;
     match &source.sha256 {
         Some(wanted) if *wanted != sha256 => {
             Err(Error::new(format!("what came from '{}' has SHA-256 {sha256}, not {wanted}", visible(&source.shown()))))
@@ -123,7 +125,7 @@ fn authorities() -> Result<RootCerts> {
     let Some(bundle) = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"].iter().find_map(variable) else {
         return Ok(RootCerts::PlatformVerifier);
     };
-    let text = std::fs::read(&bundle).context(|| format!("read '{}'", words::visible_path(Path::new(&bundle))))?;
+    let text = std::fs::read(&bundle).context(|| format!("read '{}'", escape::visible_path(Path::new(&bundle))))?;
     let certificates: Vec<_> = ureq::tls::parse_pem(&text)
         .filter_map(|item| match item {
             Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
@@ -168,7 +170,7 @@ fn attempt_once(
         .append(resumes)
         .truncate(!resumes)
         .open(part)
-        .context(|| format!("write '{}'", words::visible_path(part)))
+        .context(|| format!("write '{}'", escape::visible_path(part)))
         .map_err(Failure::Final)?;
     let progress = bar(length.map(|length| length + already), already);
     let came = receive(response.into_body(), source, &mut file, &progress)?;
@@ -229,7 +231,7 @@ fn receive(body: Body, source: &Source, file: &mut File, progress: &ProgressBar)
 }
 
 fn said(error: &std::io::Error) -> String {
-    visible(&sbox::error::reason(error))
+    visible(&libsbox::error::reason(error))
 }
 
 fn too_large(source: &Source) -> Error {
@@ -296,7 +298,7 @@ fn looks_right(part: &Path, kind: &str, source: &Source) -> std::result::Result<
 
 fn bar(length: Option<u64>, already: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
-        words::info("downloading micromamba");
+        output::info("downloading micromamba");
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());

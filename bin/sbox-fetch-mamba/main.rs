@@ -9,11 +9,14 @@ mod download;
 
 use download::Source;
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::error::{Context, Error, Result};
-use sbox::project::Project;
-use sbox::words::{self, visible, visible_path};
-use sbox::{cache, fsx, plumb};
+use libsbox::cache;
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::{visible, visible_path};
+use libsbox::fs;
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::project::Project;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
@@ -165,9 +168,9 @@ fn ensure(wanted: &Wanted, options: &Options) -> Result<PathBuf> {
         let error = Error::new("there is no micromamba here, and nothing is downloaded (--offline)");
         return Err(error.hint(by_hand(wanted, project.as_ref())));
     }
-    fsx::make_dirs(&bin)?;
-    let _lock = fsx::Lock::exclusive(&bin.join(".micromamba.lock"), || {
-        words::info("waiting for another download of micromamba");
+    fs::make_dirs(&bin)?;
+    let _lock = fs::Lock::exclusive(&bin.join(".micromamba.lock"), || {
+        output::info("waiting for another download of micromamba");
     })?;
     if is_served(&program, wanted) {
         return Ok(program);
@@ -186,7 +189,7 @@ fn placed(project: &Project, wanted: &Wanted) -> Result<Option<PathBuf>> {
         Ok(metadata) if !metadata.is_file() => return Err(Error::new(format!("'{shown}' is no file"))),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
             return Err(Error::new(format!("'{shown}' is not executable"))
-                .hint(format!("chmod +x {}", plumb::quote(&path.to_string_lossy()))));
+                .hint(format!("chmod +x {}", plumbing::quote(&path.to_string_lossy()))));
         }
         Ok(_) => {}
     }
@@ -198,7 +201,7 @@ fn placed(project: &Project, wanted: &Wanted) -> Result<Option<PathBuf>> {
 }
 
 fn hash(path: &Path) -> Option<String> {
-    fsx::sha256_of(&mut File::open(path).ok()?).ok()
+    fs::sha256_of(&mut File::open(path).ok()?).ok()
 }
 
 /// Whether the cache has what is wanted: anything, or exactly what was asked for.
@@ -229,7 +232,7 @@ fn fetch(wanted: &Wanted, bin: &Path, name: &str) -> Result<()> {
         let record_text = serde_json::to_string(&Record { url: wanted.source.shown(), sha256 });
         let record_text = record_text.map_err(|error| Error::new(error.to_string()))?;
         let program = bin.join(name);
-        fsx::write_atomic(&record(&program), record_text.as_bytes(), 0o644)?;
+        fs::write_atomic(&record(&program), record_text.as_bytes(), 0o644)?;
         std::fs::rename(&new, &program).context(|| format!("publish '{}'", visible_path(&program)))
     })();
     for leftover in [&part, &new] {
@@ -241,7 +244,7 @@ fn fetch(wanted: &Wanted, bin: &Path, name: &str) -> Result<()> {
 /// How to do without the download, for this platform.
 fn by_hand(wanted: &Wanted, project: Option<&Project>) -> String {
     let place = match project {
-        Some(project) => plumb::quote(&project.state().join("bin").to_string_lossy()),
+        Some(project) => plumbing::quote(&project.state().join("bin").to_string_lossy()),
         None => ".sbox/bin".into(),
     };
     let url = OFFICIAL.replace("{platform}", &wanted.platform);

@@ -1,8 +1,8 @@
 //! Channels: where packages come from. Their addresses may have a password in them, which is for micromamba only.
 
-use sbox::error::{Error, Result};
-use sbox::lockfile::Package;
-use sbox::words;
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::lockfile::Package;
 
 /// Where packages come from if nobody says so: the community's channel.
 pub const DEFAULT: &str = "conda-forge";
@@ -63,8 +63,8 @@ pub fn only_from(packages: &[Package], channels: &[String]) -> Result<()> {
     match packages.iter().find(strange) {
         Some(package) => Err(Error::new(format!(
             "'{}' is from none of the channels: {}",
-            words::visible(&package.name),
-            words::visible(&shown(&package.url))
+            escape::visible(&package.name),
+            escape::visible(&shown(&package.url))
         ))),
         None => Ok(()),
     }

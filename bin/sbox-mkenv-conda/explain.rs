@@ -2,9 +2,9 @@
 
 use crate::micromamba::{Micromamba, Said, Step};
 use crate::refusal;
-use sbox::cache::version_key;
-use sbox::error::{Error, Kind};
-use sbox::words::visible;
+use libsbox::cache::version_key;
+use libsbox::error::{Error, Kind};
+use libsbox::escape::visible;
 use serde_json::Value;
 
 /// How many versions are named.

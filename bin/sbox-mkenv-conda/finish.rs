@@ -1,10 +1,12 @@
 //! What micromamba leaves undone: the hashes of what it fetched, the room in binary files, times and byte code.
 
 use crate::micromamba::{Micromamba, Said};
-use sbox::beneath::Dir;
-use sbox::error::{Context, Error, Result};
-use sbox::lockfile::Package;
-use sbox::{fsx, plumb, words};
+use libsbox::dir::Dir;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::lockfile::Package;
+use libsbox::plumbing;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::File;
@@ -24,7 +26,7 @@ fn archive(package: &Package, pkgs: &Path) -> PathBuf {
 /// What micromamba noted when it unpacked a package.
 fn noted(package: &Package, pkgs: &Path) -> Option<Value> {
     let path = pkgs.join(stem(package)?).join("info/repodata_record.json");
-    serde_json::from_slice(&fsx::read_plain(&path)?).ok()
+    serde_json::from_slice(&fs::read_plain(&path)?).ok()
 }
 
 fn wanted(package: &Package) -> Option<&str> {
@@ -47,7 +49,7 @@ pub fn verify(packages: &[Package], pkgs: &Path) -> Result<(), Said> {
         let Some(wanted) = wanted(package) else { continue };
         let path = archive(package, pkgs);
         let found = match File::open(&path) {
-            Ok(mut file) => fsx::sha256_of(&mut file).context(|| format!("read '{}'", words::visible_path(&path)))?,
+            Ok(mut file) => fs::sha256_of(&mut file).context(|| format!("read '{}'", escape::visible_path(&path)))?,
             Err(_) => {
                 noted(package, pkgs).and_then(|record| Some(record["sha256"].as_str()?.to_owned())).unwrap_or_default()
             }
@@ -66,11 +68,11 @@ pub fn verify(packages: &[Package], pkgs: &Path) -> Result<(), Said> {
 pub fn forget(packages: &[Package], pkgs: &Path) -> Result<()> {
     for package in packages {
         let trash = pkgs.join(".trash");
-        fsx::set_aside(&archive(package, pkgs), &trash)?;
+        fs::set_aside(&archive(package, pkgs), &trash)?;
         if let Some(stem) = stem(package) {
-            fsx::set_aside(&pkgs.join(stem), &trash)?;
+            fs::set_aside(&pkgs.join(stem), &trash)?;
         }
-        fsx::empty_trash(&trash);
+        fs::empty_trash(&trash);
     }
     Ok(())
 }
@@ -96,7 +98,7 @@ fn complete(env: &Dir, unpacked: &Path, stem: &str) -> Result<()> {
     let record: Option<Value> = text.and_then(|text| serde_json::from_slice(&text).ok());
     let mut record =
         record.ok_or_else(|| Error::new(format!("there is no 'conda-meta/{stem}.json' in what micromamba made")))?;
-    let listed = fsx::read_plain(&unpacked.join("info/paths.json"));
+    let listed = fs::read_plain(&unpacked.join("info/paths.json"));
     let listed: Value = listed.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     let known: std::collections::BTreeMap<&str, &Value> = listed["paths"]
         .as_array()
@@ -125,7 +127,7 @@ fn complete(env: &Dir, unpacked: &Path, stem: &str) -> Result<()> {
         if let (Ok(original), Ok(copy)) = (original, env.file(Path::new(place)))
             && let Ok(metadata) = original.metadata()
         {
-            let _ = fsx::keep_times(&copy, &metadata);
+            let _ = fs::keep_times(&copy, &metadata);
         }
     }
     Ok(())
@@ -148,8 +150,8 @@ fn compile(mamba: &Micromamba) -> Result<()> {
         lib.as_os_str(),
     ];
     let mut command = mamba.in_environment(&words.map(OsString::from))?;
-    plumb::trace(&command);
+    plumbing::trace(&command);
     // Files that are no Python of this version (templates, tests of old syntax) make it fail, and are of no matter.
-    let status = plumb::tie(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = plumbing::tie(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.map(drop).context(|| "start 'sbox-spawn'".into())
 }

@@ -9,15 +9,17 @@ mod explain;
 mod finish;
 mod micromamba;
 
+use libsbox::cache;
+use libsbox::cli::{self, Tool};
+use libsbox::config::{Language, Runtime};
+use libsbox::error::{Context, Error, Kind, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::lockfile::Package;
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::provider::{Request, cannot};
 use micromamba::{Micromamba, Step};
-use sbox::cache;
-use sbox::cli::{self, Tool};
-use sbox::config::{Language, Runtime};
-use sbox::error::{Context, Error, Kind, Result};
-use sbox::lockfile::Package;
-use sbox::plumb;
-use sbox::provider::{Request, cannot};
-use sbox::{fsx, words};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
@@ -55,13 +57,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 /// Where micromamba is, fetched if it has to be.
 fn program(request: &Request) -> Result<PathBuf> {
     // A toolkit that was built without its feature "fetch" has the others.
-    let mut command = plumb::program("sbox-fetch-mamba").map_err(|error| cannot(error.to_string()))?;
+    let mut command = plumbing::program("sbox-fetch-mamba").map_err(|error| cannot(error.to_string()))?;
     command.args(request.offline.then_some("--offline"));
     if is_hasty() {
         command.args(["--connect-timeout", "3", "--idle-timeout", "10", "--retries", "0"]);
     }
-    plumb::trace(&command);
-    let output = plumb::tie(&mut command).stdin(Stdio::null()).stderr(Stdio::piped()).output();
+    plumbing::trace(&command);
+    let output = plumbing::tie(&mut command).stdin(Stdio::null()).stderr(Stdio::piped()).output();
     let output = output.context(|| "start 'sbox-fetch-mamba'".into())?;
     if output.status.success() {
         let path = String::from_utf8_lossy(&output.stdout);
@@ -90,16 +92,16 @@ fn specs(request: &Request) -> Vec<String> {
 fn make(request: &Request, program: &Path, prefix: &Path) -> Result<()> {
     // One at a time: several micromambas with one package cache break each other's downloads (mamba issue 2279).
     let pkgs = cache::root()?.join("pkgs");
-    fsx::make_dirs(&pkgs)?;
-    let _lock = fsx::Lock::exclusive(&pkgs.join(".sbox.lock"), || {
-        words::info("waiting for another build to leave the package cache");
+    fs::make_dirs(&pkgs)?;
+    let _lock = fs::Lock::exclusive(&pkgs.join(".sbox.lock"), || {
+        output::info("waiting for another build to leave the package cache");
     })?;
-    let work = fsx::beside(prefix, "conda");
-    fsx::remove_tree(&work)?;
+    let work = fs::beside(prefix, "conda");
+    fs::remove_tree(&work)?;
     let made = make_in(request, program, prefix, &pkgs, &work);
-    let _ = fsx::remove_tree(&work);
+    let _ = fs::remove_tree(&work);
     if made.is_err() {
-        let _ = fsx::remove_tree(prefix);
+        let _ = fs::remove_tree(prefix);
     }
     cli::out_line(made?)
 }
@@ -171,7 +173,7 @@ fn solve(mamba: &Micromamba, request: &Request) -> Result<Vec<Package>> {
 
 /// The packages of a lock. It may have come with an archive: what it names is fetched and run, if only in a sandbox.
 fn locked(list: &Path, channels: &[String]) -> Result<Vec<Package>> {
-    let text = std::fs::read(list).context(|| format!("read '{}'", words::visible_path(list)))?;
+    let text = std::fs::read(list).context(|| format!("read '{}'", escape::visible_path(list)))?;
     let packages: Vec<Package> =
         serde_json::from_slice(&text).map_err(|error| Error::new(format!("the list of packages is none: {error}")))?;
     checked(packages, channels)
@@ -195,7 +197,7 @@ fn checked(mut packages: Vec<Package>, channels: &[String]) -> Result<Vec<Packag
             || !finish::stem(package).is_some_and(is_name)
             || !is_hex(&package.md5, 32) && !is_hex(sha256, 64)
         {
-            let shown = words::visible(&format!("{} {}", package.name, channel::shown(&package.url)));
+            let shown = escape::visible(&format!("{} {}", package.name, channel::shown(&package.url)));
             return Err(Error::new(format!(
                 "'{shown}' is no package that can be checked: it needs an address and a hash"
             )));
@@ -243,7 +245,7 @@ fn fetch_and_link(mamba: &Micromamba, packages: &[Package], pkgs: &Path, list: &
     if !said.is_damage() || offline {
         return Err(explain::linking(&said));
     }
-    words::info("a package in the cache is damaged: all that are needed are fetched again");
+    output::info("a package in the cache is damaged: all that are needed are fetched again");
     finish::forget(packages, pkgs)?;
     mamba.start_anew()?;
     once().map_err(|said| explain::linking(&said))

@@ -1,11 +1,15 @@
 //! Running micromamba: confined, with a home, a root prefix and certificates of our choice, and nothing else.
 
 use crate::channel;
-use sbox::beneath::Dir;
-use sbox::error::{Context, Error, Result};
-use sbox::lockfile::Package;
-use sbox::project::Project;
-use sbox::{confine, fsx, plumb, words};
+use libsbox::confine;
+use libsbox::dir::Dir;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::lockfile::Package;
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::project::Project;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -129,7 +133,7 @@ const LENGTH: usize = 100;
 impl Micromamba {
     pub fn new(program: &Path, pkgs: &Path, work: &Path, channels: &[String]) -> Result<Micromamba> {
         for name in ["place", "home", "root/pkgs"] {
-            fsx::make_dirs(&work.join(name))?;
+            fs::make_dirs(&work.join(name))?;
         }
         let root = root(work)?;
         let moves = confine::probe("auto")["level"] == "namespace";
@@ -161,12 +165,12 @@ impl Micromamba {
 
     pub fn deliver(&self, prefix: &Path) -> Result<()> {
         std::fs::rename(self.env(), prefix)
-            .context(|| format!("move the environment to '{}'", words::visible_path(prefix)))
+            .context(|| format!("move the environment to '{}'", escape::visible_path(prefix)))
     }
 
     /// Forgets an environment that was begun.
     pub fn start_anew(&self) -> Result<()> {
-        fsx::remove_tree(&self.env())
+        fs::remove_tree(&self.env())
     }
 
     /// Writes the list of packages for micromamba; gives its path there. The MD5 is what all its versions check by; a
@@ -177,7 +181,7 @@ impl Micromamba {
             let hash = if package.md5.is_empty() { &package.hash } else { &package.md5 };
             text.push_str(&format!("{}#{hash}\n", package.url));
         }
-        fsx::write_atomic(&self.work.join("home/packages.txt"), text.as_bytes(), 0o600)?;
+        fs::write_atomic(&self.work.join("home/packages.txt"), text.as_bytes(), 0o600)?;
         Ok(self.inside.home.join("packages.txt"))
     }
 
@@ -187,7 +191,7 @@ impl Micromamba {
         for attempt in 1.. {
             match self.run(step, args, specs) {
                 Err(said) if said.is_passing() && attempt < tries => {
-                    words::info(format_args!("the channel broke off; trying again in {attempt} s"));
+                    output::info(format_args!("the channel broke off; trying again in {attempt} s"));
                     std::thread::sleep(Duration::from_secs(attempt));
                 }
                 result => return result,
@@ -224,8 +228,8 @@ impl Micromamba {
         }
         command.args((step == Step::ChooseOffline).then_some("--offline"));
         command.args(args).args(specs);
-        plumb::trace(&command);
-        let output = plumb::tie(&mut command).stdin(Stdio::null()).output();
+        plumbing::trace(&command);
+        let output = plumbing::tie(&mut command).stdin(Stdio::null()).output();
         let output = output.context(|| "start 'sbox-spawn'".into())?;
         match output.status.success() {
             true => Ok(output.stdout),
@@ -246,7 +250,7 @@ impl Micromamba {
     }
 
     fn sandbox(&self, step: Step) -> Result<Command> {
-        let mut command = plumb::program("sbox-spawn")?;
+        let mut command = plumbing::program("sbox-spawn")?;
         let has_network = matches!(step, Step::Choose | Step::Fetch | Step::Search);
         command.args(["--network", if has_network { "host" } else { "none" }]);
         let own = |command: &mut Command, dir: &Path, at: &Path| {
@@ -267,7 +271,7 @@ impl Micromamba {
             Step::Link => {
                 command.arg("--ro-bind").args([&self.pkgs, &self.inside.pkgs]);
                 let own_pkgs = self.inside.home.join("pkgs");
-                fsx::make_dirs(&self.work.join("home/pkgs"))?;
+                fs::make_dirs(&self.work.join("home/pkgs"))?;
                 format!("{},{}", own_pkgs.display(), self.inside.pkgs.display())
             }
             _ => {
@@ -324,7 +328,7 @@ impl Micromamba {
             .map(PathBuf::from);
         if let Some(bundle) = named.or_else(|| confine::system_certificates().map(PathBuf::from)) {
             let bundle =
-                std::fs::canonicalize(&bundle).context(|| format!("read '{}'", words::visible_path(&bundle)))?;
+                std::fs::canonicalize(&bundle).context(|| format!("read '{}'", escape::visible_path(&bundle)))?;
             let inside = if self.is_elsewhere() { PathBuf::from("/sbox/certificates.pem") } else { bundle.clone() };
             command.arg("--ro-bind").args([&bundle, &inside]);
             command.args(["--setenv", "MAMBA_SSL_VERIFY"]).arg(inside);
@@ -347,7 +351,7 @@ fn condarc() -> Option<OsString> {
 /// micromamba's own directory: `.sbox/mamba` of the project, or one for the moment.
 fn root(work: &Path) -> Result<PathBuf> {
     let Ok(project) = Project::find() else {
-        fsx::make_dirs(&work.join("mamba/pkgs"))?;
+        fs::make_dirs(&work.join("mamba/pkgs"))?;
         return Ok(work.join("mamba"));
     };
     // What came with an archive may have a link in its place.

@@ -1,9 +1,9 @@
 //! Shared libraries: which ones the sandbox would not see, and how a program finds its own copies.
 
 use crate::elf;
-use sbox::error::{Context, Error, Result};
-use sbox::fsx;
-use sbox::words::visible_path;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::visible_path;
+use libsbox::fs;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -32,12 +32,12 @@ pub fn foreign(programs: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>> {
 
 /// Copies foreign libraries into `lib`, unless they are there already.
 pub fn copy(libraries: &BTreeMap<String, PathBuf>, lib: &Path) -> Result<()> {
-    fsx::make_dirs(lib)?;
+    fs::make_dirs(lib)?;
     for (name, path) in libraries {
         let target = lib.join(name);
         if target.symlink_metadata().is_err() {
             let real = path.canonicalize().context(|| format!("read library '{}'", visible_path(path)))?;
-            fsx::copy_file(&real, &target)?;
+            fs::copy_file(&real, &target)?;
         }
     }
     Ok(())
@@ -88,9 +88,9 @@ pub fn rewrite(path: &Path, content: &[u8]) -> Result<()> {
     let shown = || format!("write '{}'", visible_path(path));
     let metadata = std::fs::metadata(path).context(shown)?;
     let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
-    fsx::write_atomic(path, content, mode & 0o777)?;
+    fs::write_atomic(path, content, mode & 0o777)?;
     let file = std::fs::File::open(path).context(shown)?;
-    fsx::keep_times(&file, &metadata).context(shown)
+    fs::keep_times(&file, &metadata).context(shown)
 }
 
 /// The ELF files among `files`.

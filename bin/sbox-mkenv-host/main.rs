@@ -10,12 +10,13 @@ mod libraries;
 mod node;
 mod python;
 
-use sbox::cli::{self, Tool};
-use sbox::config::Language;
-use sbox::error::{Context, Result};
-use sbox::lockfile::Package;
-use sbox::provider::Request;
-use sbox::{fsx, words};
+use libsbox::cli::{self, Tool};
+use libsbox::config::Language;
+use libsbox::error::{Context, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::lockfile::Package;
+use libsbox::provider::Request;
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 /// Makes the environment, unless only asked about it, and prints what it is.
 fn finish(source: &Source, prefix: Option<PathBuf>, make: impl FnOnce(&Path) -> Result<Vec<Package>>) -> Result<u8> {
     let packages = match &prefix {
-        Some(prefix) => make(prefix).inspect_err(|_| drop(fsx::remove_tree(prefix)))?,
+        Some(prefix) => make(prefix).inspect_err(|_| drop(fs::remove_tree(prefix)))?,
         None => Vec::new(),
     };
     cli::out_line(json!({
@@ -77,8 +78,8 @@ fn finish(source: &Source, prefix: Option<PathBuf>, make: impl FnOnce(&Path) -> 
 
 /// Changes when the host's interpreter is replaced, or when this program makes something else of it.
 fn fingerprint(source: &Source) -> Result<String> {
-    let shown = || format!("look at '{}'", words::visible_path(&source.executable));
+    let shown = || format!("look at '{}'", escape::visible_path(&source.executable));
     let metadata = std::fs::metadata(&source.executable).context(shown)?;
     let facts = (&source.executable, &source.version, metadata.len(), metadata.mtime(), cli::VERSION);
-    Ok(fsx::sha256(format!("{facts:?}").as_bytes()))
+    Ok(fs::sha256(format!("{facts:?}").as_bytes()))
 }

@@ -1,13 +1,14 @@
 //! Node.js of the host: the binary, its npm, its headers.
 
 use crate::{Source, find, libraries};
-use sbox::cache::version_key;
-use sbox::config::Runtime;
-use sbox::error::{Context, Error, Result};
-use sbox::lockfile::Package;
-use sbox::provider::cannot;
-use sbox::words::visible_path;
-use sbox::{confine, fsx};
+use libsbox::cache::version_key;
+use libsbox::config::Runtime;
+use libsbox::confine;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::visible_path;
+use libsbox::fs;
+use libsbox::lockfile::Package;
+use libsbox::provider::cannot;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -48,13 +49,13 @@ fn ask(file: &Path) -> Option<Source> {
 pub fn make(source: &Source, prefix: &Path) -> Result<Vec<Package>> {
     let home = source.executable.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     let node = prefix.join("bin/node");
-    fsx::make_dirs(&prefix.join("bin"))?;
-    fsx::copy_file(&source.executable, &node)?;
+    fs::make_dirs(&prefix.join("bin"))?;
+    fs::copy_file(&source.executable, &node)?;
     let foreign = libraries::foreign(std::slice::from_ref(&source.executable))?;
     libraries::copy(&foreign, &prefix.join("lib"))?;
     libraries::lead_to(&prefix.join("lib"), std::slice::from_ref(&node), &foreign)?;
     if home.join("include/node").is_dir() {
-        fsx::copy_tree(&home.join("include/node"), &prefix.join("include/node"), &|_| true)?;
+        fs::copy_tree(&home.join("include/node"), &prefix.join("include/node"), &|_| true)?;
     }
     let mut packages = vec![Package { name: "node".into(), version: source.version.clone(), ..Package::default() }];
     for (name, programs) in [("npm", &["npm", "npx"][..]), ("corepack", &["corepack"]), ("pnpm", &["pnpm", "pnpx"])] {
@@ -71,7 +72,7 @@ fn package_manager(home: &Path, prefix: &Path, name: &str, programs: &[&str]) ->
     let described: serde_json::Value =
         serde_json::from_slice(&text).map_err(|error| Error::new(format!("cannot read {name}: {error}")))?;
     let target = prefix.join("lib/node_modules").join(name);
-    fsx::copy_tree(&from.canonicalize().context(|| format!("read {name}"))?, &target, &|_| true)?;
+    fs::copy_tree(&from.canonicalize().context(|| format!("read {name}"))?, &target, &|_| true)?;
     for program in programs {
         let Some(script) = described["bin"][program].as_str() else { continue };
         let link = prefix.join("bin").join(program);

@@ -1,13 +1,16 @@
 //! CPython of the host: the interpreter, its standard library, its headers, and pip.
 
 use crate::{find, libraries};
-use sbox::cache::version_key;
-use sbox::config::Runtime;
-use sbox::error::{Context, Error, Result};
-use sbox::lockfile::Package;
-use sbox::provider::cannot;
-use sbox::words::{visible, visible_path};
-use sbox::{bytecode, confine, fsx, plumb};
+use libsbox::bytecode;
+use libsbox::cache::version_key;
+use libsbox::config::Runtime;
+use libsbox::confine;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::{visible, visible_path};
+use libsbox::fs;
+use libsbox::lockfile::Package;
+use libsbox::plumbing;
+use libsbox::provider::cannot;
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -136,10 +139,10 @@ pub fn make(python: &Python, prefix: &Path) -> Result<Vec<Package>> {
 fn copy(python: &Python, base: &Path) -> Result<()> {
     let stdlib = python.stdlib.strip_prefix(&python.prefix).map(PathBuf::from);
     let stdlib = base.join(stdlib.unwrap_or_else(|_| Path::new("lib").join(python.name())));
-    fsx::copy_tree(&python.stdlib, &stdlib, &|path| keeps(&python.stdlib, path))?;
+    fs::copy_tree(&python.stdlib, &stdlib, &|path| keeps(&python.stdlib, path))?;
     programs(python, base)?;
     if python.include.is_dir() {
-        fsx::copy_tree(
+        fs::copy_tree(
             &python.include,
             &base.join("include").join(python.include.file_name().unwrap_or_default()),
             &|_| true,
@@ -209,8 +212,8 @@ fn keeps(stdlib: &Path, path: &Path) -> bool {
 /// The interpreter under its three names, and the scripts that belong to it.
 fn programs(python: &Python, base: &Path) -> Result<()> {
     let bin = base.join("bin");
-    fsx::make_dirs(&bin)?;
-    fsx::copy_file(&python.executable, &bin.join(python.name()))?;
+    fs::make_dirs(&bin)?;
+    fs::copy_file(&python.executable, &bin.join(python.name()))?;
     for name in ["python3", "python"] {
         link(&python.name(), &bin.join(name))?;
     }
@@ -228,7 +231,7 @@ fn programs(python: &Python, base: &Path) -> Result<()> {
         match entry.path().read_link() {
             Ok(place) if place.components().count() == 1 => link(&place.to_string_lossy(), &target)?,
             Ok(_) => {}
-            Err(_) => fsx::copy_file(&entry.path(), &target)?,
+            Err(_) => fs::copy_file(&entry.path(), &target)?,
         }
     }
     Ok(())
@@ -248,13 +251,13 @@ fn companions(python: &Python, lib: &Path) -> Result<()> {
             .iter()
             .any(|start| name.strip_prefix(start).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())));
         let target = lib.join(&name);
-        fsx::make_dirs(lib)?;
+        fs::make_dirs(lib)?;
         match entry.file_type() {
             Ok(kind) if kind.is_dir() && (data || name == "pkgconfig") => {
                 let keep = |path: &Path| data || path.to_string_lossy().starts_with("python");
-                fsx::copy_tree(&entry.path(), &target, &keep)?;
+                fs::copy_tree(&entry.path(), &target, &keep)?;
             }
-            Ok(kind) if kind.is_file() && shared => fsx::copy_file(&entry.path(), &target)?,
+            Ok(kind) if kind.is_file() && shared => fs::copy_file(&entry.path(), &target)?,
             Ok(kind) if kind.is_symlink() && shared => {
                 let place = entry.path().read_link().unwrap_or_default();
                 if place.components().count() == 1 {
@@ -269,7 +272,7 @@ fn companions(python: &Python, lib: &Path) -> Result<()> {
 
 /// Of what is installed: pip and what it builds packages with. Everything else is the user's, not the agent's.
 fn site_packages(python: &Python, target: &Path) -> Result<()> {
-    fsx::make_dirs(target)?;
+    fs::make_dirs(target)?;
     // Fedora has the standard library in lib64 and packages in lib.
     let from =
         [python.stdlib.join("site-packages"), python.prefix.join("lib").join(python.name()).join("site-packages")];
@@ -285,18 +288,18 @@ fn site_packages(python: &Python, target: &Path) -> Result<()> {
             _ => ["pkg_resources", "_distutils_hack", "README.txt"].contains(&first.as_str()),
         }
     };
-    fsx::copy_tree(&from, target, &wanted)
+    fs::copy_tree(&from, target, &wanted)
 }
 
 /// `pyvenv.cfg`, the interpreter's names as links to the base, and a place for packages (PEP 405).
 fn environment_on(python: &Python, prefix: &Path) -> Result<()> {
     let bin = prefix.join("bin");
-    fsx::make_dirs(&bin)?;
-    fsx::make_dirs(&prefix.join(format!("lib/{}/site-packages", python.name())))?;
+    fs::make_dirs(&bin)?;
+    fs::make_dirs(&prefix.join(format!("lib/{}/site-packages", python.name())))?;
     let home = prefix.join("base/bin");
     let text =
         format!("home = {}\ninclude-system-site-packages = false\nversion = {}\n", home.display(), python.version);
-    fsx::write_atomic(&prefix.join("pyvenv.cfg"), text.as_bytes(), 0o644)?;
+    fs::write_atomic(&prefix.join("pyvenv.cfg"), text.as_bytes(), 0o644)?;
     link(&format!("../base/bin/{}", python.name()), &bin.join(python.name()))?;
     link(&python.name(), &bin.join("python3"))?;
     link(&python.name(), &bin.join("python"))
@@ -336,14 +339,14 @@ fn relocate(python: &Python, base: &Path) -> Result<()> {
 fn rewrite(moved: &[(PathBuf, PathBuf)], base: &Path, only: &[PathBuf]) -> Result<()> {
     let below = only.iter().filter_map(|path| path.strip_prefix(base).ok());
     let list: Vec<u8> = below.flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
-    let file = fsx::beside(base, "list");
-    fsx::write_atomic(&file, &list, 0o600)?;
-    let mut command = plumb::program("sbox-relocate")?;
+    let file = fs::beside(base, "list");
+    fs::write_atomic(&file, &list, 0o600)?;
+    let mut command = plumbing::program("sbox-relocate")?;
     command.arg("--only").arg(&file);
     for (from, to) in moved {
         command.arg("--from").arg(from).arg("--to").arg(to);
     }
-    let result = plumb::output(command.arg(base));
+    let result = plumbing::output(command.arg(base));
     let _ = std::fs::remove_file(&file);
     result.map(drop)
 }
@@ -379,7 +382,7 @@ fn install_pip(python: &Python, prefix: &Path, base: &Path) -> Result<()> {
     if version_key(&python.series()) < vec![3, 12] {
         words.extend(named("setuptools-").map(OsString::from));
     }
-    plumb::output(&mut confine::in_prefix(prefix, prefix, &words)?).map(drop)
+    plumbing::output(&mut confine::in_prefix(prefix, prefix, &words)?).map(drop)
 }
 
 /// Byte code for everything that has none or whose source changed. Files that do not compile are not Python's concern here.
@@ -397,8 +400,8 @@ fn compile(python: &Python, prefix: &Path) -> Result<()> {
         words.push(prefix.join("base/lib").into());
     }
     let mut command = confine::in_prefix(prefix, prefix, &words)?;
-    plumb::trace(&command);
-    let output = plumb::tie(&mut command).output().context(|| "compile the standard library".into())?;
+    plumbing::trace(&command);
+    let output = plumbing::tie(&mut command).output().context(|| "compile the standard library".into())?;
     // 1: some file did not compile, as some in the standard library are meant not to.
     if output.status.code().is_some_and(|code| code <= 1) {
         Ok(())
@@ -435,7 +438,7 @@ print(json.dumps([sys.prefix, sysconfig.get_path("purelib"), sysconfig.get_path(
         return Err(cannot(message));
     }
     for module in missing {
-        sbox::words::warn(format_args!("Python {} has no module {}", python.version, visible(&module)));
+        libsbox::output::warn(format_args!("Python {} has no module {}", python.version, visible(&module)));
     }
     let package =
         |name: &str, version: &str| Package { name: name.into(), version: version.into(), ..Package::default() };

@@ -1,9 +1,12 @@
 //! A private copy of cache entries at a prefix: copied, relocated, byte code brought up to date.
 
-use sbox::cache::Entry;
-use sbox::error::{Error, Result};
-use sbox::plumb;
-use sbox::{bytecode, confine, fsx, words};
+use libsbox::bytecode;
+use libsbox::cache::Entry;
+use libsbox::confine;
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::plumbing;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,20 +15,20 @@ use std::path::{Path, PathBuf};
 /// Copies `entries` into `dir`, made to work at `prefix`.
 pub fn clone(entries: &[&Entry], dir: &Path, prefix: &Path) -> Result<()> {
     if dir.symlink_metadata().is_ok() {
-        return Err(Error::new(format!("'{}' exists already", words::visible_path(dir))));
+        return Err(Error::new(format!("'{}' exists already", escape::visible_path(dir))));
     }
     let made = fill(entries, dir, prefix);
     if made.is_err() {
         // Half an environment is worse than none.
-        let _ = fsx::remove_tree(dir);
+        let _ = fs::remove_tree(dir);
     }
     made
 }
 
 fn fill(entries: &[&Entry], dir: &Path, prefix: &Path) -> Result<()> {
-    fsx::make_dirs(dir)?;
+    fs::make_dirs(dir)?;
     for entry in entries {
-        fsx::copy_tree(&entry.path.join("env"), dir, &|_| true)?;
+        fs::copy_tree(&entry.path.join("env"), dir, &|_| true)?;
         let changed = relocate(entry, dir, prefix)?;
         refresh_byte_code(dir, prefix, &changed)?;
     }
@@ -34,19 +37,19 @@ fn fill(entries: &[&Entry], dir: &Path, prefix: &Path) -> Result<()> {
 
 /// The files below `env` in which its prefix is written: what a clone has to change, found once.
 pub fn sites(env: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
-    let mut command = plumb::program("sbox-relocate")?;
+    let mut command = plumbing::program("sbox-relocate")?;
     command.args(["--dry-run", "--null", "--from"]).arg(prefix).arg("--to").arg(prefix).arg(env);
-    Ok(paths(&plumb::output(&mut command)?))
+    Ok(paths(&plumbing::output(&mut command)?))
 }
 
 fn relocate(entry: &Entry, dir: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
     let list: Vec<u8> = entry.sites.iter().flat_map(|site| [site.as_os_str().as_bytes(), b"\0"].concat()).collect();
-    let file = fsx::beside(dir, "sites");
-    fsx::write_atomic(&file, &list, 0o600)?;
-    let mut command = plumb::program("sbox-relocate")?;
+    let file = fs::beside(dir, "sites");
+    fs::write_atomic(&file, &list, 0o600)?;
+    let mut command = plumbing::program("sbox-relocate")?;
     command.args(["--null", "--only"]).arg(&file);
     command.arg("--from").arg(&entry.prefix).arg("--to").arg(prefix).arg(dir);
-    let changed = plumb::output(&mut command);
+    let changed = plumbing::output(&mut command);
     let _ = std::fs::remove_file(&file);
     if changed.is_err() && prefix.as_os_str().len() > entry.prefix.as_os_str().len() {
         let length = prefix.as_os_str().len();
@@ -81,5 +84,5 @@ fn refresh_byte_code(dir: &Path, prefix: &Path, changed: &[PathBuf]) -> Result<(
     let mut command: Vec<OsString> = vec![python.into(), "-I".into(), "-S".into(), "-c".into(), COMPILE.into()];
     command.extend(sources);
     let mut command = confine::in_prefix(dir, prefix, &command)?;
-    plumb::output(&mut command).map(drop)
+    plumbing::output(&mut command).map(drop)
 }

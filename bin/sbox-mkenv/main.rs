@@ -9,11 +9,13 @@ mod provider;
 mod serve;
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::config::Runtime;
-use sbox::error::{Error, Result};
-use sbox::lockfile::{Lockfile, RuntimeRecord};
-use sbox::{cache, fsx, words};
+use libsbox::cache;
+use libsbox::cli::{self, Tool};
+use libsbox::config::Runtime;
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::lockfile::{Lockfile, RuntimeRecord};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,7 +79,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let prefix = words.pop().map(PathBuf::from).filter(|_| !words.is_empty());
     let prefix = prefix.ok_or_else(|| Error::usage("missing SPEC and PREFIX"))?;
     if !prefix.is_absolute() {
-        return Err(Error::usage(format!("'{}' is no absolute path", words::visible_path(&prefix))));
+        return Err(Error::usage(format!("'{}' is no absolute path", escape::visible_path(&prefix))));
     }
     wanted.runtimes = words
         .into_iter()
@@ -100,9 +102,9 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 
 /// What the lock says of this very request; nothing if it is of another.
 fn records(path: &std::path::Path, wanted: &Wanted) -> Result<Vec<RuntimeRecord>> {
-    let shown = words::visible_path(path);
+    let shown = escape::visible_path(path);
     // It may have come with an archive: a link would lead anywhere.
-    let text = fsx::read_plain(path).ok_or_else(|| Error::new(format!("there is no '{shown}'")));
+    let text = fs::read_plain(path).ok_or_else(|| Error::new(format!("there is no '{shown}'")));
     let parsed = text.and_then(|text| {
         serde_json::from_slice::<Lockfile>(&text).map_err(|_| Error::new(format!("'{shown}' is no lock")))
     });

@@ -3,11 +3,11 @@
 //!
 //! It prints one JSON object; exit code 3 means that it cannot serve the runtime, and its stderr says why.
 
-use sbox::config::Runtime;
-use sbox::error::{Context, Error, Result};
-use sbox::lockfile::Package;
-use sbox::plumb;
-use sbox::provider::CANNOT_SERVE;
+use libsbox::config::Runtime;
+use libsbox::error::{Context, Error, Result};
+use libsbox::lockfile::Package;
+use libsbox::plumbing;
+use libsbox::provider::CANNOT_SERVE;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -49,7 +49,7 @@ impl Provider {
     pub fn find(name: &str) -> Result<Option<Provider>> {
         let file = format!("sbox-mkenv-{name}");
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let places = std::iter::once(plumb::exec_path()?)
+        let places = std::iter::once(plumbing::exec_path()?)
             .chain(std::env::split_paths(&path).filter(|place| place.is_absolute()));
         let found = places.map(|place| place.join(&file)).find(|path| path.is_file());
         Ok(found.map(|path| Provider { name: name.to_owned(), path }))
@@ -69,9 +69,9 @@ impl Provider {
             command.args(ask.runtimes.iter().map(ToString::to_string)).arg(prefix);
             return self.run(command);
         };
-        let list = sbox::fsx::beside(prefix, "lock");
+        let list = libsbox::fs::beside(prefix, "lock");
         let text = serde_json::to_vec(packages).map_err(|error| Error::new(error.to_string()))?;
-        sbox::fsx::write_atomic(&list, &text, 0o600)?;
+        libsbox::fs::write_atomic(&list, &text, 0o600)?;
         command.arg("--lock").arg(&list).args(ask.runtimes.iter().map(ToString::to_string)).arg(prefix);
         let made = self.run(command);
         let _ = std::fs::remove_file(&list);
@@ -91,20 +91,20 @@ impl Provider {
 
     /// A refusal is kept for the end, when nobody served; it would only confuse when somebody else did.
     fn run(&self, mut command: Command) -> Result<std::result::Result<Made, String>> {
-        plumb::trace(&command);
-        let output = plumb::tie(&mut command).stdin(Stdio::null()).stderr(Stdio::piped()).output();
+        plumbing::trace(&command);
+        let output = plumbing::tie(&mut command).stdin(Stdio::null()).stderr(Stdio::piped()).output();
         let output = output.context(|| format!("start the provider '{}'", self.name))?;
         let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match output.status.code() {
             Some(0) => {}
             Some(code) if code == i32::from(CANNOT_SERVE) => return Ok(Err(words)),
             _ => {
-                sbox::words::line(words);
+                libsbox::output::line(words);
                 return Err(Error::reported(1));
             }
         }
         for line in words.lines() {
-            sbox::words::line(line);
+            libsbox::output::line(line);
         }
         let made = serde_json::from_slice(&output.stdout);
         made.map(Ok)

@@ -3,12 +3,14 @@
 use crate::Wanted;
 use crate::clone;
 use crate::provider::{Ask, Made, Provider};
-use sbox::cache::{self, Draft, Entry};
-use sbox::config::{Language, Runtime};
-use sbox::error::{Error, Kind, Result};
-use sbox::fsx;
-use sbox::lockfile::{Package, RuntimeRecord};
-use sbox::words;
+use libsbox::cache::{self, Draft, Entry};
+use libsbox::config::{Language, Runtime};
+use libsbox::error::{Error, Kind, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::lockfile::{Package, RuntimeRecord};
+use libsbox::output;
+use libsbox::time;
 use serde_json::{Value, json};
 
 /// A provider that puts several runtimes, and packages, into one environment. Two environments of its making, one over the
@@ -21,7 +23,7 @@ pub struct Served {
     runtimes: Vec<Runtime>,
     cached: bool,
     request: String,
-    _lock: Option<fsx::Lock>,
+    _lock: Option<fs::Lock>,
 }
 
 impl Served {
@@ -74,7 +76,7 @@ pub fn serve(wanted: &Wanted) -> Result<Vec<Served>> {
     for (name, refusal) in &refusals {
         // Why it was another that served.
         let why = plain(name, refusal).lines().next().unwrap_or_default().trim_end_matches(':');
-        words::info(format_args!("not by provider '{name}': {}", words::visible(why)));
+        output::info(format_args!("not by provider '{name}': {}", escape::visible(why)));
     }
     Ok(served)
 }
@@ -145,13 +147,13 @@ fn same_as_locked(record: &RuntimeRecord, entry: &Entry) -> Result<()> {
     Err(Error::new(format!(
         "sbox.lock asks for other packages than provider '{}' has here: '{}' {}",
         entry.provider,
-        words::visible(&name),
-        words::visible(&version)
+        escape::visible(&name),
+        escape::visible(&version)
     ))
     .hint("sbox build, without --locked, takes what is here and writes a new lock"))
 }
 
-type Held = (Entry, bool, Option<fsx::Lock>);
+type Held = (Entry, bool, Option<fs::Lock>);
 
 fn held(wanted: &Wanted, provider: &Provider, ask: &Ask<'_>) -> Result<std::result::Result<Held, String>> {
     for _ in 0..5 {
@@ -224,14 +226,14 @@ fn publish(provider: &Provider, ask: &Ask<'_>, made: Made, request: &str, draft:
     let prefix = made.prefix.unwrap_or_else(|| draft.env());
     let entry = Entry {
         provider: provider.name.clone(),
-        fingerprint: made.fingerprint.unwrap_or_else(|| fsx::sha256(made.version.as_bytes())),
+        fingerprint: made.fingerprint.unwrap_or_else(|| fs::sha256(made.version.as_bytes())),
         version: made.version,
         versions,
         request: request.to_owned(),
         source: made.source,
         sites: clone::sites(&draft.env(), &prefix)?,
         prefix,
-        made_at: fsx::rfc3339(fsx::now()),
+        made_at: time::rfc3339(time::now()),
         packages: made.packages,
         ..Entry::default()
     };
@@ -248,7 +250,7 @@ fn plain<'a>(name: &str, refusal: &'a str) -> &'a str {
 fn nobody(wanted: &Wanted, runtime: &Runtime, refusals: &Refusals) -> Error {
     for (name, refusal) in refusals {
         for line in plain(name, refusal).lines() {
-            words::line(format_args!("  {name}: {}", words::visible(line)));
+            output::line(format_args!("  {name}: {}", escape::visible(line)));
         }
     }
     if let (Some(record), false) = (wanted.lock.first(), wanted.locked) {

@@ -21,7 +21,9 @@ pub enum NoWay {
 pub fn dial(name: &str, port: u16, fixed: Option<IpAddr>) -> Result<TcpStream, NoWay> {
     let addresses: Vec<SocketAddr> = match fixed {
         Some(address) => vec![SocketAddr::new(address, port)],
-        None => (name, port).to_socket_addrs().map_err(|error| NoWay::Unknown(sbox::error::reason(&error)))?.collect(),
+        None => {
+            (name, port).to_socket_addrs().map_err(|error| NoWay::Unknown(libsbox::error::reason(&error)))?.collect()
+        }
     };
     let mut why = NoWay::Unknown("it has no address".into());
     for address in addresses.into_iter().take(8) {
@@ -33,7 +35,7 @@ pub fn dial(name: &str, port: u16, fixed: Option<IpAddr>) -> Result<TcpStream, N
         }
         match TcpStream::connect_timeout(&address, PATIENCE) {
             Ok(stream) => return Ok(stream),
-            Err(error) => why = NoWay::Unreachable(sbox::error::reason(&error)),
+            Err(error) => why = NoWay::Unreachable(libsbox::error::reason(&error)),
         }
     }
     Err(why)

@@ -56,7 +56,7 @@ pub fn serve(gate: &Gate, mut client: TcpStream) {
 impl Gate {
     fn dial(&self, host: &str, port: u16) -> Result<(Grant, TcpStream), Refusal> {
         let Some(grant) = self.rules.grant(host, port) else {
-            let entry = if sbox::allow::PORTS.contains(&port) { host.to_owned() } else { format!("{host}:{port}") };
+            let entry = if libsbox::allow::PORTS.contains(&port) { host.to_owned() } else { format!("{host}:{port}") };
             return Err(Refusal(
                 403,
                 format!("'{entry}' is not allowed; network: {{allow: [\"{entry}\"]}} would allow it"),
@@ -109,7 +109,7 @@ fn refuse(client: &mut TcpStream, Refusal(code, why): &Refusal) {
         403 => "Forbidden",
         _ => "Bad Gateway",
     };
-    let why = sbox::words::visible(why);
+    let why = libsbox::escape::visible(why);
     let line: String = why.chars().filter(char::is_ascii).collect();
     let body = format!("sbox: {why}\n");
     let text = format!(

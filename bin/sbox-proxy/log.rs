@@ -1,7 +1,7 @@
 //! The access log: one JSON object for each connection. The agent decides how many there are, so it has a largest size.
 
-use sbox::error::{Context, Result};
-use sbox::fsx;
+use libsbox::error::{Context, Result};
+use libsbox::time;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,7 +30,7 @@ pub struct Line<'a> {
 impl Log {
     pub fn open(path: Option<PathBuf>) -> Result<Log> {
         let Some(path) = path else { return Ok(Log(None)) };
-        let (file, size) = append(&path).context(|| format!("open '{}'", sbox::words::visible_path(&path)))?;
+        let (file, size) = append(&path).context(|| format!("open '{}'", libsbox::escape::visible_path(&path)))?;
         Ok(Log(Some(Mutex::new(Open { path, file, size }))))
     }
 
@@ -38,7 +38,7 @@ impl Log {
     pub fn write(&self, line: &Line<'_>) {
         let Some(Ok(mut open)) = self.0.as_ref().map(Mutex::lock) else { return };
         let value = serde_json::json!({
-            "time": fsx::rfc3339(fsx::now()),
+            "time": time::rfc3339(time::now()),
             "host": line.host,
             "port": line.port,
             "allowed": line.refused.is_none(),

@@ -14,9 +14,9 @@ mod request;
 mod rules;
 
 use lexopt::prelude::*;
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Context, Error, Result};
 use rustix::fd::OwnedFd;
-use sbox::cli::{self, Tool};
-use sbox::error::{Context, Error, Result};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,7 +80,7 @@ fn be_nobody() -> Result<()> {
         rustix::thread::set_thread_res_gid(gid, gid, gid).context(shown)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid).context(shown)?;
         // The kernel forgets it with the change of ids.
-        sbox::plumb::die_with_the_starter();
+        libsbox::plumbing::die_with_the_starter();
     }
     rustix::thread::set_no_new_privs(true).context(shown)
 }
@@ -89,7 +89,7 @@ fn be_nobody() -> Result<()> {
 fn received(fd: i32) -> Result<TcpListener> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
     let shown = || format!("take a socket from descriptor {fd}");
-    let from = sbox::sys::adopt(fd).context(shown)?;
+    let from = libsbox::sys::adopt(fd).context(shown)?;
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0u8; 1];

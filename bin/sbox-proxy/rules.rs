@@ -1,7 +1,7 @@
 //! Which names and ports are allowed.
 
-use sbox::allow::Rule;
-use sbox::error::{Error, Result};
+use libsbox::allow::Rule;
+use libsbox::error::{Error, Result};
 use std::net::IpAddr;
 
 /// A rule of the command line.
@@ -31,7 +31,7 @@ impl Rules {
             return None;
         }
         let rule = self.allow.iter().find(|rule| rule.matches(name, port))?;
-        let known = sbox::allow::PORTS.contains(&port);
+        let known = libsbox::allow::PORTS.contains(&port);
         Some(Grant { any_protocol: rule.names_port() && !known, address: rule.address() })
     }
 }

@@ -9,13 +9,14 @@ mod rewrite;
 
 use binary::{Room, Slots};
 use lexopt::prelude::*;
+use libsbox::cli::{self, Tool};
+use libsbox::dir::{Dir, Entry};
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::visible_path;
+use libsbox::fs;
+use libsbox::output;
 use rewrite::{Kind, Mapping};
 use rustix::fs::FileType;
-use sbox::beneath::{Dir, Entry};
-use sbox::cli::{self, Tool};
-use sbox::error::{Context, Error, Result};
-use sbox::fsx;
-use sbox::words::{self, visible_path};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io::{Read, Write};
@@ -105,7 +106,7 @@ struct Plan<'a> {
 }
 
 fn relocate(options: &Options, root: &Dir) -> Result<u8> {
-    let slots = options.slots.as_deref().and_then(fsx::read_plain);
+    let slots = options.slots.as_deref().and_then(fs::read_plain);
     let slots = slots.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     let placeholders = records::placeholders(root);
     let mut plan = Plan { options, slots, placeholders, changes: Vec::new(), kept: 0, stuck: Vec::new() };
@@ -113,7 +114,7 @@ fn relocate(options: &Options, root: &Dir) -> Result<u8> {
     if !plan.stuck.is_empty() {
         for (place, lacks) in &plan.stuck {
             let shown = visible_path(place);
-            words::warn(format_args!("sbox-relocate: '{shown}' cannot be moved: it lacks {lacks} bytes"));
+            output::warn(format_args!("sbox-relocate: '{shown}' cannot be moved: it lacks {lacks} bytes"));
         }
         return Ok(1);
     }
@@ -203,7 +204,7 @@ impl Plan<'_> {
         if let (Some(slots), false) = (&self.options.slots, self.options.dry_run || self.slots.is_empty()) {
             // First: a slot that is larger than what stands in it harms nothing, one that was forgotten is lost.
             let text = serde_json::to_string(&self.slots).map_err(|error| Error::new(error.to_string()))?;
-            fsx::write_atomic(slots, text.as_bytes(), 0o600)?;
+            fs::write_atomic(slots, text.as_bytes(), 0o600)?;
         }
         for (place, new) in changes {
             if !self.options.dry_run {
@@ -241,7 +242,7 @@ impl Plan<'_> {
             file.write_all(&content)?;
             keep_owner(file, &metadata);
             keep_attributes(&old, file);
-            fsx::keep_times(file, &metadata)
+            fs::keep_times(file, &metadata)
         })
     }
 }

@@ -1,10 +1,10 @@
 //! Records of what is in an environment that tell the hash of a file which has just changed: pip's `RECORD`, conda's
 //! `conda-meta`; and what conda's tell of the room in binary files.
 
+use libsbox::dir::Dir;
+use libsbox::error::Result;
+use libsbox::fs;
 use rustix::fs::FileType;
-use sbox::beneath::Dir;
-use sbox::error::Result;
-use sbox::fsx;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -157,7 +157,7 @@ fn conda(root: &Dir, changed: &BTreeSet<PathBuf>, updated: &mut Vec<PathBuf>) ->
             if let (Some(place), true) = (place, path.get("sha256_in_prefix").is_some())
                 && let Some(content) = read_at(root, &place)
             {
-                path["sha256_in_prefix"] = fsx::sha256(&content).into();
+                path["sha256_in_prefix"] = fs::sha256(&content).into();
                 any = true;
             }
         }
@@ -176,7 +176,7 @@ fn replace(dir: &Dir, name: &OsStr, content: &[u8]) -> Result<()> {
         metadata.as_ref().map_or(0o644, |metadata| std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()));
     dir.put_file(name, mode, |file| {
         file.write_all(content)?;
-        metadata.map_or(Ok(()), |metadata| fsx::keep_times(file, &metadata))
+        metadata.map_or(Ok(()), |metadata| fs::keep_times(file, &metadata))
     })
 }
 

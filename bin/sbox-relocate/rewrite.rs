@@ -1,7 +1,7 @@
 //! The rules: what in a file names the old prefix, and what may stand in its place.
 
+use libsbox::error::{Error, Result};
 use memchr::memmem;
-use sbox::error::{Error, Result};
 use std::path::Path;
 
 /// One path and what to write in its place.
@@ -26,7 +26,7 @@ impl Mapping {
         let (from, to) = (trim(from), trim(to));
         for path in [&from, &to] {
             if !path.starts_with(b"/") || path.len() < 2 || path.iter().any(|byte| *byte < b' ') {
-                let shown = sbox::words::visible(&String::from_utf8_lossy(path));
+                let shown = libsbox::escape::visible(&String::from_utf8_lossy(path));
                 return Err(Error::usage(format!("'{shown}' is no prefix: it must be an absolute path below '/'")));
             }
         }

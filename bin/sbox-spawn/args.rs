@@ -1,10 +1,10 @@
 //! The command line of `sbox-spawn`: options in, plain values out. Nothing is touched here.
 
 use lexopt::prelude::*;
+use libsbox::cli;
+use libsbox::error::{Error, Result};
+use libsbox::limits::Limits;
 use rustix::process::Pid;
-use sbox::cli;
-use sbox::error::{Error, Result};
-use sbox::limits::Limits;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -193,7 +193,7 @@ fn bind(parser: &mut lexopt::Parser, read_only: bool) -> Result<Mount> {
 fn inside(path: OsString) -> Result<PathBuf> {
     let path = PathBuf::from(path);
     let plain = path.is_absolute() && !path.components().any(|part| part == std::path::Component::ParentDir);
-    let shown = sbox::words::visible_path(&path);
+    let shown = libsbox::escape::visible_path(&path);
     if plain { Ok(path) } else { Err(Error::usage(format!("'{shown}' is no absolute path without '..'"))) }
 }
 
@@ -219,7 +219,7 @@ fn mode(name: OsString) -> Result<Mode> {
 /// Looked at here, so that a wrong one is an error before anything is started.
 fn rule(text: OsString) -> Result<String> {
     let text = text.string()?;
-    sbox::allow::Rule::parse(&text).map_err(Error::usage)?;
+    libsbox::allow::Rule::parse(&text).map_err(Error::usage)?;
     Ok(text)
 }
 
@@ -230,7 +230,8 @@ fn port(text: &str) -> Result<(u16, u16)> {
     match (number(host), number(inside)) {
         (Some(host), Some(inside)) => Ok((host, inside)),
         _ => {
-            Err(Error::usage(format!("'{}' is no port", sbox::words::visible(text))).hint("--port 8080, or 9000:8080"))
+            Err(Error::usage(format!("'{}' is no port", libsbox::escape::visible(text)))
+                .hint("--port 8080, or 9000:8080"))
         }
     }
 }

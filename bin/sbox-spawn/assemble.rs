@@ -5,15 +5,15 @@
 //! agent planted in an earlier run can lead a mount, a directory or a file of ours to another place.
 
 use crate::plan::{Access, Op};
+use libsbox::error::{Context, Error, Kind, Result};
+use libsbox::escape::visible_path;
+use libsbox::sys;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
-use sbox::error::{Context, Error, Kind, Result};
-use sbox::sys;
-use sbox::words::visible_path;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -299,7 +299,7 @@ fn create(parent: &OwnedFd, name: &std::ffi::OsStr) -> rustix::io::Result<OwnedF
 
 /// The kernel gives a new process table only to those who see the whole of the old one (`mount_too_revealing`).
 fn no_proc(error: Errno) -> Error {
-    let why = sbox::error::reason(&error.into());
+    let why = libsbox::error::reason(&error.into());
     Error::of(Kind::Unavailable, format!("cannot mount a process table of the sandbox's own: {why}"))
         .hint("this host hides parts of /proc, as container engines do: start the container with an unmasked /proc (docker: --security-opt systempaths=unconfined)")
 }

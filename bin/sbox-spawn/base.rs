@@ -1,7 +1,7 @@
 //! What every sandbox has, whoever runs in it: the host's programs read-only, a small `/etc`, `/proc` and `/dev`.
 
 use crate::plan::{Access, Op};
-use sbox::error::Result;
+use libsbox::error::Result;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 

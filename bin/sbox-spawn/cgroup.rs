@@ -1,8 +1,8 @@
 //! A control group for one sandbox, where this user may make one: cgroup v2, below the launcher's own group, delegated
 //! (as `systemd-run --user --scope -p Delegate=yes` and container engines do).
 
+use libsbox::limits::{DEFAULT_PIDS, Limits};
 use rustix::process::Pid;
-use sbox::limits::{DEFAULT_PIDS, Limits};
 use std::path::{Path, PathBuf};
 
 /// A group that holds a sandbox; removed when this is dropped.

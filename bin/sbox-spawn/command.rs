@@ -2,8 +2,8 @@
 
 use crate::args::Level;
 use crate::{Sandbox, filter, landlock, limits, links};
-use sbox::error::{Context, Error, Kind, Result, reason};
-use sbox::sys::{self, Signals};
+use libsbox::error::{Context, Error, Kind, Result, reason};
+use libsbox::sys::{self, Signals};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -38,7 +38,7 @@ fn prepare(sandbox: &Sandbox, level: Level) -> Result<()> {
     sys::block(&Signals::of(&[])).context(|| "restore the signals".into())?;
     if let Some(directory) = &sandbox.args.chdir {
         let directory = if level == Level::Namespace { directory.clone() } else { links::on_host(sandbox, directory) };
-        let shown = sbox::words::visible_path(&directory);
+        let shown = libsbox::escape::visible_path(&directory);
         rustix::process::chdir(&directory).context(|| format!("enter '{shown}' in the sandbox"))?;
     }
     limits::apply(&sandbox.args.limits, level)?;
@@ -73,7 +73,7 @@ fn no_directories_as_standard_streams() -> Result<()> {
 }
 
 fn cannot_execute(name: &OsString, error: &std::io::Error, environment: &[(OsString, OsString)]) -> Error {
-    let shown = sbox::words::visible(&name.to_string_lossy());
+    let shown = libsbox::escape::visible(&name.to_string_lossy());
     let is_path = name.to_string_lossy().contains('/');
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) if is_path && Path::new(name).exists() => {
@@ -84,7 +84,7 @@ fn cannot_execute(name: &OsString, error: &std::io::Error, environment: &[(OsStr
             let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.to_string_lossy());
             let error = Error::of(Kind::NotFound, format!("'{shown}' was not found in the sandbox"));
             match path {
-                Some(path) if !is_path => error.hint(format!("PATH inside is {}", sbox::words::visible(&path))),
+                Some(path) if !is_path => error.hint(format!("PATH inside is {}", libsbox::escape::visible(&path))),
                 _ => error,
             }
         }

@@ -1,7 +1,7 @@
 //! The environment of the command: nothing of the caller's that was not asked for.
 
 use crate::args::{Args, Level};
-use sbox::error::{Context, Error, Result};
+use libsbox::error::{Context, Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Seek};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -59,7 +59,7 @@ pub fn set(environment: &mut Vec<(OsString, OsString)>, name: &OsStr, value: OsS
 fn from_descriptor(fd: i32) -> Result<Vec<(OsString, OsString)>> {
     let shown = || format!("read the environment from descriptor {fd}");
     let mut bytes = Vec::new();
-    let mut file = std::fs::File::from(sbox::sys::adopt(fd).context(shown)?);
+    let mut file = std::fs::File::from(libsbox::sys::adopt(fd).context(shown)?);
     // A supervisor starts the same command line again: what can be read from its beginning is. A pipe cannot.
     let _ = file.rewind();
     file.read_to_end(&mut bytes).context(shown)?;

@@ -7,7 +7,7 @@
 use crate::args::{Args, Level};
 use crate::denied::{Answer, BY_NUMBER, Denied, EVERYWHERE, HERE, NEWEST};
 use libc::c_long;
-use sbox::sys::Instruction;
+use libsbox::sys::Instruction;
 
 /// `AUDIT_ARCH_*` of this program (linux/audit.h): the ELF machine, 64-bit, little-endian.
 #[cfg(target_arch = "x86_64")]

@@ -9,10 +9,11 @@
 
 use crate::args::{Args, Mount};
 use crate::plan::Op;
+use libsbox::dir::Dir;
+use libsbox::error::Result;
+use libsbox::escape::visible_path;
+use libsbox::output;
 use rustix::fs::FileType;
-use sbox::beneath::Dir;
-use sbox::error::Result;
-use sbox::words::{self, visible_path};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -87,12 +88,12 @@ impl Guard {
             if src.is_dir() {
                 let before = look(&src)?;
                 if before.looked >= MOST {
-                    words::warn(format_args!("'{}' is too large to look at all of it", visible_path(&src)));
-                    words::hint(
+                    output::warn(format_args!("'{}' is too large to look at all of it", visible_path(&src)));
+                    output::hint(
                         "what programs of yours obey is protected in its first directories only; mount a smaller one",
                     );
                 }
-                places.push(Place { src, dst: dst.clone(), before, since: sbox::fsx::now() as i64 - 1 });
+                places.push(Place { src, dst: dst.clone(), before, since: libsbox::time::now() as i64 - 1 });
             }
         }
         Ok(Guard(places))
@@ -169,7 +170,7 @@ impl Guard {
     pub fn report(&self) {
         for place in &self.0 {
             let Ok(after) = look(&place.src) else {
-                words::warn(format_args!("cannot look at what was left in '{}'", visible_path(&place.src)));
+                output::warn(format_args!("cannot look at what was left in '{}'", visible_path(&place.src)));
                 continue;
             };
             let before = &place.before;
@@ -218,7 +219,7 @@ impl Place {
         let is_new = dir.stat(name).ok().flatten().is_some_and(|stat| stat.st_ctime >= self.since);
         if is_new && dir.take_set_id(name) {
             let shown = visible_path(self.src.join(path));
-            words::warn(format_args!("the sandbox made '{shown}' set-uid or set-gid; it is not any more"));
+            output::warn(format_args!("the sandbox made '{shown}' set-uid or set-gid; it is not any more"));
         }
     }
 
@@ -236,7 +237,7 @@ impl Place {
     }
 
     fn warn(&self, path: &Path, what: &str) {
-        words::warn(format_args!("'{}' {what}: programs on this host obey it", visible_path(self.src.join(path))));
+        output::warn(format_args!("'{}' {what}: programs on this host obey it", visible_path(self.src.join(path))));
     }
 
     /// Gives what was planted a name that nothing obeys. Nothing is lost, whoever it belongs to.
@@ -261,9 +262,9 @@ impl Place {
         match moved {
             None if !is_there() => {}
             Some(name) => {
-                words::hint(format_args!("it is called '{}' now; look at it before you take it", visible_path(name)))
+                output::hint(format_args!("it is called '{}' now; look at it before you take it", visible_path(name)))
             }
-            None => words::hint("it could not be moved: look at it, or remove it"),
+            None => output::hint("it could not be moved: look at it, or remove it"),
         }
     }
 
@@ -274,7 +275,7 @@ impl Place {
         };
         for (path, _) in after.repositories.iter().filter(exchanged) {
             let shown = visible_path(self.src.join(path));
-            words::warn(format_args!(
+            output::warn(format_args!(
                 "the sandbox made a repository: '{shown}'; its configuration and hooks are its own"
             ));
         }
@@ -284,10 +285,13 @@ impl Place {
         };
         let programs: Vec<_> = after.programs.iter().filter(changed).map(|(path, _)| path).collect();
         for path in programs.iter().take(10) {
-            words::warn(format_args!("the sandbox made or changed a program: '{}'", visible_path(self.src.join(path))));
+            output::warn(format_args!(
+                "the sandbox made or changed a program: '{}'",
+                visible_path(self.src.join(path))
+            ));
         }
         if programs.len() > 10 {
-            words::warn(format_args!("... and {} more", programs.len() - 10));
+            output::warn(format_args!("... and {} more", programs.len() - 10));
         }
     }
 }

@@ -6,10 +6,10 @@ use crate::members::Members;
 use crate::namespaces::Owner;
 use crate::network::Outside;
 use crate::{Exit, Sandbox, command, report};
+use libsbox::error::{Context, Error, Result};
+use libsbox::sys::{self, Fork, Signals};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, WaitOptions};
-use sbox::error::{Context, Error, Result};
-use sbox::sys::{self, Fork, Signals};
 use std::time::{Duration, Instant};
 
 /// Signals that are passed on to the command when a process sends them. What a key on the terminal sends reaches the

@@ -6,11 +6,11 @@
 
 use crate::args::Level;
 use crate::{Sandbox, Terminal, command, init, namespaces};
+use libsbox::error::{Context, Error, Result};
+use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 use rustix::thread::LinkNameSpaceType;
-use sbox::error::{Context, Error, Result};
-use sbox::sys::{self, Fork};
 
 /// The user namespace first: it gives the right to enter those that belong to it. The network's and the others' order is
 /// of no matter; a mount namespace comes late, since afterwards this process's paths are the sandbox's.

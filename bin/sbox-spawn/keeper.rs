@@ -10,10 +10,10 @@ use crate::limits::Watch;
 use crate::members::Members;
 use crate::namespaces::Launched;
 use crate::{Exit, Sandbox, command, landlock, links, report};
+use libsbox::error::{Context, Result};
+use libsbox::sys::{self, Fork};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, WaitOptions};
-use sbox::error::{Context, Result};
-use sbox::sys::{self, Fork};
 use std::collections::HashSet;
 
 /// Starts the keeper.

@@ -10,9 +10,9 @@ use landlock::{
     ABI, Access, AccessFs, BitFlags, PathBeneath, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+use libsbox::error::{Error, Kind, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use sbox::error::{Error, Kind, Result};
 use std::path::Path;
 
 /// The newest version of Landlock that this was tried with. What an older kernel does not know is left out.
@@ -54,7 +54,7 @@ pub fn none() -> Error {
 
 /// The version of Landlock that the kernel has; 0 is none.
 pub fn version() -> i32 {
-    sbox::sys::landlock_version().unwrap_or(0)
+    libsbox::sys::landlock_version().unwrap_or(0)
 }
 
 fn enforce(sandbox: &Sandbox) -> Result<RestrictionStatus, RulesetError> {

@@ -3,10 +3,11 @@
 
 use crate::args::Level;
 use crate::members::{self, Members};
+use libsbox::error::{Context, Result};
+use libsbox::format;
+use libsbox::limits::{DEFAULT_PIDS, Limits};
+use libsbox::output;
 use rustix::process::{Resource, Rlimit};
-use sbox::error::{Context, Result};
-use sbox::limits::{DEFAULT_PIDS, Limits};
-use sbox::words;
 use std::time::{Duration, Instant};
 
 /// Between two looks at the sandbox's processes. A process that takes memory as fast as it can takes some hundred
@@ -98,7 +99,7 @@ impl Watch {
         if let (Some(end), Some(seconds)) = (self.end, self.limits.time)
             && Instant::now() >= end
         {
-            return Some(format!("it ran for longer than its time limit of {}", words::span(seconds)));
+            return Some(format!("it ran for longer than its time limit of {}", format::span(seconds)));
         }
         if let Some(memory) = self.limits.memory
             && members::memory(&self.members.all(), memory) > memory
@@ -113,7 +114,7 @@ impl Watch {
 
 /// The reason in words.
 pub fn over_memory(limit: u64) -> String {
-    format!("it used more than its memory limit of {}", words::size(limit))
+    format!("it used more than its memory limit of {}", format::size(limit))
 }
 
 /// The reason in words.
@@ -123,6 +124,6 @@ pub fn over_pids(limit: u64) -> String {
 
 /// Says why a sandbox was ended.
 pub fn say(why: &str) {
-    words::say(words::Label::Error, format_args!("sbox-spawn: the sandbox was ended: {why}"));
-    words::hint("'limits' in the configuration, or --limit, sets another");
+    output::say(output::Label::Error, format_args!("sbox-spawn: the sandbox was ended: {why}"));
+    output::hint("'limits' in the configuration, or --limit, sets another");
 }

@@ -2,9 +2,9 @@
 
 use crate::Sandbox;
 use crate::args::Mount;
-use sbox::beneath::Dir;
-use sbox::error::{Error, Result};
-use sbox::words::visible_path;
+use libsbox::dir::Dir;
+use libsbox::error::{Error, Result};
+use libsbox::escape::visible_path;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 

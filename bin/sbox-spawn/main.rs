@@ -30,11 +30,11 @@ mod report;
 mod warden;
 
 use args::Level;
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Context, Error, Kind, Result};
+use libsbox::sys;
 use namespaces::Launched;
 use rustix::process::{Pid, WaitOptions};
-use sbox::cli::{self, Tool};
-use sbox::error::{Context, Error, Kind, Result};
-use sbox::sys;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -135,7 +135,7 @@ impl Sandbox {
             for mount in &self.args.mounts {
                 let args::Mount::Bind { src, .. } = mount else { continue };
                 if level == Level::Landlock && hidden.starts_with(src) {
-                    let (hidden, src) = (sbox::words::visible_path(hidden), sbox::words::visible_path(src));
+                    let (hidden, src) = (libsbox::escape::visible_path(hidden), libsbox::escape::visible_path(src));
                     let message = format!("isolation level 'landlock' cannot hide '{hidden}' in '{src}'");
                     return Err(Error::new(message).hint("mount a directory that does not hold it"));
                 }

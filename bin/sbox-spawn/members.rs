@@ -1,6 +1,6 @@
 //! The processes of a sandbox and what they use, from /proc.
 
-use sbox::process::{self, Stat, pids};
+use libsbox::process::{self, Stat, pids};
 use std::path::Path;
 
 /// Which processes belong to a sandbox.

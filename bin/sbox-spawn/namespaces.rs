@@ -10,12 +10,13 @@ use crate::assemble::{self, Trees};
 use crate::cgroup::Group;
 use crate::network::Outside;
 use crate::{Exit, Sandbox, init, limits, probe};
+use libsbox::error::{Context, Error, Kind, Result};
+use libsbox::escape;
+use libsbox::limits::Limits;
+use libsbox::output;
+use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, WaitOptions};
-use sbox::error::{Context, Error, Kind, Result};
-use sbox::limits::Limits;
-use sbox::sys::{self, Fork};
-use sbox::words;
 
 /// The first of the ids for sandboxes that root starts; the launcher's pid is added. systemd's list of uid ranges
 /// (<https://systemd.io/UIDS-GIDS/>) has this one as unused, and no pid is larger than 2^22.
@@ -85,8 +86,8 @@ fn launch_beside(sandbox: &Sandbox, exit: &Exit, outside: &Outside) -> Result<La
     give_pipes(stranger);
     match launch_as(sandbox, exit, outside, Owner::Stranger(stranger)) {
         Err(error) if error.kind() == Kind::Unavailable && error.hint_text() == Some(NO_IDMAP) => {
-            words::warn(format_args!("{error}"));
-            words::hint(NO_IDMAP);
+            output::warn(format_args!("{error}"));
+            output::hint(NO_IDMAP);
             launch_as(sandbox, exit, outside, Owner::Caller)
         }
         launched => launched,
@@ -193,13 +194,13 @@ fn give(sandbox: &Sandbox, trees: &Trees, init: Pid) -> Result<()> {
     let owner = std::fs::File::open(&path).context(|| format!("open '{path}'"))?;
     for (op, tree) in sandbox.ops.iter().zip(trees) {
         let Some(tree) = tree else { continue };
-        let shown = words::visible_path(op.dst());
+        let shown = escape::visible_path(op.dst());
         if matches!(op, crate::plan::Op::Copy { .. }) {
             continue;
         }
         if op.is_the_callers() {
             sys::mount_apart(tree.as_fd(), Some(owner.as_fd())).map_err(|error| {
-                let why = sbox::error::reason(&error);
+                let why = libsbox::error::reason(&error);
                 Error::of(
                     Kind::Unavailable,
                     format!("the file system of '{shown}' cannot give it to another uid: {why}"),
@@ -231,6 +232,6 @@ pub fn warn_of(level: Level, why: &Error) {
         Level::Landlock => "files of the host that were not given are denied, not absent; other processes are visible",
         Level::Env => "NOTHING is enforced: the command has all of your rights",
     };
-    words::warn(format_args!("isolation level '{}' only: {lost} ({why})", level.name()));
-    words::hint(why.hint_text().unwrap_or("sbox doctor says what this host lacks"));
+    output::warn(format_args!("isolation level '{}' only: {lost} ({why})", level.name()));
+    output::hint(why.hint_text().unwrap_or("sbox doctor says what this host lacks"));
 }

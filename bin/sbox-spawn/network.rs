@@ -6,12 +6,13 @@
 //! loopback, and `sbox-forward` enters the sandbox's network with those sockets.
 
 use crate::args::{Mode, Network};
+use libsbox::error::{Context, Result};
+use libsbox::plumbing;
+use libsbox::sys;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType};
 use rustix::process::Pid;
-use sbox::error::{Context, Result};
-use sbox::{plumb, sys};
 use std::ffi::{OsStr, OsString};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -58,7 +59,7 @@ impl Outside {
         let (own, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .context(|| "make a socket for the proxy".into())?;
         inherit(theirs.as_fd())?;
-        let mut command = plumb::program("sbox-proxy")?;
+        let mut command = plumbing::program("sbox-proxy")?;
         command.arg("--receive").arg(theirs.as_raw_fd().to_string());
         for (option, rules) in [("--allow", &network.allow), ("--deny", &network.deny)] {
             command.args(rules.iter().flat_map(|rule| [option, rule]));
@@ -100,7 +101,7 @@ impl Outside {
 
     /// Once the sandbox stands: leads the ports into it.
     pub fn lead_in(&mut self, (user, network): (OwnedFd, OwnedFd)) -> Result<()> {
-        let mut command = plumb::program("sbox-forward")?;
+        let mut command = plumbing::program("sbox-forward")?;
         for (option, fd) in [("--user", &user), ("--network", &network)] {
             inherit(fd.as_fd())?;
             command.arg(option).arg(fd.as_raw_fd().to_string());
@@ -123,9 +124,9 @@ fn inherit(fd: rustix::fd::BorrowedFd<'_>) -> Result<()> {
 
 /// Starts a helper: away from the terminal's keys, and never for longer than this process lives.
 fn start(mut command: Command) -> Result<Child> {
-    plumb::trace(&command);
-    let name = sbox::words::visible_path(command.get_program());
-    plumb::tie(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+    plumbing::trace(&command);
+    let name = libsbox::escape::visible_path(command.get_program());
+    plumbing::tie(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     command.spawn().context(|| format!("start '{name}'"))
 }
 

@@ -3,7 +3,7 @@
 use crate::args::{Args, Mount};
 use crate::base;
 use crate::guard::Guard;
-use sbox::error::{Context, Error, Result};
+use libsbox::error::{Context, Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -133,7 +133,7 @@ fn make_way(root: &Path, dst: &Path) -> Result<()> {
     let place = dst.strip_prefix("/").unwrap_or(dst);
     let first = place.components().next().map(|part| root.join(part));
     if first.is_some_and(|entry| std::fs::symlink_metadata(entry).is_ok_and(|metadata| metadata.is_dir())) {
-        sbox::beneath::Dir::open(root)?.sub_or_make(place)?;
+        libsbox::dir::Dir::open(root)?.sub_or_make(place)?;
     }
     Ok(())
 }
@@ -144,7 +144,7 @@ pub fn hostname(args: &Args) -> &std::ffi::OsStr {
 }
 
 fn real(path: &Path) -> Result<PathBuf> {
-    path.canonicalize().context(|| format!("bind '{}'", sbox::words::visible_path(path)))
+    path.canonicalize().context(|| format!("bind '{}'", libsbox::escape::visible_path(path)))
 }
 
 /// Top-level names that belong to the base: an entry of that name in the root directory stays invisible at `/`.
@@ -152,13 +152,13 @@ const TAKEN: [&str; 12] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx3
 
 fn root_entries(root: &Path) -> Result<Vec<Op>> {
     if !std::fs::symlink_metadata(root).is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(Error::new(format!("'{}' is no directory", sbox::words::visible_path(root))));
+        return Err(Error::new(format!("'{}' is no directory", libsbox::escape::visible_path(root))));
     }
     let mut names: Vec<PathBuf> = Vec::new();
-    for entry in std::fs::read_dir(root).context(|| format!("read '{}'", sbox::words::visible_path(root)))? {
-        let entry = entry.context(|| format!("read '{}'", sbox::words::visible_path(root)))?;
+    for entry in std::fs::read_dir(root).context(|| format!("read '{}'", libsbox::escape::visible_path(root)))? {
+        let entry = entry.context(|| format!("read '{}'", libsbox::escape::visible_path(root)))?;
         let name = PathBuf::from(entry.file_name());
-        let kind = entry.file_type().context(|| format!("read '{}'", sbox::words::visible_path(entry.path())))?;
+        let kind = entry.file_type().context(|| format!("read '{}'", libsbox::escape::visible_path(entry.path())))?;
         if name == Path::new("etc") && kind.is_dir() {
             names.extend(etc_entries(root));
         } else if (kind.is_dir() || kind.is_file()) && !TAKEN.iter().any(|taken| name == Path::new(taken)) {
@@ -188,7 +188,10 @@ fn with_covers(ops: Vec<Op>, hidden: &[PathBuf]) -> Result<Vec<Op>> {
             for path in hidden {
                 let Ok(rest) = path.strip_prefix(src) else { continue };
                 if rest.as_os_str().is_empty() && !optional {
-                    return Err(Error::new(format!("cannot bind '{}': it is hidden", sbox::words::visible_path(src))));
+                    return Err(Error::new(format!(
+                        "cannot bind '{}': it is hidden",
+                        libsbox::escape::visible_path(src)
+                    )));
                 }
                 covers.push(Op::Tmpfs { dst: dst.join(rest), mode: 0o755, seal: true, size: None });
             }

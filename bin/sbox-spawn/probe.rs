@@ -1,8 +1,8 @@
 //! `--probe`: what this host can give, found out by trying; and the words for what it refuses.
 
 use crate::args::{Args, Level};
-use sbox::cli;
-use sbox::error::{Error, Kind, Result, reason};
+use libsbox::cli;
+use libsbox::error::{Error, Kind, Result, reason};
 use serde_json::json;
 
 /// Makes a whole sandbox, ends it before it runs anything, and prints what came of it.
@@ -35,7 +35,7 @@ pub fn run(args: Args) -> Result<u8> {
 
 fn try_namespace(args: Args) -> Result<()> {
     let ops = crate::plan::build(&args, "/home".as_ref(), &crate::guard::Guard::look(&args)?)?;
-    sbox::sys::block(&crate::init::awaited()).map_err(|error| Error::new(reason(&error)))?;
+    libsbox::sys::block(&crate::init::awaited()).map_err(|error| Error::new(reason(&error)))?;
     let sandbox = crate::Sandbox { args, environment: Vec::new(), ops, own_text: Vec::new() };
     let mut verdict = crate::report::Verdict::new(true)?;
     let exit = crate::Exit { exec: None, verdict: verdict.writer() };

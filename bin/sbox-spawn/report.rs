@@ -2,9 +2,9 @@
 //! the launcher what went wrong.
 
 use crate::Exit;
+use libsbox::error::{Context, Error, Kind, Result};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::Pid;
-use sbox::error::{Context, Error, Kind, Result};
 use std::fs::File;
 use std::io::{Read, Write};
 
@@ -16,7 +16,7 @@ pub struct Reporter {
 
 impl Reporter {
     pub fn new(fd: Option<i32>) -> Result<Reporter> {
-        let to = fd.map(|fd| sbox::sys::adopt(fd).context(|| format!("write to descriptor {fd}"))).transpose()?;
+        let to = fd.map(|fd| libsbox::sys::adopt(fd).context(|| format!("write to descriptor {fd}"))).transpose()?;
         Ok(Reporter { to: to.map(File::from), exec: None })
     }
 

@@ -5,13 +5,13 @@
 //! killed leaves no more behind than one that ended.
 
 use crate::guard::Guard;
+use libsbox::dir::Dir;
+use libsbox::error::{Context, Result};
+use libsbox::sys::{self, Fork};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::{Pid, WaitOptions};
-use sbox::beneath::Dir;
-use sbox::error::{Context, Result};
-use sbox::sys::{self, Fork};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

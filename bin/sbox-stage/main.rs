@@ -8,13 +8,13 @@ mod record;
 mod sources;
 
 use lexopt::prelude::*;
+use libsbox::cli::{self, Tool};
+use libsbox::dir::Dir;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::visible_path;
+use libsbox::fs;
 use record::Record;
 use rustix::fs::FileType;
-use sbox::beneath::Dir;
-use sbox::cli::{self, Tool};
-use sbox::error::{Context, Error, Result};
-use sbox::fsx;
-use sbox::words::visible_path;
 use serde::Deserialize;
 use sources::{Item, Kind, Wanted};
 use std::io::{BufRead, Write};
@@ -101,7 +101,7 @@ fn read_entries() -> Result<Vec<Entry>> {
 fn stage(options: &Options, wanted: &Wanted) -> Result<()> {
     let old = options.record.as_deref().map(Record::read).unwrap_or_default();
     if !options.dry_run {
-        fsx::make_dirs(&options.into)?;
+        fs::make_dirs(&options.into)?;
     }
     let root = match Dir::open(&options.into) {
         Err(_) if options.dry_run && !options.into.exists() => None,
@@ -209,9 +209,9 @@ impl Stager<'_> {
 
 fn copy(src: &Path, file: &mut std::fs::File) -> std::io::Result<()> {
     let source = std::fs::File::open(src)?;
-    fsx::fill(&source, file)?;
+    fs::fill(&source, file)?;
     file.flush()?;
-    fsx::keep_times(file, &source.metadata()?)
+    fs::keep_times(file, &source.metadata()?)
 }
 
 /// A place as the agent sees it.

@@ -1,7 +1,7 @@
 //! What was put into the root, from what: the memory between two stagings.
 
 use crate::sources::{Item, Kind, Wanted};
-use sbox::error::{Error, Result};
+use libsbox::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -48,7 +48,7 @@ impl Record {
 
     /// A record that is missing or cannot be read is an empty one: everything is put again.
     pub fn read(path: &Path) -> Record {
-        let stored = sbox::fsx::read_plain(path).and_then(|text| serde_json::from_slice::<Stored>(&text).ok());
+        let stored = libsbox::fs::read_plain(path).and_then(|text| serde_json::from_slice::<Stored>(&text).ok());
         let items = stored.map(|stored| stored.items).unwrap_or_default();
         Record { items: items.into_iter().map(|(place, stamp)| (decode(&place), stamp)).collect() }
     }
@@ -57,9 +57,9 @@ impl Record {
         let items: BTreeMap<String, Stamp> =
             self.items.iter().map(|(place, stamp)| (encode(place), stamp.clone())).collect();
         let lines: String = items.iter().map(|(place, stamp)| format!("{place}\0{}\0", stamp.0)).collect();
-        let stored = Stored { fingerprint: sbox::fsx::sha256(lines.as_bytes()), items };
+        let stored = Stored { fingerprint: libsbox::fs::sha256(lines.as_bytes()), items };
         let text = serde_json::to_vec(&stored).map_err(|error| Error::new(error.to_string()))?;
-        sbox::fsx::write_atomic(path, &text, 0o644)
+        libsbox::fs::write_atomic(path, &text, 0o644)
     }
 }
 

@@ -1,8 +1,9 @@
 //! What should be in the root: every entry walked, every file with what tells a change.
 
 use crate::{Entry, EntryKind};
-use sbox::error::{Context, Error, Result};
-use sbox::words::{self, visible_path};
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::visible_path;
+use libsbox::output;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -97,7 +98,7 @@ fn copy(wanted: &mut Wanted, src: &Path, place: &Path) -> Result<()> {
             let metadata = entry.metadata().map_err(std::io::Error::from).context(shown)?;
             Item::of(Kind::File, entry.path(), &metadata)
         } else {
-            words::warn(format_args!(
+            output::warn(format_args!(
                 "'{}' is a socket, a pipe or a device and is not copied",
                 visible_path(entry.path())
             ));

@@ -1,8 +1,8 @@
 //! The command line of `sbox-supervise`.
 
 use lexopt::prelude::*;
-use sbox::cli;
-use sbox::error::{Error, Result};
+use libsbox::cli;
+use libsbox::error::{Error, Result};
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ impl Args {
     pub fn shown(&self) -> String {
         match &self.words()[..] {
             [shell, option, line] if shell == "/bin/sh" && option == "-c" => line.clone(),
-            words => words.iter().map(|word| sbox::plumb::quote(word)).collect::<Vec<_>>().join(" "),
+            words => words.iter().map(|word| libsbox::plumbing::quote(word)).collect::<Vec<_>>().join(" "),
         }
     }
 
@@ -107,7 +107,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     }
     let project = project.ok_or_else(|| Error::usage("missing option '--project'"))?;
     let name = name.ok_or_else(|| Error::usage("missing option '--name'"))?;
-    sbox::project::daemon_name(&name)?;
+    libsbox::project::daemon_name(&name)?;
     let stop_timeout = Duration::from_secs(stop_timeout);
     let args = Args { project, name, isolation, restart, max_restarts, stop_timeout, log_size, log_keep, command };
     let is_spawn = args.command.first().is_some_and(|first| first.to_string_lossy().ends_with("sbox-spawn"));
@@ -122,10 +122,8 @@ fn policy(name: &str) -> Result<Restart> {
         "no" => Ok(Restart::No),
         "on-failure" => Ok(Restart::OnFailure),
         "always" => Ok(Restart::Always),
-        _ => {
-            Err(Error::usage(format!("unknown policy '{}'", sbox::words::visible(name)))
-                .hint("no, on-failure or always"))
-        }
+        _ => Err(Error::usage(format!("unknown policy '{}'", libsbox::escape::visible(name)))
+            .hint("no, on-failure or always")),
     }
 }
 

@@ -2,11 +2,11 @@
 //! written is written later.
 
 use crate::args::Args;
-use sbox::error::{Error, Result};
-use sbox::fsx;
-use sbox::process::Identity;
-use sbox::project::Project;
-use sbox::record::{self, Record, State};
+use libsbox::error::{Error, Result};
+use libsbox::process::Identity;
+use libsbox::project::Project;
+use libsbox::record::{self, Record, State};
+use libsbox::time;
 use std::time::Duration;
 
 /// Between two tries to write what could not be written.
@@ -27,7 +27,7 @@ impl Entry {
             pid: 0,
             name: args.name.clone(),
             command: args.shown(),
-            start_time: fsx::rfc3339(fsx::now()),
+            start_time: time::rfc3339(time::now()),
             status: State::Starting,
             log_file: project.logs().join(format!("{}.log", args.name)).to_string_lossy().into_owned(),
             project: project.root().to_string_lossy().into_owned(),
@@ -67,7 +67,7 @@ impl Entry {
 
     pub fn runs(&mut self, pid: i32) {
         self.change(|record| {
-            (record.pid, record.status, record.start_time) = (pid, State::Running, fsx::rfc3339(fsx::now()));
+            (record.pid, record.status, record.start_time) = (pid, State::Running, time::rfc3339(time::now()));
         });
     }
 
@@ -87,7 +87,7 @@ impl Entry {
     pub fn ended(&mut self, state: State, code: u8, reason: Option<String>) {
         self.change(|record| {
             (record.pid, record.status, record.exit_code, record.reason) = (0, state, Some(code), reason);
-            record.ended_at = Some(fsx::rfc3339(fsx::now()));
+            record.ended_at = Some(time::rfc3339(time::now()));
         });
     }
 

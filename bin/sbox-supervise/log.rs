@@ -2,10 +2,11 @@
 //! the log as soon as it takes anything again.
 
 use crate::args::Args;
+use libsbox::error::{Result, reason};
+use libsbox::logs;
+use libsbox::project::Project;
+use libsbox::time;
 use rustix::fs::{Mode, OFlags};
-use sbox::error::{Result, reason};
-use sbox::project::Project;
-use sbox::{fsx, logs};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
@@ -77,10 +78,10 @@ impl Log {
     pub fn header(&mut self, args: &Args) {
         let text = format!(
             "=== sbox daemon started at {} ===\nName: {}\nCommand: {}\nWorkdir: {}\n{}\n",
-            fsx::rfc3339(fsx::now()),
+            time::rfc3339(time::now()),
             args.name,
-            sbox::words::visible(&args.shown()),
-            sbox::words::visible(&args.workdir()),
+            libsbox::escape::visible(&args.shown()),
+            libsbox::escape::visible(&args.workdir()),
             "=".repeat(47),
         );
         self.own_line(&text);
@@ -88,7 +89,7 @@ impl Log {
 
     /// A line of ours among the daemon's.
     pub fn note(&mut self, text: &str) {
-        self.own_line(&format!("=== sbox: {text}, {} ===\n", fsx::rfc3339(fsx::now())));
+        self.own_line(&format!("=== sbox: {text}, {} ===\n", time::rfc3339(time::now())));
     }
 
     fn own_line(&mut self, text: &str) {
@@ -158,7 +159,7 @@ impl Log {
         let begin = if self.at_line { "" } else { "\n" };
         let text = format!(
             "{begin}=== sbox: {bytes} bytes of output ({lines} lines) were lost here: {why}, {} ===\n",
-            fsx::rfc3339(fsx::now())
+            time::rfc3339(time::now())
         );
         let size = self.size;
         match self.append(text.as_bytes()) {
@@ -198,7 +199,7 @@ impl Log {
 
     /// Notes when the bytes that follow are written.
     fn stamp(&mut self) {
-        let now = fsx::now();
+        let now = time::now();
         if now != self.second
             && let Some(times) = &mut self.times
             && writeln!(times, "{} {now}", self.size).is_ok()

@@ -12,15 +12,16 @@ mod sandbox;
 
 use args::Args;
 use entry::Entry;
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Context, Result};
+use libsbox::escape;
+use libsbox::output;
+use libsbox::project::Project;
+use libsbox::record::State;
+use libsbox::sys::{self, Signals};
 use log::Log;
 use rustix::fd::OwnedFd;
 use sandbox::{Sandbox, Start};
-use sbox::cli::{self, Tool};
-use sbox::error::{Context, Result};
-use sbox::project::Project;
-use sbox::record::State;
-use sbox::sys::{self, Signals};
-use sbox::words;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -127,7 +128,7 @@ impl Supervisor {
             }
             Start::Ended(code, said) => {
                 for line in String::from_utf8_lossy(&said).lines() {
-                    words::line(words::visible(line).trim_end());
+                    output::line(escape::visible(line).trim_end());
                 }
                 self.log.note(&format!("could not be started (exit code {code})"));
                 Ok(First::Failed(code))

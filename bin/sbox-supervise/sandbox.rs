@@ -1,12 +1,12 @@
 //! One run of the sandbox: `sbox-spawn`, tied to this process, what it prints, and what it says of itself.
 
 use crate::log::Log;
+use libsbox::error::{Context, Error, Result};
+use libsbox::plumbing;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
-use sbox::error::{Context, Error, Result};
-use sbox::plumb;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
@@ -49,7 +49,7 @@ impl Sandbox {
         launcher.stdin(Stdio::null()).stdout(streams.0.context(|| "pass a pipe on".into())?).stderr(streams.1);
         let name = command[0].to_string_lossy();
         let launcher =
-            plumb::tie(&mut launcher).spawn().context(|| format!("start '{}'", sbox::words::visible(&name)))?;
+            plumbing::tie(&mut launcher).spawn().context(|| format!("start '{}'", libsbox::escape::visible(&name)))?;
         Ok(Sandbox { launcher, output: Some(output), status, init: None, code: None, said: Vec::new() })
     }
 

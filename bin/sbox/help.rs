@@ -1,8 +1,11 @@
 //! Manual pages and completions. They are compiled in, because `cargo install` places programs only.
 
-use sbox::cli;
-use sbox::error::{Context, Error, Result};
-use sbox::{fsx, words};
+use libsbox::cli;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::output;
+use libsbox::suggest;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -74,7 +77,7 @@ pub fn completion(arguments: &[OsString]) -> Result<u8> {
     let shell = arguments.first().map(|shell| shell.to_string_lossy().into_owned()).unwrap_or_default();
     match COMPLETIONS.iter().find(|(name, _)| *name == shell) {
         Some((_, text)) => cli::out(text.as_bytes()).map(|()| 0),
-        None => Err(Error::usage(format!("no completions for '{}'", words::visible(&shell)))
+        None => Err(Error::usage(format!("no completions for '{}'", escape::visible(&shell)))
             .hint("sbox completion bash, zsh or fish")),
     }
 }
@@ -83,11 +86,11 @@ pub fn completion(arguments: &[OsString]) -> Result<u8> {
 fn install(directory: &Path) -> Result<u8> {
     for (name, text) in PAGES {
         let section = directory.join(format!("man{}", name.rsplit('.').next().unwrap_or("1")));
-        fsx::make_dirs(&section)?;
-        fsx::write_atomic(&section.join(name), text.as_bytes(), 0o644)?;
+        fs::make_dirs(&section)?;
+        fs::write_atomic(&section.join(name), text.as_bytes(), 0o644)?;
     }
-    words::ok(format_args!("{} pages in '{}'", PAGES.len(), words::visible_path(directory)));
-    words::hint(format_args!("export MANPATH={}:", words::visible_path(directory)));
+    output::ok(format_args!("{} pages in '{}'", PAGES.len(), escape::visible_path(directory)));
+    output::hint(format_args!("export MANPATH={}:", escape::visible_path(directory)));
     Ok(0)
 }
 
@@ -101,8 +104,8 @@ fn show(topic: &str) -> Result<()> {
             .iter()
             .filter_map(|(name, _)| name.rsplit_once('.'))
             .map(|(stem, _)| stem.trim_start_matches("sbox-"));
-        let error = Error::new(format!("no manual page on '{}'", words::visible(topic)));
-        return Err(match words::did_you_mean(topic, topics) {
+        let error = Error::new(format!("no manual page on '{}'", escape::visible(topic)));
+        return Err(match suggest::did_you_mean(topic, topics) {
             Some(meant) => error.hint(format!("did you mean 'sbox help {meant}'?")),
             None => error.hint("sbox --list-cmds shows all verbs; an extension has its own help: sbox VERB --help"),
         });

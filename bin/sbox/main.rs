@@ -7,9 +7,11 @@ mod help;
 mod page;
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::error::{Context, Error, Kind, Result, reason};
-use sbox::{plumb, words};
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Context, Error, Kind, Result, reason};
+use libsbox::escape;
+use libsbox::plumbing;
+use libsbox::suggest;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
@@ -56,7 +58,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     while let Some(arg) = args.next()? {
         match arg {
             Short('C') => enter(&PathBuf::from(args.value()?))?,
-            Long("exec-path") => return cli::out_line(plumb::exec_path()?.display()).map(|()| 0),
+            Long("exec-path") => return cli::out_line(plumbing::exec_path()?.display()).map(|()| 0),
             Long("list-cmds") => return list(),
             Short('V') | Long("version") => {
                 return cli::out_line(format_args!("sbox version {}", cli::VERSION)).map(|()| 0);
@@ -77,12 +79,12 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 }
 
 fn enter(directory: &Path) -> Result<()> {
-    std::env::set_current_dir(directory).context(|| format!("enter '{}'", words::visible_path(directory)))
+    std::env::set_current_dir(directory).context(|| format!("enter '{}'", escape::visible_path(directory)))
 }
 
 /// Executes the verb's program in place of this one: signals, terminal and exit code stay its own.
 fn become_verb(verb: &OsStr, arguments: &[OsString]) -> Error {
-    let (program, exec_path, own) = match (find(verb), plumb::exec_path(), std::env::current_exe()) {
+    let (program, exec_path, own) = match (find(verb), plumbing::exec_path(), std::env::current_exe()) {
         (Ok(Some(program)), Ok(exec_path), Ok(own)) => (program, exec_path, own),
         (Ok(None), ..) => return unknown(verb),
         (Err(error), ..) | (_, Err(error), _) => return error,
@@ -90,9 +92,9 @@ fn become_verb(verb: &OsStr, arguments: &[OsString]) -> Error {
     };
     let mut command = Command::new(&program);
     command.args(arguments).env("SBOX", own).env("SBOX_EXEC_PATH", exec_path);
-    plumb::trace(&command);
+    plumbing::trace(&command);
     let error = command.exec();
-    let shown = words::visible_path(&program);
+    let shown = escape::visible_path(&program);
     match error.raw_os_error() {
         Some(libc::ENOENT) if program.exists() => {
             Error::of(Kind::NotExecutable, format!("cannot run '{shown}': its interpreter is missing"))
@@ -106,7 +108,7 @@ fn become_verb(verb: &OsStr, arguments: &[OsString]) -> Error {
 /// current directory may be an agent's.
 fn places() -> Result<Vec<PathBuf>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = vec![plumb::exec_path()?];
+    let mut places = vec![plumbing::exec_path()?];
     places.extend(std::env::split_paths(&path).filter(|place| place.is_absolute()));
     Ok(places)
 }
@@ -134,7 +136,7 @@ fn verbs() -> Result<BTreeSet<String>> {
 
 fn list() -> Result<u8> {
     for verb in verbs()? {
-        cli::out_line(words::visible(&verb))?;
+        cli::out_line(escape::visible(&verb))?;
     }
     Ok(0)
 }
@@ -142,8 +144,8 @@ fn list() -> Result<u8> {
 fn unknown(verb: &OsStr) -> Error {
     let verb = verb.to_string_lossy();
     let known = verbs().unwrap_or_default();
-    let error = Error::new(format!("'{}' is no verb of sbox", words::visible(&verb)));
-    match words::did_you_mean(&verb, known.iter().map(String::as_str)) {
+    let error = Error::new(format!("'{}' is no verb of sbox", escape::visible(&verb)));
+    match suggest::did_you_mean(&verb, known.iter().map(String::as_str)) {
         Some(meant) => error.hint(format!("did you mean 'sbox {meant}'?")),
         None => error.hint("sbox --list-cmds shows all; a program sbox-NAME on PATH adds one"),
     }

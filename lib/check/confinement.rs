@@ -4,9 +4,9 @@ use super::Checker;
 use crate::allow::Rule;
 use crate::config::Network;
 use crate::config::raw::RawNetwork;
+use crate::escape::visible;
 use crate::limits::Limits;
 use crate::locate::Step;
-use crate::words::visible;
 
 impl Checker<'_> {
     pub(super) fn network(&mut self, raw: RawNetwork) -> Network {

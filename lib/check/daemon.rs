@@ -4,9 +4,9 @@ use super::Checker;
 use super::shape::meant;
 use crate::config::raw::{Pairs, Text};
 use crate::config::{Daemon, Ready, Sign};
+use crate::escape::visible;
 use crate::limits::{bytes, seconds};
 use crate::locate::Step;
-use crate::words::visible;
 use std::time::Duration;
 
 impl Checker<'_> {

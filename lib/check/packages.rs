@@ -3,8 +3,8 @@
 use super::Checker;
 use crate::config::Download;
 use crate::config::raw::{Lines, Pairs};
+use crate::escape::visible;
 use crate::locate::Step;
-use crate::words::visible;
 
 impl Checker<'_> {
     /// Names (`conda-forge`) and addresses. They become arguments of another program, which must not take them for options.

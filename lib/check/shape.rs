@@ -2,8 +2,9 @@
 
 use super::{Checker, Severity};
 use crate::config::KEYS;
+use crate::escape::visible;
 use crate::locate::{Step, locate};
-use crate::words::{did_you_mean, visible};
+use crate::suggest::did_you_mean;
 use serde_yaml::Value;
 
 /// The shape a value must have.

@@ -3,8 +3,9 @@
 use super::{Checker, RESERVED};
 use crate::config::raw::{Lines, RawEntry};
 use crate::config::{self, Command, Entry, Language, Runtime};
+use crate::escape::{visible, visible_path};
 use crate::locate::Step;
-use crate::words::{did_you_mean, visible, visible_path};
+use crate::suggest::did_you_mean;
 use std::path::Path;
 
 /// Top-level directories that belong to the system inside: nothing can be put there.

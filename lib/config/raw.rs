@@ -233,7 +233,7 @@ impl RawEntry {
             }
         };
         if src.is_empty() {
-            return Err(format!("No source in '{}'", crate::words::visible(&written)));
+            return Err(format!("No source in '{}'", crate::escape::visible(&written)));
         }
         let src = resolve_source(&src, root);
         let dst = match dst {
@@ -250,7 +250,7 @@ impl RawEntry {
 
 /// `src:dst`, `src:dst:ro`, `src:dst:rw` or `src`.
 fn split(line: &str) -> std::result::Result<(String, Option<String>, bool), String> {
-    let wrong = || format!("Invalid specification: '{}'", crate::words::visible(line));
+    let wrong = || format!("Invalid specification: '{}'", crate::escape::visible(line));
     let mut parts = line.split(':');
     let src = parts.next().unwrap_or_default().to_owned();
     let Some(dst) = parts.next() else { return Ok((src, None, false)) };
@@ -298,7 +298,7 @@ fn bare_destination(written: &str, src: &Path, workdir: &str) -> std::result::Re
         (false, "." | "") => Ok(workdir.to_owned()),
         (false, _) => match src.file_name() {
             Some(name) => Ok(format!("/{}", name.to_string_lossy())),
-            None => Err(format!("'{}' has no name to appear under", crate::words::visible(written))),
+            None => Err(format!("'{}' has no name to appear under", crate::escape::visible(written))),
         },
     }
 }
@@ -307,13 +307,13 @@ fn bare_destination(written: &str, src: &Path, workdir: &str) -> std::result::Re
 fn destination(dst: &str) -> std::result::Result<PathBuf, String> {
     let path = Path::new(dst);
     if !path.is_absolute() {
-        return Err(format!("Destination must be an absolute path: '{}'", crate::words::visible(dst)));
+        return Err(format!("Destination must be an absolute path: '{}'", crate::escape::visible(dst)));
     }
     if path.components().any(|part| part == Component::ParentDir) {
-        return Err(format!("Destination leads out with '..': '{}'", crate::words::visible(dst)));
+        return Err(format!("Destination leads out with '..': '{}'", crate::escape::visible(dst)));
     }
     if dst.chars().any(char::is_control) {
-        return Err(format!("Destination has a control character: '{}'", crate::words::visible(dst)));
+        return Err(format!("Destination has a control character: '{}'", crate::escape::visible(dst)));
     }
     Ok(path.components().collect())
 }

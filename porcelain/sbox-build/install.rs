@@ -4,12 +4,15 @@
 //! the first command that has to run, all that follow run too.
 
 use crate::Build;
-use sbox::beneath::Dir;
-use sbox::config::Config;
-use sbox::confine::Confine;
-use sbox::error::{Context, Error, Result};
-use sbox::lockfile::{InstallRecord, Lockfile};
-use sbox::{fsx, plumb, words};
+use libsbox::config::Config;
+use libsbox::confine::Confine;
+use libsbox::dir::Dir;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::lockfile::{InstallRecord, Lockfile};
+use libsbox::output;
+use libsbox::plumbing;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,7 +30,7 @@ pub struct Sources {
 
 impl Sources {
     pub fn read(record: &Path) -> Sources {
-        let text = fsx::read_plain(record);
+        let text = fs::read_plain(record);
         text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
@@ -97,14 +100,14 @@ fn keys(config: &Config, lock: &Lockfile, sources: &Sources) -> Vec<String> {
         .iter()
         .map(|record| format!("{} {} {}\n", record.spec, record.provider, record.version))
         .collect();
-    let mut chain = fsx::sha256(format!("{runtime}{:?}{}", config.env, config.workdir).as_bytes());
+    let mut chain = fs::sha256(format!("{runtime}{:?}{}", config.env, config.workdir).as_bytes());
     config
         .install
         .iter()
         .map(|command| {
             let inputs =
                 if only_installs(command) { sources.dependencies(command) } else { sources.fingerprint.clone() };
-            chain = fsx::sha256(format!("{chain}\0{command}\0{inputs}").as_bytes());
+            chain = fs::sha256(format!("{chain}\0{command}\0{inputs}").as_bytes());
             chain.clone()
         })
         .collect()
@@ -131,7 +134,7 @@ pub fn commands(build: &mut Build<'_>) -> Result<bool> {
             // Killed from here on, the next build begins with this command.
             build.lock.write(build.project)?;
         }
-        words::step(format_args!("Install {}/{}: {}", at + 1, build.config.install.len(), words::visible(command)));
+        output::step(format_args!("Install {}/{}: {}", at + 1, build.config.install.len(), escape::visible(command)));
         run(build, command)?;
         build.lock.install.push(InstallRecord { command: command.clone(), key: keys[at].clone() });
     }
@@ -144,7 +147,7 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     config.ports.clear();
     config.limits.time = None;
     if build.options.offline {
-        config.network = sbox::config::Network::None;
+        config.network = libsbox::config::Network::None;
     }
     let mut confine = Confine::new(build.project, &config);
     confine.env.clone_from(&build.env);
@@ -153,15 +156,15 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     let mut prepared = confine.command(directory(build, command), &words)?;
     let (output, input) = std::io::pipe().context(|| "make a pipe".into())?;
     let second = input.try_clone().context(|| "make a pipe".into())?;
-    plumb::trace(&prepared.command);
-    let mut child = plumb::tie(&mut prepared.command)
+    plumbing::trace(&prepared.command);
+    let mut child = plumbing::tie(&mut prepared.command)
         .stdin(Stdio::null())
         .stdout(input)
         .stderr(second)
         .spawn()
         .context(|| "start 'sbox-spawn'".into())?;
     drop(prepared);
-    let progress = (!build.options.verbose).then(|| sbox::progress::Progress::spin("installing"));
+    let progress = (!build.options.verbose).then(|| libsbox::progress::Progress::spin("installing"));
     let said = listen(build, output)?;
     let status = child.wait().context(|| "wait for the command".into())?;
     drop(progress);
@@ -169,10 +172,10 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
         return Ok(());
     }
     if !build.options.verbose {
-        said.iter().for_each(|line| words::line(format_args!("  {line}")));
+        said.iter().for_each(|line| output::line(format_args!("  {line}")));
     }
     let code = status.code().map_or_else(|| "a signal".into(), |code| code.to_string());
-    Err(Error::new(format!("install command failed (exit code {code}): {}", words::visible(command)))
+    Err(Error::new(format!("install command failed (exit code {code}): {}", escape::visible(command)))
         .hint("mend it and build again: it goes on with this command; all of its output is in .sbox/logs/build.log"))
 }
 
@@ -213,9 +216,9 @@ fn listen(build: &Build<'_>, output: std::io::PipeReader) -> Result<Vec<String>>
             return Ok(kept.into());
         }
         log.write_all(&line).context(shown)?;
-        let text = words::visible(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+        let text = escape::visible(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
         if build.options.verbose {
-            words::line(format_args!("  {text}"));
+            output::line(format_args!("  {text}"));
         }
         if kept.len() == KEPT {
             kept.pop_front();

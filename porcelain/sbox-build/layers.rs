@@ -1,12 +1,16 @@
 //! The layers that plumbing makes: runtime, files, activation script.
 
 use crate::{Build, install, packages};
-use sbox::config::Config;
-use sbox::error::{Context, Error, Kind, Result};
-use sbox::lockfile::{self, Lockfile, RuntimeRecord};
-use sbox::progress::Progress;
-use sbox::project::Project;
-use sbox::{cache, fsx, plumb, words};
+use libsbox::cache;
+use libsbox::config::Config;
+use libsbox::error::{Context, Error, Kind, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::lockfile::{self, Lockfile, RuntimeRecord};
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::progress::Progress;
+use libsbox::project::Project;
 use serde::Deserialize;
 use serde_json::json;
 use std::io::Write;
@@ -20,7 +24,7 @@ pub fn runtime_is_current(project: &Project, config: &Config, lock: &Lockfile) -
     let is_directory = std::fs::symlink_metadata(project.env()).is_ok_and(|metadata| metadata.is_dir());
     // The agent can empty its own environment; then its interpreter is gone and the layer has to be made again.
     let programs = config.runtimes.iter().all(|runtime| {
-        let name = if runtime.language == sbox::config::Language::Python { "bin/python3" } else { "bin/node" };
+        let name = if runtime.language == libsbox::config::Language::Python { "bin/python3" } else { "bin/node" };
         project.env().join(name).symlink_metadata().is_ok()
     });
     same && is_directory && programs
@@ -48,14 +52,14 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     // Whoever runs in the old one would lose it. Asked before the work is done, and again when it is.
     drop(project.take()?);
     let names: Vec<String> = config.runtimes.iter().map(ToString::to_string).collect();
-    words::step(format_args!("Runtime {}", names.join(", ")));
+    output::step(format_args!("Runtime {}", names.join(", ")));
     let replaces = project.env().symlink_metadata().is_ok();
     if replaces && build.lock.is_whole() {
         build.env = project.env_new();
     } else {
-        fsx::set_aside(&project.env(), &project.trash())?;
+        fs::set_aside(&project.env(), &project.trash())?;
     }
-    let mut command = plumb::program("sbox-mkenv")?;
+    let mut command = plumbing::program("sbox-mkenv")?;
     // What a packed sandbox brought for a machine without a network.
     command.env("SBOX_CACHE_BESIDE", project.state().join("cache"));
     command.args(["--provider", &config.provider]);
@@ -71,18 +75,18 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     command.envs(download.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
     command.arg("--into").arg(&build.env).args(&names).arg(project.env());
     let progress = Progress::start("making the runtime");
-    let made = plumb::output(&mut command);
+    let made = plumbing::output(&mut command);
     drop(progress);
     let made: Made = serde_json::from_slice(&made?)
         .map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))?;
     for record in &made.runtimes {
         let from = if record.cached { "from the cache" } else { "made now" };
-        words::info(format_args!(
+        output::info(format_args!(
             "{} {} by provider '{}', {from}: {}",
-            words::visible(&record.record.spec),
-            words::visible(&record.record.version),
-            words::visible(&record.record.provider),
-            words::visible(&record.record.source)
+            escape::visible(&record.record.spec),
+            escape::visible(&record.record.version),
+            escape::visible(&record.record.provider),
+            escape::visible(&record.record.source)
         ));
     }
     let records: Vec<RuntimeRecord> = made.runtimes.into_iter().map(|made| made.record).collect();
@@ -94,7 +98,7 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
         && runtime_is_current(project, config, &build.lock)
     {
         // The same again: what was installed into it stays.
-        fsx::set_aside(&project.env_new(), &project.trash())?;
+        fs::set_aside(&project.env_new(), &project.trash())?;
         build.env = project.env();
         return Ok(false);
     }
@@ -137,20 +141,20 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
     if changes.is_empty() {
         return Ok(false);
     }
-    words::step(format_args!("Files: {} changed", changes.len()));
+    output::step(format_args!("Files: {} changed", changes.len()));
     if build.options.verbose {
-        changes.iter().for_each(|change| words::line(format_args!("  {change}")));
+        changes.iter().for_each(|change| output::line(format_args!("  {change}")));
     }
     Ok(true)
 }
 
 /// Runs sbox-stage over the configuration's entries; gives the lines that it printed.
 fn stage(config: &Config, rootfs: &Path, record: &Path, options: &[&str]) -> Result<Vec<String>> {
-    let mut command = plumb::program("sbox-stage")?;
+    let mut command = plumbing::program("sbox-stage")?;
     command.args(options).arg("--into").arg(rootfs).arg("--record").arg(record);
-    plumb::trace(&command);
+    plumbing::trace(&command);
     let shown = || String::from("start 'sbox-stage'");
-    let mut child = plumb::tie(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
+    let mut child = plumbing::tie(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
     let mut entries: Vec<serde_json::Value> =
         ["/app", "/home", "/tmp", &config.workdir].map(|dst| json!({"kind": "dir", "dst": dst})).into();
     entries.extend(config.copy.iter().map(|entry| json!({"kind": "copy", "src": entry.src, "dst": entry.dst})));
@@ -169,13 +173,13 @@ fn stage(config: &Config, rootfs: &Path, record: &Path, options: &[&str]) -> Res
 
 /// `.sbox/env.sh`, for people who source it.
 pub fn activation(build: &mut Build<'_>) -> Result<()> {
-    let mut command = plumb::program("sbox-envsh")?;
+    let mut command = plumbing::program("sbox-envsh")?;
     command.args(["--format", "sh"]).current_dir(build.project.root());
-    let script = plumb::output(&mut command)?;
-    if fsx::read_plain(&build.project.env_sh()).is_some_and(|old| old == script) {
+    let script = plumbing::output(&mut command)?;
+    if fs::read_plain(&build.project.env_sh()).is_some_and(|old| old == script) {
         return Ok(());
     }
-    fsx::write_atomic(&build.project.env_sh(), &script, 0o644)
+    fs::write_atomic(&build.project.env_sh(), &script, 0o644)
 }
 
 /// What was made anew takes the place of the old.
@@ -186,8 +190,8 @@ pub fn put_in_place(build: &Build<'_>) -> Result<()> {
     let replaced: Vec<_> = places.into_iter().filter(|(new, place)| *new != place).collect();
     let _unused = if replaced.is_empty() { None } else { Some(project.take()?) };
     for (new, place) in replaced {
-        fsx::set_aside(&place, &project.trash())?;
-        std::fs::rename(new, &place).context(|| format!("put '{}' in place", words::visible_path(&place)))?;
+        fs::set_aside(&place, &project.trash())?;
+        std::fs::rename(new, &place).context(|| format!("put '{}' in place", escape::visible_path(&place)))?;
     }
     Ok(())
 }

@@ -11,12 +11,17 @@ mod packages;
 mod relocate;
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::config::{self, Config};
-use sbox::error::{Error, Result};
-use sbox::lockfile::{self, Lockfile};
-use sbox::project::Project;
-use sbox::{check, fsx, trust, words};
+use libsbox::check;
+use libsbox::cli::{self, Tool};
+use libsbox::config::{self, Config};
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::lockfile::{self, Lockfile};
+use libsbox::output;
+use libsbox::project::Project;
+use libsbox::time;
+use libsbox::trust;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -86,24 +91,24 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return layers::check(&project, &config);
     }
     let _lock =
-        fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for another build of this project"))?;
+        fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for another build of this project"))?;
     trust::require(&project, &config)?;
     let begun = Instant::now();
     // Before anything is built: a build that is killed is still this user's.
     if trust::is_own(&project)
         && let Err(error) = trust::remember(&project)
     {
-        words::warn(error);
+        output::warn(error);
     }
     let changed = build(&project, &config, options)?;
-    fsx::empty_trash(&project.trash());
+    fs::empty_trash(&project.trash());
     let seconds = begun.elapsed().as_secs_f64();
     match changed {
-        true => words::ok(format_args!("Built '{}' in {seconds:.1}s", words::visible(&project.name()))),
-        false => words::ok(format_args!("'{}' is up to date", words::visible(&project.name()))),
+        true => output::ok(format_args!("Built '{}' in {seconds:.1}s", escape::visible(&project.name()))),
+        false => output::ok(format_args!("'{}' is up to date", escape::visible(&project.name()))),
     }
     if config.cmd.is_some() {
-        words::hint("sbox run");
+        output::hint("sbox run");
     }
     Ok(0)
 }
@@ -127,17 +132,17 @@ fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
     let mut build = Build { project, config, options, lock, env, rootfs, record };
     let old = build.lock.clone();
     for leftover in [project.env_new(), project.rootfs_new(), project.stage_record_new()] {
-        fsx::set_aside(&leftover, &project.trash())?;
+        fs::set_aside(&leftover, &project.trash())?;
     }
-    fsx::reopen(&project.env())?;
-    fsx::reopen(&project.rootfs())?;
+    fs::reopen(&project.env())?;
+    fs::reopen(&project.rootfs())?;
     if options.force && build.lock.is_whole() {
         // Files that the agent or the install commands made go too: this is the way back to a known state. But not
         // before there is another one.
         (build.rootfs, build.record) = (project.rootfs_new(), project.stage_record_new());
     } else if options.force {
-        fsx::set_aside(&build.rootfs, &project.trash())?;
-        fsx::set_aside(&build.record, &project.trash())?;
+        fs::set_aside(&build.rootfs, &project.trash())?;
+        fs::set_aside(&build.record, &project.trash())?;
     }
     let mut changed = options.force;
     changed |= relocate::moved(&mut build)?;
@@ -148,7 +153,7 @@ fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
     build.lock.config_hash.clone_from(&config.hash);
     changed |= build.lock != old;
     if changed {
-        build.lock.built_at = fsx::rfc3339(fsx::now());
+        build.lock.built_at = time::rfc3339(time::now());
         layers::put_in_place(&build)?;
         build.lock.write(project)?;
     }

@@ -1,10 +1,11 @@
 //! What another environment brings: the packages that are different, and the program that fetched them.
 
-use sbox::beneath::Dir;
-use sbox::error::Result;
-use sbox::lockfile::{Package, RuntimeRecord};
-use sbox::project::Project;
-use sbox::words::{self, visible};
+use libsbox::dir::Dir;
+use libsbox::error::Result;
+use libsbox::escape::visible;
+use libsbox::lockfile::{Package, RuntimeRecord};
+use libsbox::output;
+use libsbox::project::Project;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,10 +16,10 @@ pub fn print_difference(old: &[RuntimeRecord], new: &[RuntimeRecord], asked: boo
     }
     let lines = difference(old, new);
     for line in &lines {
-        words::info(line);
+        output::info(line);
     }
     if asked && lines.is_empty() {
-        words::info("nothing is newer");
+        output::info("nothing is newer");
     }
 }
 
@@ -60,7 +61,7 @@ fn all(records: &[RuntimeRecord]) -> BTreeMap<String, Package> {
 
 /// `.sbox/bin/micromamba`, for whoever wants to call it: a link to the one in the cache. One that the user placed stays.
 pub fn show_micromamba(project: &Project, records: &[RuntimeRecord]) -> Result<()> {
-    let program = sbox::cache::micromamba()?;
+    let program = libsbox::cache::micromamba()?;
     if records.iter().any(|record| record.provider == "conda") && program.is_file() {
         let bin = Dir::open(&project.state())?.sub_or_make(Path::new("bin"))?;
         if bin.stat("micromamba".as_ref())?.is_none() {

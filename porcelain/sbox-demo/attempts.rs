@@ -95,7 +95,7 @@ impl List {
 
 fn describe(path: &Path) -> String {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => sbox::words::size(metadata.len()),
+        Ok(metadata) if metadata.is_file() => libsbox::format::size(metadata.len()),
         Ok(_) => "a directory".into(),
         Err(_) => "you have none".into(),
     }

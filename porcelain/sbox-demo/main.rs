@@ -5,11 +5,16 @@ mod attempts;
 
 use attempts::{Attempt, Baits};
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::config::{Language, Runtime};
-use sbox::error::{Context, Error, Result};
-use sbox::progress::Progress;
-use sbox::{confine, fsx, plumb, provider, words};
+use libsbox::cli::{self, Tool};
+use libsbox::config::{Language, Runtime};
+use libsbox::confine;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::fs;
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::progress::Progress;
+use libsbox::provider;
 use serde::Deserialize;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -67,10 +72,10 @@ impl Stage {
     fn new(keep: bool) -> Result<Stage> {
         let root = std::env::temp_dir().join(format!("sbox-demo-{}", std::process::id()));
         // Not there before: nobody else's directory is used, or removed after.
-        std::fs::create_dir(&root).context(|| format!("make directory '{}'", words::visible_path(&root)))?;
-        fsx::make_dirs(&root.join("neighbour"))?;
-        fsx::make_dirs(&root.join("project/app"))?;
-        fsx::make_dirs(&root.join("project/.sbox"))?;
+        std::fs::create_dir(&root).context(|| format!("make directory '{}'", escape::visible_path(&root)))?;
+        fs::make_dirs(&root.join("neighbour"))?;
+        fs::make_dirs(&root.join("project/app"))?;
+        fs::make_dirs(&root.join("project/.sbox"))?;
         Ok(Stage { root, keep })
     }
 
@@ -82,9 +87,9 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if self.keep {
-            words::info(format_args!("kept '{}'", words::visible_path(&self.root)));
+            output::info(format_args!("kept '{}'", escape::visible_path(&self.root)));
         } else {
-            let _ = fsx::remove_tree(&self.root);
+            let _ = fs::remove_tree(&self.root);
         }
     }
 }
@@ -108,10 +113,9 @@ struct Outcome {
 }
 
 fn demonstrate(stage: &Stage, runtime: &Runtime) -> Result<u8> {
-    let token =
-        format!("demo-{}", &fsx::sha256(format!("{:?}{}", Instant::now(), std::process::id()).as_bytes())[..24]);
+    let token = format!("demo-{}", &fs::sha256(format!("{:?}{}", Instant::now(), std::process::id()).as_bytes())[..24]);
     let secret = stage.root.join("neighbour/.env");
-    fsx::write_atomic(&secret, format!("DATABASE_PASSWORD={token}\n").as_bytes(), 0o600)?;
+    fs::write_atomic(&secret, format!("DATABASE_PASSWORD={token}\n").as_bytes(), 0o600)?;
     let bystander =
         Command::new("sleep").arg("600").env("SBOX_DEMO_TOKEN", &token).spawn().context(|| "start 'sleep'".into())?;
     let bystander = Bystander(bystander);
@@ -137,36 +141,36 @@ fn agent(runtime: &Runtime) -> (&'static str, &'static str, &'static str) {
 
 fn write_configuration(runtime: &Runtime, config: &Path) -> Result<()> {
     let text = format!("runtime: {runtime}\ncopy:\n  - ./app:/app\ncmd: {}\n", agent(runtime).2);
-    fsx::write_atomic(config, text.as_bytes(), 0o644)
+    fs::write_atomic(config, text.as_bytes(), 0o644)
 }
 
 fn write_agent(stage: &Stage, runtime: &Runtime, attempts: &[Attempt]) -> Result<()> {
     let (name, text, _) = agent(runtime);
     let app = stage.project().join("app");
     let list = serde_json::to_string(attempts).map_err(|error| Error::new(error.to_string()))?;
-    fsx::write_atomic(&app.join("attempts.json"), list.as_bytes(), 0o644)?;
-    fsx::write_atomic(&app.join(name), text.as_bytes(), 0o644)
+    fs::write_atomic(&app.join("attempts.json"), list.as_bytes(), 0o644)?;
+    fs::write_atomic(&app.join(name), text.as_bytes(), 0o644)
 }
 
 fn build(stage: &Stage) -> Result<()> {
     let progress = Progress::spin("building a throw-away sandbox");
-    let mut command = plumb::program("sbox-build")?;
-    plumb::trace(&command);
+    let mut command = plumbing::program("sbox-build")?;
+    plumbing::trace(&command);
     let output =
         command.current_dir(stage.project()).stdin(Stdio::null()).output().context(|| "start 'sbox-build'".into())?;
     drop(progress);
     if output.status.success() {
         return Ok(());
     }
-    words::line(String::from_utf8_lossy(&output.stderr).trim_end());
+    output::line(String::from_utf8_lossy(&output.stderr).trim_end());
     Err(Error::reported(1))
 }
 
 fn run_agent(stage: &Stage, token: &str) -> Result<Vec<Outcome>> {
-    let mut command = plumb::program("sbox-run")?;
+    let mut command = plumbing::program("sbox-run")?;
     // The caller's environment holds the token now, as a shell holds keys that were exported.
     command.current_dir(stage.project()).env("SBOX_DEMO_TOKEN", token);
-    let output = plumb::output(&mut command)?;
+    let output = plumbing::output(&mut command)?;
     let outcome = |line: &[u8]| {
         serde_json::from_slice(line).map_err(|error| Error::new(format!("the agent said something strange: {error}")))
     };
@@ -174,11 +178,11 @@ fn run_agent(stage: &Stage, token: &str) -> Result<Vec<Outcome>> {
 }
 
 fn header(stage: &Stage, runtime: &Runtime, seconds: f64) -> Result<()> {
-    let colour = words::colour(std::io::stdout().is_terminal());
-    let bold = |text: &str| words::paint(colour, "1", text);
+    let colour = output::colour(std::io::stdout().is_terminal());
+    let bold = |text: &str| output::paint(colour, "1", text);
     cli::out_line("")?;
     cli::out_line(bold("A curious agent in a sandbox"))?;
-    cli::out_line(format_args!("  {runtime}, built in {seconds:.1}s in {}", words::visible_path(stage.project())))?;
+    cli::out_line(format_args!("  {runtime}, built in {seconds:.1}s in {}", escape::visible_path(stage.project())))?;
     let level = confine::probe("auto")["level"].as_str().unwrap_or("none").to_owned();
     cli::out_line(format_args!("  no Docker, no root: isolation level '{level}', enforced by the kernel"))
 }
@@ -186,11 +190,11 @@ fn header(stage: &Stage, runtime: &Runtime, seconds: f64) -> Result<()> {
 const COLUMNS: (usize, usize) = (44, 18);
 
 fn table(attempts: &[Attempt], outcomes: &[Outcome]) -> Result<u8> {
-    let colour = words::colour(std::io::stdout().is_terminal());
+    let colour = output::colour(std::io::stdout().is_terminal());
     let mut leaks = 0;
     for (allowed, title) in [(false, "It tried to"), (true, "It may")] {
         let head = format!("  {title:<44}{:<18}{}", "On this machine", "In the sandbox");
-        cli::out_line(format_args!("\n{}", words::paint(colour, "1", &head)))?;
+        cli::out_line(format_args!("\n{}", output::paint(colour, "1", &head)))?;
         cli::out_line(format_args!("  {}", "─".repeat(COLUMNS.0 + COLUMNS.1 + 20)))?;
         for attempt in attempts.iter().filter(|attempt| attempt.allowed == allowed) {
             let outcome = outcomes.iter().find(|outcome| outcome.id == attempt.id);
@@ -202,7 +206,7 @@ fn table(attempts: &[Attempt], outcomes: &[Outcome]) -> Result<u8> {
     let forbidden = attempts.iter().filter(|attempt| !attempt.allowed).count();
     cli::out_line("")?;
     if leaks == 0 {
-        cli::out_line(words::paint(
+        cli::out_line(output::paint(
             colour,
             "32",
             &format!("  None of {forbidden} forbidden things was reached. If it is not mounted, it does not exist."),
@@ -210,7 +214,7 @@ fn table(attempts: &[Attempt], outcomes: &[Outcome]) -> Result<u8> {
         cli::out_line("\n  Next: sbox init myapp && cd myapp && sbox build && sbox run")?;
         return Ok(0);
     }
-    cli::out_line(words::paint(
+    cli::out_line(output::paint(
         colour,
         "31",
         &format!("  {leaks} attempt(s) did not end as they should: do not trust this sandbox, and please report it."),
@@ -219,13 +223,13 @@ fn table(attempts: &[Attempt], outcomes: &[Outcome]) -> Result<u8> {
 }
 
 fn row(attempt: &Attempt, outcome: Option<&Outcome>, good: bool, colour: bool) -> String {
-    let mark = if good { words::paint(colour, "32", "✓") } else { words::paint(colour, "31", "✗") };
+    let mark = if good { output::paint(colour, "32", "✓") } else { output::paint(colour, "31", "✗") };
     let got = match outcome {
         None => "no answer".to_owned(),
-        Some(outcome) if outcome.reached => words::visible(&outcome.got),
+        Some(outcome) if outcome.reached => escape::visible(&outcome.got),
         Some(outcome) => meaning(&outcome.got),
     };
-    let got = words::paint(colour, if good { "32" } else { "31" }, &got);
+    let got = output::paint(colour, if good { "32" } else { "31" }, &got);
     format!("  {mark} {:<42}{:<18}{got}", attempt.what, attempt.host)
 }
 
@@ -236,7 +240,7 @@ fn meaning(errno: &str) -> String {
         "EROFS" => "read-only",
         "ESRCH" => "no such process",
         "ENODATA" => "nowhere to be found",
-        other => return words::visible(other),
+        other => return escape::visible(other),
     }
     .into()
 }

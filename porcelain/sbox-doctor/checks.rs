@@ -1,7 +1,10 @@
 //! One thing after the other that sbox needs, each by trying it where it can be tried.
 
-use sbox::error::Result;
-use sbox::{confine, plumb, provider, words};
+use libsbox::confine;
+use libsbox::error::Result;
+use libsbox::escape;
+use libsbox::plumbing;
+use libsbox::provider;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -110,7 +113,7 @@ fn settings() -> Vec<Check> {
 
 /// Runs a command in a bare sandbox.
 fn spawn(options: &[&str], words: &[&str]) -> Option<Output> {
-    let mut command = plumb::program("sbox-spawn").ok()?;
+    let mut command = plumbing::program("sbox-spawn").ok()?;
     command.args(["--isolation", "namespace"]).args(options).arg("--").args(words);
     command.stdin(Stdio::null()).output().ok()
 }
@@ -198,7 +201,7 @@ fn root() -> Option<Check> {
         return None;
     }
     let here = std::env::current_dir().ok()?;
-    let mut command = plumb::program("sbox-spawn").ok()?;
+    let mut command = plumbing::program("sbox-spawn").ok()?;
     command.arg("--ro-bind").arg(&here).args(["/here", "--", "cat", "/proc/self/uid_map"]);
     let output = command.stdin(Stdio::null()).output().ok()?;
     let outside = String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1).map(str::to_owned);
@@ -266,11 +269,11 @@ fn runtimes() -> Vec<Check> {
 
 /// Whether the provider of most runtimes has its program, without fetching anything.
 fn conda() -> Check {
-    let program = plumb::program("sbox-fetch-mamba").ok();
+    let program = plumbing::program("sbox-fetch-mamba").ok();
     let found = program.and_then(|mut command| command.arg("--offline").stderr(Stdio::null()).output().ok());
     match found.filter(|output| output.status.success()) {
         Some(output) => {
-            let path = words::visible(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n'));
+            let path = escape::visible(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n'));
             check("conda", State::Good, format!("micromamba is there: {path} (provider 'conda')"), None)
         }
         None => check(

@@ -1,7 +1,8 @@
 //! What an attack is aimed at: made for it, and removed after. Nothing of the user's is touched, whatever gets through.
 
-use sbox::error::{Context, Error, Result};
-use sbox::{fsx, plumb};
+use libsbox::error::{Context, Error, Result};
+use libsbox::fs;
+use libsbox::plumbing;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -29,9 +30,9 @@ impl Fixtures {
         // Nobody else's business: what lies here is run.
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&root).context(|| format!("make '{}'", sbox::words::visible_path(&root)))?;
+        builder.create(&root).context(|| format!("make '{}'", libsbox::escape::visible_path(&root)))?;
         let root = root.canonicalize().context(|| "find the fixtures".into())?;
-        let canary = fsx::sha256(format!("{name}{:?}", std::time::SystemTime::now()).as_bytes())[..24].to_owned();
+        let canary = fs::sha256(format!("{name}{:?}", std::time::SystemTime::now()).as_bytes())[..24].to_owned();
         for file in [
             "secret/file",
             "data/file",
@@ -45,15 +46,16 @@ impl Fixtures {
             "work/deep/.sbox/config.yaml",
         ] {
             let path = root.join(file);
-            fsx::make_dirs(path.parent().unwrap_or(&root))?;
-            fsx::write_atomic(&path, b"fixture\n", 0o644)?;
+            fs::make_dirs(path.parent().unwrap_or(&root))?;
+            fs::write_atomic(&path, b"fixture\n", 0o644)?;
         }
         if rustix::process::geteuid().is_root() {
             open(&root, outside)?;
         }
         let program = root.join("sbox-attempt");
-        let installed = plumb::exec_path()?.join("sbox-attempt");
-        std::fs::copy(&installed, &program).context(|| format!("copy '{}'", sbox::words::visible_path(&installed)))?;
+        let installed = plumbing::exec_path()?.join("sbox-attempt");
+        std::fs::copy(&installed, &program)
+            .context(|| format!("copy '{}'", libsbox::escape::visible_path(&installed)))?;
         let mut bystander = Command::new("sleep");
         bystander.arg("600").env("SBOX_DOCTOR_TOKEN", &canary).stdin(Stdio::null());
         as_nobody(&mut bystander);
@@ -125,7 +127,7 @@ impl Drop for Fixtures {
         let _ = self.bystander.kill();
         let _ = self.bystander.wait();
         let _ = std::fs::remove_file(&self.shm);
-        let _ = fsx::remove_tree(&self.root);
+        let _ = fs::remove_tree(&self.root);
     }
 }
 
@@ -170,5 +172,5 @@ pub fn as_nobody(command: &mut Command) {
 
 /// The error of a program that said nothing that can be read.
 pub fn strange(what: &str) -> Error {
-    Error::new(format!("'sbox-attempt' said something strange: {}", sbox::words::visible(what)))
+    Error::new(format!("'sbox-attempt' said something strange: {}", libsbox::escape::visible(what)))
 }

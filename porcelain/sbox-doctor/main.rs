@@ -8,9 +8,10 @@ mod selftest;
 
 use checks::{Check, State};
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::error::{Error, Result};
-use sbox::words;
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::output;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -70,17 +71,17 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 }
 
 fn show(checks: &[Check]) -> Result<()> {
-    let colour = words::colour(std::io::stdout().is_terminal());
+    let colour = output::colour(std::io::stdout().is_terminal());
     for check in checks {
         let (mark, sgr) = match check.state {
             State::Good => ("✓", "32"),
             State::Weaker => ("•", "33"),
             State::Missing => ("✗", "31"),
         };
-        let found = words::visible(&check.found);
-        cli::out_line(format_args!("{} {:<18} {found}", words::paint(colour, sgr, mark), check.name))?;
+        let found = escape::visible(&check.found);
+        cli::out_line(format_args!("{} {:<18} {found}", output::paint(colour, sgr, mark), check.name))?;
         if let Some(fix) = &check.fix {
-            cli::out_line(format_args!("  {:<18} → {}", "", words::visible(fix)))?;
+            cli::out_line(format_args!("  {:<18} → {}", "", escape::visible(fix)))?;
         }
     }
     Ok(())

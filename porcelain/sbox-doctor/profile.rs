@@ -1,11 +1,11 @@
 //! A profile for AppArmor, for hosts where it keeps user namespaces from programs without one (Ubuntu 23.10 and later).
 
-use sbox::error::Result;
-use sbox::plumb;
+use libsbox::error::Result;
+use libsbox::plumbing;
 
 /// The profile for `sbox-spawn` where it is installed. It permits one thing more than having none: `userns`.
 pub fn text() -> Result<String> {
-    let program = plumb::exec_path()?.join("sbox-spawn");
+    let program = plumbing::exec_path()?.join("sbox-spawn");
     let path = program.display();
     Ok(format!(
         "\

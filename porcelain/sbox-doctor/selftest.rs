@@ -2,10 +2,12 @@
 //! nothing, and is not counted as proof.
 
 use crate::fixtures::{Fixtures, as_nobody, strange};
-use sbox::cli;
-use sbox::confine;
-use sbox::error::{Context, Error, Result};
-use sbox::{plumb, words};
+use libsbox::cli;
+use libsbox::confine;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::output;
+use libsbox::plumbing;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -128,7 +130,7 @@ fn words_of(fixtures: &Fixtures, before: &[String]) -> Vec<String> {
 fn confined(fixtures: &Fixtures, level: &str, options: &[&str]) -> Result<Vec<String>> {
     let text = |below: &str| fixtures.path(below).display().to_string();
     let mut words =
-        vec![plumb::exec_path()?.join("sbox-spawn").display().to_string(), "--isolation".into(), level.into()];
+        vec![plumbing::exec_path()?.join("sbox-spawn").display().to_string(), "--isolation".into(), level.into()];
     words.extend(options.iter().map(|option| (*option).to_owned()));
     for (option, place) in [("--ro-bind", "data"), ("--bind", "work"), ("--ro-bind", "sbox-attempt")] {
         words.extend([option.to_owned(), text(place), text(place)]);
@@ -138,34 +140,34 @@ fn confined(fixtures: &Fixtures, level: &str, options: &[&str]) -> Result<Vec<St
 }
 
 fn said(command: &mut Command) -> Result<Vec<Said>> {
-    plumb::trace(command);
+    plumbing::trace(command);
     // What was planted is told on stderr, and is what is tried here.
     let output = command.output().context(|| "start 'sbox-attempt'".into())?;
     if output.stdout.is_empty() {
-        words::line(String::from_utf8_lossy(&output.stderr).trim_end());
+        output::line(String::from_utf8_lossy(&output.stderr).trim_end());
     }
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).map_err(|_| strange(&String::from_utf8_lossy(line)))).collect()
 }
 
 fn show(level: &str, verdicts: &[Verdict], leaks: usize) -> Result<()> {
-    let colour = words::colour(std::io::stdout().is_terminal());
+    let colour = output::colour(std::io::stdout().is_terminal());
     let mut classes: Vec<&str> = Vec::new();
     for verdict in verdicts {
         if !classes.contains(&verdict.inside.class.as_str()) {
             classes.push(&verdict.inside.class);
         }
     }
-    cli::out_line(words::paint(colour, "1", &format!("Attacks on a sandbox of this host, level '{level}'")))?;
+    cli::out_line(output::paint(colour, "1", &format!("Attacks on a sandbox of this host, level '{level}'")))?;
     for class in classes {
         let all: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.inside.class == class).collect();
         let through: Vec<&&Verdict> = all.iter().filter(|verdict| verdict.got_through()).collect();
         let proved = all.iter().filter(|verdict| verdict.proved && !verdict.got_through()).count();
         let bad = through.iter().any(|verdict| verdict.promised);
         let mark = match (bad, through.is_empty()) {
-            (true, _) => words::paint(colour, "31", "✗"),
-            (_, false) => words::paint(colour, "33", "•"),
-            _ => words::paint(colour, "32", "✓"),
+            (true, _) => output::paint(colour, "31", "✗"),
+            (_, false) => output::paint(colour, "33", "•"),
+            _ => output::paint(colour, "32", "✓"),
         };
         let refused = all.len() - through.len();
         cli::out_line(format_args!(
@@ -174,12 +176,12 @@ fn show(level: &str, verdicts: &[Verdict], leaks: usize) -> Result<()> {
         ))?;
         for verdict in through {
             let note = if verdict.promised { "" } else { " (not promised at this level)" };
-            cli::out_line(format_args!("    {}: {}{note}", verdict.inside.what, words::visible(&verdict.inside.got)))?;
+            cli::out_line(format_args!("    {}: {}{note}", verdict.inside.what, escape::visible(&verdict.inside.got)))?;
         }
     }
     let end = match leaks {
-        0 => words::paint(colour, "32", "Nothing got through that was promised to be kept."),
-        count => words::paint(
+        0 => output::paint(colour, "32", "Nothing got through that was promised to be kept."),
+        count => output::paint(
             colour,
             "31",
             &format!("{count} attack(s) got through: do not trust this sandbox, and please report it."),

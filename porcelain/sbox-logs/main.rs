@@ -4,13 +4,18 @@
 mod printer;
 
 use lexopt::prelude::*;
+use libsbox::cli::{self, Tool};
+use libsbox::daemon;
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::format;
+use libsbox::limits;
+use libsbox::logs::{self, Reader};
+use libsbox::output;
+use libsbox::project::{self, Project};
+use libsbox::record::{self, State};
+use libsbox::time;
 use printer::{Form, Printer};
-use sbox::cli::{self, Tool};
-use sbox::error::{Error, Result};
-use sbox::logs::{self, Reader};
-use sbox::project::{self, Project};
-use sbox::record::{self, State};
-use sbox::{daemon, fsx, limits, words};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -87,7 +92,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     };
     let may_come = options.follow && is_live(&project, &name)?;
     if !reader.is_there() && !may_come {
-        let error = Error::new(format!("there is no log '{}'", words::visible(&name)));
+        let error = Error::new(format!("there is no log '{}'", escape::visible(&name)));
         return Err(error.hint("sbox logs --list"));
     }
     let form = match (options.json, std::io::stdout().is_terminal()) {
@@ -126,9 +131,9 @@ fn name(project: &Project, options: &Options) -> Result<String> {
 
 /// Seconds since 1970 of a moment, or of so long ago.
 fn moment(text: &str) -> Result<u64> {
-    let ago = limits::seconds(text).map(|seconds| fsx::now().saturating_sub(seconds));
-    ago.or_else(|| fsx::seconds_of(text)).ok_or_else(|| {
-        Error::usage(format!("'{}' is no time", words::visible(text))).hint("10m ago is 10m; or 2026-01-30T12:00:00Z")
+    let ago = limits::seconds(text).map(|seconds| time::now().saturating_sub(seconds));
+    ago.or_else(|| time::seconds_of(text)).ok_or_else(|| {
+        Error::usage(format!("'{}' is no time", escape::visible(text))).hint("10m ago is 10m; or 2026-01-30T12:00:00Z")
     })
 }
 
@@ -139,11 +144,11 @@ fn list(project: &Project, as_json: bool) -> Result<u8> {
         return Ok(0);
     }
     if all.is_empty() {
-        words::info("No logs");
+        output::info("No logs");
     }
     let rows: Vec<Vec<String>> =
-        all.iter().map(|(name, size)| vec![words::visible(name), words::size(*size)]).collect();
-    cli::out(words::table(&rows).as_bytes())?;
+        all.iter().map(|(name, size)| vec![escape::visible(name), format::size(*size)]).collect();
+    cli::out(output::table(&rows).as_bytes())?;
     Ok(0)
 }
 
@@ -168,8 +173,8 @@ fn follow(project: &Project, name: &str, reader: &mut Reader, printer: &mut Prin
 fn is_live(project: &Project, name: &str) -> Result<bool> {
     let records = record::list(project)?;
     let Some(record) = records.iter().find(|record| record.name == name) else { return Ok(false) };
-    let ended = record.ended_at.as_deref().and_then(fsx::seconds_of).unwrap_or(0);
-    let restarts = record.status == State::Restarting && fsx::now().saturating_sub(ended) < RESTART;
+    let ended = record.ended_at.as_deref().and_then(time::seconds_of).unwrap_or(0);
+    let restarts = record.status == State::Restarting && time::now().saturating_sub(ended) < RESTART;
     Ok(record.status.is_live() || restarts)
 }
 
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn moments_are_dates_or_spans() {
         assert_eq!(moment("2026-01-30T12:00:00Z").unwrap(), 1_769_774_400);
-        assert!(moment("10m").unwrap().abs_diff(fsx::now() - 600) < 5);
+        assert!(moment("10m").unwrap().abs_diff(time::now() - 600) < 5);
         assert!(moment("yesterday").is_err());
     }
 }

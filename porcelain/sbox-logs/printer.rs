@@ -1,9 +1,9 @@
 //! How what is in a log reaches stdout: as it is into a pipe, harmless onto a terminal, or line by line as JSON.
 
-use sbox::cli;
-use sbox::error::Result;
-use sbox::fsx;
-use sbox::logs::{Reader, Times};
+use libsbox::cli;
+use libsbox::error::Result;
+use libsbox::logs::{Reader, Times};
+use libsbox::time;
 use serde_json::json;
 
 /// What stdout gets.
@@ -73,7 +73,7 @@ impl Printer {
         let ended = text.ends_with('\n');
         let text = text.trim_end_matches('\n').trim_end_matches('\r');
         if self.form == Form::Json {
-            let object = json!({"time": time.map(fsx::rfc3339), "line": text});
+            let object = json!({"time": time.map(time::rfc3339), "line": text});
             out.extend(format!("{object}\n").bytes());
         } else {
             out.extend(harmless(text).bytes());
@@ -124,7 +124,7 @@ fn harmless(text: &str) -> String {
 }
 
 fn visible(text: &str) -> String {
-    text.split('\t').map(sbox::words::visible).collect::<Vec<_>>().join("\t")
+    text.split('\t').map(libsbox::escape::visible).collect::<Vec<_>>().join("\t")
 }
 
 #[cfg(test)]

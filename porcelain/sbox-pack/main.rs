@@ -5,12 +5,18 @@ mod oci;
 mod secrets;
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::config::{self, Config};
-use sbox::error::{Context, Error, Result};
-use sbox::lockfile::Lockfile;
-use sbox::project::Project;
-use sbox::{cache, fsx, plumb, words};
+use libsbox::cache;
+use libsbox::cli::{self, Tool};
+use libsbox::config::{self, Config};
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::format;
+use libsbox::fs;
+use libsbox::lockfile::Lockfile;
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::project::Project;
+use libsbox::time;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -81,7 +87,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
                     "tar.gz" => Format::Gzip,
                     "tar.zst" => Format::Zstd,
                     other => {
-                        let error = Error::usage(format!("unknown format '{}'", words::visible(other)));
+                        let error = Error::usage(format!("unknown format '{}'", escape::visible(other)));
                         return Err(error.hint("tar.gz, tar.zst or oci"));
                     }
                 }
@@ -103,7 +109,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let lock =
         lock.ok_or_else(|| Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"))?;
     // Whoever writes in the meantime writes half of something into the archive.
-    let _build = fsx::Lock::exclusive(&project.build_lock(), || words::info("waiting for a build to end"))?;
+    let _build = fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for a build to end"))?;
     let _unused = match (options.force, project.take()) {
         (true, _) => None,
         (false, Ok(lock)) => Some(lock),
@@ -128,10 +134,10 @@ fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) 
     let default = || project.root().join(format!("{name}-sbox.{format}"));
     let output =
         std::path::absolute(options.output.clone().unwrap_or_else(default)).context(|| "find the output".into())?;
-    words::step(format_args!("Packing: {}", words::visible(&name)));
+    output::step(format_args!("Packing: {}", escape::visible(&name)));
     secrets::warn(project, config);
     let items = items(project, config, lock, options)?;
-    let mut archive = plumb::program("sbox-archive")?;
+    let mut archive = plumbing::program("sbox-archive")?;
     archive
         .args(["create", "--sums", ".sbox/SHA256SUMS", "--sites", ".sbox/sites.json", "--prefix"])
         .arg(project.root());
@@ -139,25 +145,25 @@ fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) 
     archive.args(["--format", format, "--time"]).arg(packed_at(lock).to_string());
     let summary = create(&mut archive, &items)?;
     for left in summary["left_out"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        words::info(format_args!("left out, since it is no file: {}", words::visible(left)));
+        output::info(format_args!("left out, since it is no file: {}", escape::visible(left)));
     }
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     let files = summary["files"].as_u64().unwrap_or(0);
-    words::ok(format_args!("Packed {files} files into '{}' ({})", words::visible_path(&output), words::size(size)));
-    words::hint(format_args!(
+    output::ok(format_args!("Packed {files} files into '{}' ({})", escape::visible_path(&output), format::size(size)));
+    output::hint(format_args!(
         "there: tar {unpacked} {}, cd {}, sbox unpack",
         file_name(&output),
-        words::visible(&name)
+        escape::visible(&name)
     ));
     Ok(())
 }
 
 /// Runs `sbox-archive create` with these items; gives what it says of the archive.
 fn create(archive: &mut std::process::Command, items: &[Value]) -> Result<Value> {
-    plumb::trace(archive);
+    plumbing::trace(archive);
     let text: String = items.iter().map(|item| format!("{item}\n")).collect();
     let shown = || String::from("start 'sbox-archive'");
-    let mut child = plumb::tie(archive).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
+    let mut child = plumbing::tie(archive).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that fails early says why itself.
         let _ = stdin.write_all(text.as_bytes());
@@ -171,18 +177,18 @@ fn create(archive: &mut std::process::Command, items: &[Value]) -> Result<Value>
 }
 
 fn file_name(path: &Path) -> String {
-    words::visible_path(path.file_name().unwrap_or_default())
+    escape::visible_path(path.file_name().unwrap_or_default())
 }
 
 /// A time that is the same each time the same is packed: `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/>),
 /// or when it was built.
 fn packed_at(lock: &Lockfile) -> u64 {
     let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|epoch| epoch.parse().ok());
-    epoch.or_else(|| newest(lock)).unwrap_or_else(fsx::now)
+    epoch.or_else(|| newest(lock)).unwrap_or_else(time::now)
 }
 
 fn newest(lock: &Lockfile) -> Option<u64> {
-    fsx::seconds_of(&lock.built_at)
+    time::seconds_of(&lock.built_at)
 }
 
 fn items(project: &Project, config: &Config, lock: &Lockfile, options: &Options) -> Result<Vec<Value>> {
@@ -198,7 +204,7 @@ fn items(project: &Project, config: &Config, lock: &Lockfile, options: &Options)
     let text = serde_json::to_string_pretty(&lock).map_err(|error| Error::new(error.to_string()))?;
     items.push(json!({"dst": "sbox.lock", "text": format!("{text}\n")}));
     for (path, dst) in [(project.stage_record(), ".sbox/stage.json"), (project.slots(), ".sbox/slots.json")] {
-        if let Some(text) = fsx::read_plain(&path).and_then(|bytes| String::from_utf8(bytes).ok()) {
+        if let Some(text) = fs::read_plain(&path).and_then(|bytes| String::from_utf8(bytes).ok()) {
             items.push(json!({"dst": dst, "text": text}));
         }
     }
@@ -242,15 +248,15 @@ fn metadata(project: &Project, config: &Config, lock: &Lockfile, options: &Optio
     json!({
         "sbox_version": cli::VERSION,
         "format": 1,
-        "packed_at": fsx::rfc3339(packed_at(lock)),
+        "packed_at": time::rfc3339(packed_at(lock)),
         "project_name": project.name(),
         "runtime": runtimes.join(","),
         "workdir": config.workdir,
         "cmd": config.cmd.as_ref().map(ToString::to_string),
         "original_prefix": project.root(),
         "platform": cli::platform(),
-        "rootfs_files": fsx::measure(&project.rootfs()).0,
-        "env_files": if options.exclude_env { 0 } else { fsx::measure(&project.env()).0 },
+        "rootfs_files": fs::measure(&project.rootfs()).0,
+        "env_files": if options.exclude_env { 0 } else { fs::measure(&project.env()).0 },
         "build_info": {"config_hash": lock.config_hash, "built_at": lock.built_at, "runtimes": lock.runtimes},
     })
 }

@@ -6,12 +6,18 @@
 //! and the agent's files. Paths are those that programs see in the sandbox, so that nothing is relocated.
 
 use crate::{CACHES, Options, create, packed_at, secrets};
-use sbox::cli;
-use sbox::config::{self, Command, Config, Piece};
-use sbox::error::{Context, Error, Result};
-use sbox::lockfile::Lockfile;
-use sbox::project::Project;
-use sbox::{confine, fsx, plumb, words};
+use libsbox::cli;
+use libsbox::config::{self, Command, Config, Piece};
+use libsbox::confine;
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape;
+use libsbox::format;
+use libsbox::fs;
+use libsbox::lockfile::Lockfile;
+use libsbox::output;
+use libsbox::plumbing;
+use libsbox::project::Project;
+use libsbox::time;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -53,7 +59,7 @@ pub fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Optio
     let default = || project.root().join(format!("{name}-sbox.oci.tar"));
     let output =
         std::path::absolute(options.output.clone().unwrap_or_else(default)).context(|| "find the output".into())?;
-    words::step(format_args!("Packing an image: {name}"));
+    output::step(format_args!("Packing an image: {name}"));
     secrets::warn(project, config);
     let work = Work::new(&output)?;
     let mut base = match &options.base {
@@ -63,7 +69,7 @@ pub fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Optio
     let mut layers = Vec::new();
     if options.base.is_none() {
         let items = system(project)?;
-        words::info(format_args!("the system below: {} files of this machine (shell, tools, libraries)", items.len()));
+        output::info(format_args!("the system below: {} files of this machine (shell, tools, libraries)", items.len()));
         layers.push(layer(&work, "system", "0:0", &items, lock, options)?);
     }
     let root = project.root().to_string_lossy().trim_start_matches('/').to_owned();
@@ -71,14 +77,14 @@ pub fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Optio
     layers.push(layer(&work, "environment", USER, &env, lock, options)?);
     layers.push(layer(&work, "files", USER, &files(project, config, &root)?, lock, options)?);
     let blobs = describe(project, config, lock, &mut base, layers)?;
-    let mut archive = plumb::program("sbox-archive")?;
+    let mut archive = plumbing::program("sbox-archive")?;
     archive
         .args(["create", "--flat", "--format", "tar", "--time", &packed_at(lock).to_string(), "--output"])
         .arg(&output);
     create(&mut archive, &image(&name, blobs))?;
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
-    words::ok(format_args!("Packed an image into '{}' ({})", words::visible_path(&output), words::size(size)));
-    words::hint(format_args!("podman load -i {}, then: podman run --rm localhost/{name}", crate::file_name(&output)));
+    output::ok(format_args!("Packed an image into '{}' ({})", escape::visible_path(&output), format::size(size)));
+    output::hint(format_args!("podman load -i {}, then: podman run --rm localhost/{name}", crate::file_name(&output)));
     Ok(())
 }
 
@@ -87,16 +93,16 @@ struct Work(PathBuf);
 
 impl Work {
     fn new(output: &Path) -> Result<Work> {
-        let place = fsx::beside(output, "layers");
-        fsx::remove_tree(&place)?;
-        fsx::make_dirs(&place)?;
+        let place = fs::beside(output, "layers");
+        fs::remove_tree(&place)?;
+        fs::make_dirs(&place)?;
         Ok(Work(place))
     }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
-        let _ = fsx::remove_tree(&self.0);
+        let _ = fs::remove_tree(&self.0);
     }
 }
 
@@ -117,7 +123,7 @@ fn layer(
     options: &Options,
 ) -> Result<Layer> {
     let file = work.0.join(name);
-    let mut archive = plumb::program("sbox-archive")?;
+    let mut archive = plumbing::program("sbox-archive")?;
     archive.args(["create", "--flat", "--digests", "--owner", owner, "--level", &options.level.to_string()]);
     archive.args(["--time", &packed_at(lock).to_string(), "--output"]).arg(&file);
     let made = create(&mut archive, items)?;
@@ -131,7 +137,7 @@ fn layer(
 fn files(project: &Project, config: &Config, root: &str) -> Result<Vec<Value>> {
     // The same files at their other path: HOME is there.
     let mut items = vec![json!({"dst": format!("{root}/.sbox/rootfs"), "link": "/"})];
-    let dir = sbox::beneath::Dir::open(&project.rootfs())?;
+    let dir = libsbox::dir::Dir::open(&project.rootfs())?;
     for entry in dir.entries()? {
         let name = entry.name.to_string_lossy().into_owned();
         let below = |place: &str| place.trim_start_matches('/').strip_prefix(&format!("{name}/")).map(str::to_owned);
@@ -188,12 +194,12 @@ fn is_the_systems(path: &Path) -> bool {
 fn libraries(project: &Project, tools: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
     const ASK: &str = r#"for place in "$@"; do find "$place" -type f \( -name '*.so*' -o -perm -u+x \) -print0; done \
         | xargs -0 -r -n 200 ldd 2>/dev/null; true"#;
-    let mut spawn = plumb::program("sbox-spawn")?;
+    let mut spawn = plumbing::program("sbox-spawn")?;
     spawn.args(["--network", "none", "--own"]).args([&project.env(), &project.env()]);
     spawn.arg("--own").args([&project.rootfs(), &project.rootfs()]);
     spawn.args(["--", "/bin/sh", "-c", ASK, "sh"]).args([project.env(), project.rootfs()]).args(tools);
-    plumb::trace(&spawn);
-    let output = plumb::tie(&mut spawn).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    plumbing::trace(&spawn);
+    let output = plumbing::tie(&mut spawn).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.context(|| "look for libraries".into())?;
     if !output.status.success() {
         return Err(
@@ -225,12 +231,12 @@ impl Base {
     fn read(layout: &Path) -> Result<Base> {
         let layout = std::path::absolute(layout).context(|| "find the base".into())?;
         let wrong = |what: &str| {
-            Error::new(format!("'{}' is no OCI layout: {what}", words::visible_path(&layout)))
+            Error::new(format!("'{}' is no OCI layout: {what}", escape::visible_path(&layout)))
                 .hint("skopeo copy docker://debian:12 oci:DIR makes one")
         };
         let json = |place: &str| -> Result<Value> {
             let text =
-                fsx::read_plain(&layout.join(place)).ok_or_else(|| wrong(&format!("'{place}' cannot be read")))?;
+                fs::read_plain(&layout.join(place)).ok_or_else(|| wrong(&format!("'{place}' cannot be read")))?;
             serde_json::from_slice(&text).map_err(|_| wrong(&format!("'{place}' is no JSON")))
         };
         let digest = |value: &Value| -> Result<String> {
@@ -275,7 +281,7 @@ fn describe(
     base: &mut Base,
     layers: Vec<Layer>,
 ) -> Result<(Vec<Blob>, Value)> {
-    let created = fsx::rfc3339(packed_at(lock));
+    let created = time::rfc3339(packed_at(lock));
     let mut blobs = std::mem::take(&mut base.blobs);
     let (mut listed, mut diff_ids) = (std::mem::take(&mut base.layers), std::mem::take(&mut base.diff_ids));
     let mut history = std::mem::take(&mut base.history);
@@ -310,7 +316,10 @@ fn describe(
         None => image["config"]["Cmd"] = json!(["/bin/sh"]),
     }
     if !from_outside.is_empty() {
-        words::info(format_args!("not in the image, to be given to it: {}", words::visible(&from_outside.join(", "))));
+        output::info(format_args!(
+            "not in the image, to be given to it: {}",
+            escape::visible(&from_outside.join(", "))
+        ));
     }
     let configuration = text_blob(&image);
     let manifest = json!({
@@ -327,18 +336,18 @@ fn describe(
 
 fn text_blob(value: &Value) -> Blob {
     let text = value.to_string();
-    let digest = fsx::sha256(text.as_bytes());
+    let digest = fs::sha256(text.as_bytes());
     Blob { size: text.len() as u64, item: json!({"dst": format!("blobs/sha256/{digest}"), "text": text}), digest }
 }
 
 /// Variables with their values, and the names of those whose values come from the user: they are in no image.
 fn environment(project: &Project, config: &Config, below: &[String]) -> Result<(Vec<String>, Vec<String>)> {
-    let mut envsh = plumb::program("sbox-envsh")?;
+    let mut envsh = plumbing::program("sbox-envsh")?;
     envsh.args(["--quiet", "--format", "json", "--isolation", "engine"]).current_dir(project.root());
     // Nothing of this user's: what is passed on in a sandbox is not passed on in an image.
     envsh.env_clear().env("HOME", "/");
     let all: serde_json::Map<String, Value> =
-        serde_json::from_slice(&plumb::output(&mut envsh)?).map_err(|error| Error::new(error.to_string()))?;
+        serde_json::from_slice(&plumbing::output(&mut envsh)?).map_err(|error| Error::new(error.to_string()))?;
     let is_reference = |piece: &Piece| !matches!(piece, Piece::Text(_));
     let from_user = |value: &str| config::pieces(value).iter().any(is_reference);
     let names: Vec<String> =

@@ -1,10 +1,11 @@
 //! What looks like a secret in what is about to be given away. A warning, not a filter: nobody can list them all.
 
-use sbox::beneath::Dir;
-use sbox::check;
-use sbox::config::Config;
-use sbox::project::Project;
-use sbox::words;
+use libsbox::check;
+use libsbox::config::Config;
+use libsbox::dir::Dir;
+use libsbox::escape;
+use libsbox::output;
+use libsbox::project::Project;
 use std::io::Read;
 use std::path::Path;
 
@@ -51,7 +52,7 @@ pub fn warn(project: &Project, config: &Config) {
     let mut found = Vec::new();
     for (name, value) in config.env.iter().filter(|(name, value)| check::is_secret(name, value)) {
         let _ = value;
-        found.push(format!("the variable {} of the configuration", words::visible(name)));
+        found.push(format!("the variable {} of the configuration", escape::visible(name)));
     }
     if let Ok(dir) = Dir::open(&project.rootfs()) {
         let skipped = |place: &Path| {
@@ -63,7 +64,7 @@ pub fn warn(project: &Project, config: &Config) {
             if entry.kind == rustix::fs::FileType::RegularFile
                 && let Some(what) = suspicion(dir, &entry.name, place)
             {
-                found.push(format!("{} ({what})", words::visible_path(Path::new(".sbox/rootfs").join(place))));
+                found.push(format!("{} ({what})", escape::visible_path(Path::new(".sbox/rootfs").join(place))));
             }
             Ok(())
         });
@@ -71,11 +72,11 @@ pub fn warn(project: &Project, config: &Config) {
     if found.is_empty() {
         return;
     }
-    words::warn(format_args!("what looks like secrets goes into the archive ({}):", found.len()));
+    output::warn(format_args!("what looks like secrets goes into the archive ({}):", found.len()));
     for one in found.iter().take(20) {
-        words::line(format_args!("  {one}"));
+        output::line(format_args!("  {one}"));
     }
-    words::hint("remove what is nobody else's business, and pack again; variables can be \"${NAME}\"");
+    output::hint("remove what is nobody else's business, and pack again; variables can be \"${NAME}\"");
 }
 
 fn suspicion(dir: &Dir, name: &std::ffi::OsStr, place: &Path) -> Option<&'static str> {

@@ -1,10 +1,12 @@
 //! Whether the program of a line was found. That `sh` was executed says nothing of what it was to run.
 
-use sbox::error::{Error, Result};
-use sbox::logs::Reader;
-use sbox::process::{self, Table};
-use sbox::project::Project;
-use sbox::{record, words};
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::logs::Reader;
+use libsbox::output;
+use libsbox::process::{self, Table};
+use libsbox::project::Project;
+use libsbox::record;
 use std::time::{Duration, Instant};
 
 /// How long to look. A shell has said by then that there is no such program; one that is still at its own commands is
@@ -44,9 +46,9 @@ fn tell(project: &Project, name: &str, code: u8) -> Error {
     let length = Reader::last(project, name, 3).and_then(|mut log| log.read(&mut said)).unwrap_or(0);
     let text = String::from_utf8_lossy(&said[..length]).into_owned();
     for line in text.lines().filter(|line| !line.starts_with("===")) {
-        words::line(words::visible(line));
+        output::line(escape::visible(line));
     }
-    words::say(words::Label::Error, format_args!("daemon '{name}' ended at once: its program cannot be executed"));
-    words::hint(format_args!("sbox logs {name}"));
+    output::say(output::Label::Error, format_args!("daemon '{name}' ended at once: its program cannot be executed"));
+    output::hint(format_args!("sbox logs {name}"));
     Error::reported(code)
 }

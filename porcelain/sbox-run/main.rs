@@ -5,12 +5,13 @@ mod line;
 mod ready;
 
 use lexopt::prelude::*;
-use sbox::cli::{self, Tool};
-use sbox::config::{Command, Config};
-use sbox::daemon::Daemon;
-use sbox::error::{Error, Result};
-use sbox::project::{self, Project};
-use sbox::{confine, words};
+use libsbox::cli::{self, Tool};
+use libsbox::config::{Command, Config};
+use libsbox::confine;
+use libsbox::daemon::Daemon;
+use libsbox::error::{Error, Result};
+use libsbox::output;
+use libsbox::project::{self, Project};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -90,13 +91,13 @@ fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
     if words.first().is_some_and(|first| first == "/bin/sh") {
         line::require_a_program(&project, &name, pid)?;
     }
-    words::ok(format_args!("Daemon '{name}' started (PID {pid})"));
+    output::ok(format_args!("Daemon '{name}' started (PID {pid})"));
     match signs {
         Some(signs) => {
             signs.wait(pid)?;
-            words::ok(format_args!("Daemon '{name}' is ready"));
+            output::ok(format_args!("Daemon '{name}' is ready"));
         }
-        None => words::hint(format_args!("sbox logs -f {name}    sbox stop {name}")),
+        None => output::hint(format_args!("sbox logs -f {name}    sbox stop {name}")),
     }
     Ok(0)
 }

@@ -1,12 +1,13 @@
 //! `--wait`: whether a daemon is ready, as the configuration tells.
 
-use sbox::config::{Config, Network, Ready, Sign};
-use sbox::error::{Context, Error, Result};
-use sbox::logs::Reader;
-use sbox::process::Table;
-use sbox::project::Project;
-use sbox::record;
-use sbox::{plumb, words};
+use libsbox::config::{Config, Network, Ready, Sign};
+use libsbox::error::{Context, Error, Result};
+use libsbox::format;
+use libsbox::logs::Reader;
+use libsbox::plumbing;
+use libsbox::process::Table;
+use libsbox::project::Project;
+use libsbox::record;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -72,7 +73,7 @@ impl Watch {
                 return self.wait(state.pid);
             }
             if Instant::now() >= end {
-                let time = words::span(self.ready.timeout.as_secs());
+                let time = format::span(self.ready.timeout.as_secs());
                 let message = format!("daemon '{}' runs and is not ready after {time}", self.name);
                 return Err(Error::new(message).hint(format!("sbox logs {0}    sbox stop {0}", self.name)));
             }
@@ -146,13 +147,13 @@ impl Bridge {
         for fd in [&user, &network, &listener] {
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).context(shown)?;
         }
-        let mut forward = plumb::program("sbox-forward")?;
+        let mut forward = plumbing::program("sbox-forward")?;
         for (option, fd) in [("--user", &user), ("--network", &network)] {
             forward.arg(option).arg(fd.as_raw_fd().to_string());
         }
         forward.arg(format!("{}:{port}", listener.as_raw_fd()));
-        plumb::trace(&forward);
-        let forward = plumb::tie(&mut forward).stdin(Stdio::null()).stdout(Stdio::null()).spawn().context(shown)?;
+        plumbing::trace(&forward);
+        let forward = plumbing::tie(&mut forward).stdin(Stdio::null()).stdout(Stdio::null()).spawn().context(shown)?;
         Ok(Some(Bridge { address, forward }))
     }
 }

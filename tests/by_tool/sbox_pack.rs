@@ -140,7 +140,7 @@ fn an_image_is_whole_reproducible_and_has_no_values_of_the_users() {
     let blob = |of: &serde_json::Value| {
         let digest = of["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
         let content = std::fs::read(path("image/blobs/sha256").join(&digest)).unwrap();
-        assert_eq!(sbox::fsx::sha256(&content), digest);
+        assert_eq!(libsbox::fs::sha256(&content), digest);
         assert_eq!(of["size"].as_u64().unwrap(), content.len() as u64);
         content
     };
@@ -161,7 +161,7 @@ fn an_image_is_whole_reproducible_and_has_no_values_of_the_users() {
         let file = project.scratch.write("layer", "");
         std::fs::write(&file, blob(layer)).unwrap();
         let plain = Command::new("gzip").arg("-dc").arg(&file).output().unwrap().stdout;
-        assert_eq!(format!("sha256:{}", sbox::fsx::sha256(&plain)), diff.as_str().unwrap());
+        assert_eq!(format!("sha256:{}", libsbox::fs::sha256(&plain)), diff.as_str().unwrap());
         let list = Command::new("tar").args(["-tvzf"]).arg(&file).output().unwrap();
         names += &stdout(&list);
     }

@@ -74,12 +74,12 @@ pub fn trace(command: &Command) {
     if std::env::var_os("SBOX_TRACE").is_some_and(|value| !value.is_empty() && value != "0") {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line: Vec<String> = words.map(|word| quote(&word.to_string_lossy())).collect();
-        crate::words::line(format_args!("trace: {}", line.join(" ")));
+        crate::output::line(format_args!("trace: {}", line.join(" ")));
     }
 }
 
 fn shown(program: &OsStr) -> String {
-    crate::words::visible_path(std::path::Path::new(program).file_name().unwrap_or(program))
+    crate::escape::visible_path(std::path::Path::new(program).file_name().unwrap_or(program))
 }
 
 /// A word as sh(1) reads it back: plain if nothing in it is special, in single quotes otherwise.

@@ -4,7 +4,7 @@
 //! `RESOLVE_NO_SYMLINKS`: a symbolic link planted anywhere, at any moment, makes a call fail and never leads it outside.
 
 use crate::error::{Context, Error, Result};
-use crate::words::visible_path;
+use crate::escape::visible_path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};

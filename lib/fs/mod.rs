@@ -1,0 +1,15 @@
+//! Files of the user's own: written whole or not at all, locked, copied, thrown away, hashed.
+//!
+//! What an agent could have written is touched through [`crate::dir`].
+
+mod atomic;
+mod copy;
+mod hash;
+mod lock;
+mod trash;
+
+pub use atomic::{beside, make_dirs, read_plain, write_atomic, write_locked};
+pub use copy::{copy_file, copy_tree, fill, keep_times, measure};
+pub use hash::{hex, sha256, sha256_of};
+pub use lock::Lock;
+pub use trash::{empty_trash, remove_tree, reopen, set_aside};
