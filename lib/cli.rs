@@ -1,5 +1,6 @@
 //! How every program begins and ends: usage, version, exit codes, stdout.
 
+use crate::commands::{self, Group};
 use crate::error::{Error, Kind, Result};
 use crate::escape;
 use crate::output;
@@ -52,9 +53,9 @@ impl Tool {
 
     fn report(&self, error: &Error) {
         // Plumbing names itself: its words arrive in the middle of somebody else's.
-        match self.is_porcelain() {
-            true => output::say(output::Label::Error, error),
-            false => output::say(output::Label::Error, format_args!("{}: {error}", self.name)),
+        match commands::group(self.name) {
+            Some(Group::Plumbing) => output::say(output::Label::Error, format_args!("{}: {error}", self.name)),
+            _ => output::say(output::Label::Error, error),
         }
         match (error.hint_text(), error.kind()) {
             (Some(hint), _) => output::hint(hint),
@@ -72,24 +73,6 @@ impl Tool {
             Ok(()) => 0,
             Err(error) => self.fail(&error),
         }
-    }
-
-    fn is_porcelain(&self) -> bool {
-        const PLUMBING: [&str; 11] = [
-            "spawn",
-            "stage",
-            "envsh",
-            "mkenv",
-            "fetch",
-            "relocate",
-            "archive",
-            "attempt",
-            "proxy",
-            "forward",
-            "supervise",
-        ];
-        let verb = self.name.strip_prefix("sbox-").unwrap_or("");
-        !PLUMBING.iter().any(|name| verb.starts_with(name))
     }
 }
 
@@ -151,11 +134,5 @@ mod tests {
         };
         assert_eq!(codes(&STAGE), [1, 2, 7, 126, 127]);
         assert_eq!(codes(&RUN), [125, 125, 7, 126, 127]);
-    }
-
-    #[test]
-    fn plumbing_is_known_by_name() {
-        assert!(!STAGE.is_porcelain());
-        assert!(RUN.is_porcelain());
     }
 }

@@ -10,6 +10,7 @@ pub mod bytecode;
 pub mod cache;
 pub mod check;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod confine;
 pub mod daemon;

@@ -1,11 +1,12 @@
 //! The shape of the house: a stranger finds the source, the page and the tests of a program by its name.
 
 use crate::common::{package, programs};
+use libsbox::commands::COMMANDS;
 use std::path::Path;
 
 #[test]
 fn every_program_has_its_source_page_and_tests() {
-    let manifest = std::fs::read_to_string(package().join("Cargo.toml")).unwrap();
+    let modules = std::fs::read_to_string(package().join("tests/by_tool/mod.rs")).unwrap();
     for program in programs() {
         let at = |place: String| package().join(place).exists();
         let sources = ["bin", "porcelain"]
@@ -13,8 +14,21 @@ fn every_program_has_its_source_page_and_tests() {
             .any(|room| at(format!("{room}/{program}.rs")) || at(format!("{room}/{program}/main.rs")));
         assert!(sources, "source of {program}");
         assert!(at(format!("man/{program}.1")), "page of {program}");
-        assert!(at(format!("tests/by_tool/{}.rs", program.replace('-', "_"))), "tests of {program}");
-        assert!(manifest.contains(&format!("name = \"{program}\"")));
+        let tests = program.replace('-', "_");
+        assert!(at(format!("tests/by_tool/{tests}.rs")), "tests of {program}");
+        assert!(modules.contains(&format!("mod {tests};\n")), "tests of {program} in tests/by_tool/mod.rs");
+    }
+}
+
+#[test]
+fn every_program_is_a_command_in_the_table() {
+    let named: Vec<String> = COMMANDS.iter().map(|command| format!("sbox-{}", command.name)).collect();
+    let programs = programs();
+    for program in programs.iter().filter(|program| *program != "sbox") {
+        assert!(named.contains(program), "{program} is not in lib/commands.rs");
+    }
+    for name in named {
+        assert!(programs.contains(&name), "{name} is in lib/commands.rs and not in Cargo.toml");
     }
 }
 
@@ -25,6 +39,9 @@ fn the_top_level_holds_nothing_else() {
         "Cargo.lock",
         "LICENSE",
         "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
         "bin",
         "completions",
         "lib",

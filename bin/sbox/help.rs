@@ -11,49 +11,25 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-macro_rules! pages {
-    ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../man/", $name)))),*] };
+macro_rules! page {
+    ($name:expr) => {
+        ($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/man/", $name)))
+    };
 }
 
-const PAGES: [(&str, &str); 37] = pages!(
-    "sbox.1",
-    "sbox-archive.1",
-    "sbox-attempt.1",
-    "sbox-build.1",
-    "sbox-cache.1",
-    "sbox-clean.1",
-    "sbox-demo.1",
-    "sbox-doctor.1",
-    "sbox-envsh.1",
-    "sbox-exec.1",
-    "sbox-forward.1",
-    "sbox-info.1",
-    "sbox-init.1",
-    "sbox-logs.1",
-    "sbox-fetch-mamba.1",
-    "sbox-mkenv.1",
-    "sbox-mkenv-conda.1",
-    "sbox-mkenv-host.1",
-    "sbox-mkenv-npm.1",
-    "sbox-proxy.1",
-    "sbox-pack.1",
-    "sbox-ps.1",
-    "sbox-relocate.1",
-    "sbox-restart.1",
-    "sbox-run.1",
-    "sbox-shell.1",
-    "sbox-spawn.1",
-    "sbox-stage.1",
-    "sbox-status.1",
-    "sbox-stop.1",
-    "sbox-supervise.1",
-    "sbox-trust.1",
-    "sbox-unpack.1",
-    "sbox-validate.1",
-    "sbox-version.1",
-    "sbox-config.5",
-    "sbox-plumbing.7",
-);
+/// The page of each command in the table, and those that are of none.
+macro_rules! pages {
+    ($($name:literal $group:ident $line:literal;)*) => {
+        &[
+            page!("sbox.1"),
+            page!("sbox-config.5"),
+            page!("sbox-plumbing.7"),
+            $(page!(concat!("sbox-", $name, ".1"))),*
+        ]
+    };
+}
+
+const PAGES: &[(&str, &str)] = libsbox::commands!(pages);
 
 const COMPLETIONS: [(&str, &str); 3] = [
     ("bash", include_str!("../../completions/sbox.bash")),
@@ -61,13 +37,13 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("fish", include_str!("../../completions/sbox.fish")),
 ];
 
-/// `sbox help`, `sbox help VERB`, `sbox help --install DIR`.
-pub fn help(arguments: &[OsString], usage: &str) -> Result<u8> {
+/// `sbox help`, `sbox help COMMAND`, `sbox help --install DIR`.
+pub fn help(arguments: &[OsString]) -> Result<u8> {
     match arguments {
-        [] => cli::out(usage.as_bytes())?,
+        [] => cli::out(crate::usage().as_bytes())?,
         [option, directory] if option == "--install" => return install(Path::new(directory)),
         [topic] => show(&topic.to_string_lossy())?,
-        _ => return Err(Error::usage("one topic at a time").hint("sbox help VERB, or sbox help --install DIR")),
+        _ => return Err(Error::usage("one topic at a time").hint("sbox help COMMAND, or sbox help --install DIR")),
     }
     Ok(0)
 }
@@ -104,10 +80,10 @@ fn show(topic: &str) -> Result<()> {
             .iter()
             .filter_map(|(name, _)| name.rsplit_once('.'))
             .map(|(stem, _)| stem.trim_start_matches("sbox-"));
-        let error = Error::new(format!("no manual page on '{}'", escape::visible(topic)));
+        let error = Error::new(format!("no manual page for '{}'", escape::visible(topic)));
         return Err(match suggest::did_you_mean(topic, topics) {
             Some(meant) => error.hint(format!("did you mean 'sbox help {meant}'?")),
-            None => error.hint("sbox --list-cmds shows all verbs; an extension has its own help: sbox VERB --help"),
+            None => error.hint("'sbox --help' lists the commands; an extension has its own help: sbox NAME --help"),
         });
     };
     if std::io::stdout().is_terminal() && format(text) {

@@ -1,6 +1,6 @@
-//! sbox: find `sbox-VERB` and become it.
+//! sbox: find the program `sbox-COMMAND` and become it.
 //!
-//! Our own programs come before PATH, so that an extension adds verbs and never replaces one.
+//! Our own programs come before PATH, so that an extension adds commands and never replaces one.
 #![forbid(unsafe_code)]
 
 mod help;
@@ -8,6 +8,7 @@ mod page;
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
+use libsbox::commands::{COMMANDS, Group};
 use libsbox::error::{Context, Error, Kind, Result, reason};
 use libsbox::escape;
 use libsbox::plumbing;
@@ -21,33 +22,21 @@ use std::process::{Command, ExitCode};
 
 const TOOL: Tool = Tool { name: "sbox", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox [-C DIR] VERB [ARGUMENT...]
-Run AI agents in a world of their own. If a file is not mounted, it does not exist to the agent.
+usage: sbox [-C DIR] COMMAND [ARGUMENT...]
+Run AI agents in a sandbox, without Docker and without root. If a file is not
+mounted, it does not exist for the agent.
 
-Start a project
-  init        make a project                 build       make its sandbox
-  validate    check its configuration        clean       remove what was built
-
-Run in it
-  run         run the project's command, or another
-  exec        run a program with its arguments
-  shell       start a shell
-
-Look at it
-  status      project, build, processes      info        paths, runtime, environment
-  demo        see what an agent can do       version     print the version
-
-Trust it
-  doctor      what this host gives, and      trust       accept what a configuration from
-              whether sandboxes hold on it               elsewhere asks for
-
+COMMANDS
   -C DIR             work as if started in DIR
       --exec-path    print the directory of sbox's programs
-      --list-cmds    print every verb, extensions included
-  -h, --help         print this text; sbox help VERB shows a manual page
+      --list-cmds    print every command, plumbing and extensions included
+  -h, --help         print this text
   -V, --version      print the version
 
-sbox completion bash|zsh|fish prints completions. A program sbox-NAME on PATH is the verb NAME.
+'sbox COMMAND --help' lists the options of a command; 'sbox help COMMAND' shows
+its manual page, 'sbox help config' that of the configuration.
+'sbox completion bash|zsh|fish' prints completions. A program sbox-NAME on PATH
+is the command NAME.
 ";
 
 fn main() -> ExitCode {
@@ -63,30 +52,44 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('V') | Long("version") => {
                 return cli::out_line(format_args!("sbox version {}", cli::VERSION)).map(|()| 0);
             }
-            Value(verb) => {
+            Short('h') | Long("help") => break,
+            Value(name) => {
                 let rest: Vec<OsString> = args.raw_args()?.collect();
-                return match verb.to_str() {
-                    Some("help") => help::help(&rest, USAGE),
+                return match name.to_str() {
+                    Some("help") => help::help(&rest),
                     Some("completion") => help::completion(&rest),
-                    _ => Err(become_verb(&verb, &rest)),
+                    _ => Err(become_program(&name, &rest)),
                 };
             }
             other => return Err(cli::common(other)),
         }
     }
-    cli::out(USAGE.as_bytes())?;
+    cli::out(usage().as_bytes())?;
     Ok(0)
+}
+
+/// The usage with every command that people type, group by group.
+fn usage() -> String {
+    let mut list = String::new();
+    for (group, heading) in Group::PORCELAIN {
+        list += &format!("{heading}\n");
+        for command in COMMANDS.iter().filter(|command| command.group == *group) {
+            list += &format!("  {:<12} {}\n", command.name, command.line);
+        }
+        list.push('\n');
+    }
+    USAGE.replacen("COMMANDS\n", &list, 1)
 }
 
 fn enter(directory: &Path) -> Result<()> {
     std::env::set_current_dir(directory).context(|| format!("enter '{}'", escape::visible_path(directory)))
 }
 
-/// Executes the verb's program in place of this one: signals, terminal and exit code stay its own.
-fn become_verb(verb: &OsStr, arguments: &[OsString]) -> Error {
-    let (program, exec_path, own) = match (find(verb), plumbing::exec_path(), std::env::current_exe()) {
+/// Executes the program in place of this one: signals, terminal and exit code stay its own.
+fn become_program(name: &OsStr, arguments: &[OsString]) -> Error {
+    let (program, exec_path, own) = match (find(name), plumbing::exec_path(), std::env::current_exe()) {
         (Ok(Some(program)), Ok(exec_path), Ok(own)) => (program, exec_path, own),
-        (Ok(None), ..) => return unknown(verb),
+        (Ok(None), ..) => return unknown(name),
         (Err(error), ..) | (_, Err(error), _) => return error,
         (.., Err(error)) => return Error::new(format!("cannot find this program: {}", reason(&error))),
     };
@@ -104,8 +107,8 @@ fn become_verb(verb: &OsStr, arguments: &[OsString]) -> Error {
     }
 }
 
-/// Where programs of verbs are: our own directory, then PATH. Relative entries are never searched: what is in the
-/// current directory may be an agent's.
+/// Where commands are looked for: our own directory, then PATH. Relative entries are never searched: the current
+/// directory may hold an agent's files.
 fn places() -> Result<Vec<PathBuf>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = vec![plumbing::exec_path()?];
@@ -113,21 +116,21 @@ fn places() -> Result<Vec<PathBuf>> {
     Ok(places)
 }
 
-fn find(verb: &OsStr) -> Result<Option<PathBuf>> {
-    if verb.as_encoded_bytes().contains(&b'/') {
+fn find(name: &OsStr) -> Result<Option<PathBuf>> {
+    if name.as_encoded_bytes().contains(&b'/') {
         return Ok(None);
     }
-    let mut name = OsString::from("sbox-");
-    name.push(verb);
-    Ok(places()?.into_iter().map(|place| place.join(&name)).find(|path| is_program(path)))
+    let mut program = OsString::from("sbox-");
+    program.push(name);
+    Ok(places()?.into_iter().map(|place| place.join(&program)).find(|path| is_program(path)))
 }
 
 fn is_program(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// Every verb, plumbing and extensions included.
-fn verbs() -> Result<BTreeSet<String>> {
+/// Every command that can be started, plumbing and extensions included.
+fn available() -> Result<BTreeSet<String>> {
     let entries = places()?.into_iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten();
     let programs = entries.filter(|entry| is_program(&entry.path()));
     let names = programs.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("sbox-").map(str::to_owned));
@@ -135,18 +138,18 @@ fn verbs() -> Result<BTreeSet<String>> {
 }
 
 fn list() -> Result<u8> {
-    for verb in verbs()? {
-        cli::out_line(escape::visible(&verb))?;
+    for name in available()? {
+        cli::out_line(escape::visible(&name))?;
     }
     Ok(0)
 }
 
-fn unknown(verb: &OsStr) -> Error {
-    let verb = verb.to_string_lossy();
-    let known = verbs().unwrap_or_default();
-    let error = Error::new(format!("'{}' is no verb of sbox", escape::visible(&verb)));
-    match suggest::did_you_mean(&verb, known.iter().map(String::as_str)) {
+fn unknown(name: &OsStr) -> Error {
+    let name = name.to_string_lossy();
+    let known = available().unwrap_or_default();
+    let error = Error::new(format!("'{}' is not an sbox command", escape::visible(&name)));
+    match suggest::did_you_mean(&name, known.iter().map(String::as_str)) {
         Some(meant) => error.hint(format!("did you mean 'sbox {meant}'?")),
-        None => error.hint("sbox --list-cmds shows all; a program sbox-NAME on PATH adds one"),
+        None => error.hint("'sbox --help' lists the commands; a program sbox-NAME on PATH adds one"),
     }
 }

@@ -72,7 +72,7 @@ impl Page {
                 }
                 self.add(&name);
             }
-            "Dd" | "Dt" | "Os" => {}
+            "Dd" | "Dt" | "Os" | "\\\"" => {}
             _ => self.add(&inline(request)),
         }
     }

@@ -8,14 +8,14 @@ fn extension(scratch: &Scratch, name: &str, text: &str) {
 }
 
 #[test]
-fn an_unknown_verb_is_answered_with_the_nearest() {
-    let scratch = Scratch::new("verb");
+fn an_unknown_command_is_answered_with_the_nearest() {
+    let scratch = Scratch::new("unknown");
     scratch.program("sbox").arg("biuld").assert().code(1).stderr(contains("did you mean 'sbox build'?"));
     scratch.program("sbox").arg("../x").assert().code(1);
 }
 
 #[test]
-fn a_program_on_path_is_a_verb_and_can_call_back() {
+fn a_program_on_path_is_a_command_and_can_call_back() {
     let scratch = Scratch::new("extension");
     extension(&scratch, "sbox-hello", "#!/bin/sh\necho \"$SBOX $SBOX_EXEC_PATH $*\"; exit 7\n");
     let path = format!("{}:/usr/bin:/bin", scratch.path("bin").display());
@@ -25,7 +25,7 @@ fn a_program_on_path_is_a_verb_and_can_call_back() {
 }
 
 #[test]
-fn an_extension_cannot_replace_a_verb() {
+fn an_extension_cannot_replace_a_command() {
     let scratch = Scratch::new("replace");
     extension(&scratch, "sbox-version", "#!/bin/sh\necho replaced\n");
     let path = format!("{}:/usr/bin:/bin", scratch.path("bin").display());
@@ -57,12 +57,12 @@ fn a_missing_interpreter_is_named_as_such() {
 }
 
 #[test]
-fn directory_verbs_and_version_options() {
+fn directory_listing_and_version_options() {
     let scratch = Scratch::new("options");
     scratch.program("sbox").arg("--exec-path").assert().success().stdout(format!("{}\n", bin().display()));
-    let verbs = stdout(&scratch.program("sbox").arg("--list-cmds").output().unwrap());
-    for verb in ["build", "run", "spawn", "help"] {
-        assert!(verbs.lines().any(|line| line == verb), "{verb}");
+    let names = stdout(&scratch.program("sbox").arg("--list-cmds").output().unwrap());
+    for name in ["build", "run", "spawn", "help"] {
+        assert!(names.lines().any(|line| line == name), "{name}");
     }
     scratch.project("p", "runtime: ruby:3\n");
     scratch.program("sbox").args(["-C", "p", "validate"]).assert().code(1).stderr(contains("[runtime]"));
