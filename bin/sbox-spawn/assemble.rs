@@ -4,7 +4,7 @@
 //! root are looked up beneath its descriptor, one component at a time and through no symbolic link, so that nothing an
 //! agent planted in an earlier run can lead a mount, a directory or a file of ours to another place.
 
-use crate::plan::{Access, Op};
+use crate::op::{Access, Op};
 use libsbox::error::{Context, Error, Kind, Result};
 use libsbox::escape::visible_path;
 use libsbox::sys;
@@ -61,7 +61,7 @@ fn clone_source(op: &Op) -> Result<Option<OwnedFd>> {
                 tree => (tree.context(|| format!("bind '{}'", visible_path(src)))?, *access),
             }
         }
-        Op::Entry { root, name, .. } => (clone_entry(root, name)?, Access::ReadWrite),
+        Op::BindBeneath { root, name, .. } => (clone_entry(root, name)?, Access::ReadWrite),
         // No tree: the file itself, opened while the host's is still in sight.
         Op::Copy { src, .. } => return Ok(rustix::fs::open(src, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()),
         _ => return Ok(None),
@@ -131,7 +131,7 @@ impl Root {
 
     fn execute(&mut self, op: &Op, tree: Option<OwnedFd>) -> Result<()> {
         let place = match op {
-            Op::Bind { dst, .. } | Op::Entry { dst, .. } => {
+            Op::Bind { dst, .. } | Op::BindBeneath { dst, .. } => {
                 let Some(tree) = tree else { return Ok(()) };
                 return self.bind(tree.as_fd(), dst);
             }
@@ -141,8 +141,8 @@ impl Root {
             }
             Op::File { dst, content } => return self.file(dst, content.as_bytes()),
             Op::Link { dst, target } => return self.link(dst, target),
-            Op::Lock { dst } => return self.again(dst, READ_ONLY | NO_SETUID | NO_DEVICES),
-            Op::Pin { dst } => return self.again(dst, NO_SETUID | NO_DEVICES),
+            Op::RemountReadOnly { dst } => return self.again(dst, READ_ONLY | NO_SETUID | NO_DEVICES),
+            Op::SelfBind { dst } => return self.again(dst, NO_SETUID | NO_DEVICES),
             Op::Mask { dst } => return self.mask(dst),
             Op::Tmpfs { dst, .. } | Op::Proc { dst } | Op::Pts { dst } => self.directory(dst)?,
         };

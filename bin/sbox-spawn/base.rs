@@ -1,6 +1,6 @@
 //! What every sandbox has, whoever runs in it: the host's programs read-only, a small `/etc`, `/proc` and `/dev`.
 
-use crate::plan::{Access, Op};
+use crate::op::{Access, Op};
 use libsbox::error::Result;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -181,7 +181,7 @@ fn proc(nested: bool) -> Vec<Op> {
     if nested && !rustix::process::geteuid().is_root() {
         return ops;
     }
-    ops.extend(PROC_READ_ONLY.iter().map(|name| Op::Lock { dst: at(name) }));
+    ops.extend(PROC_READ_ONLY.iter().map(|name| Op::RemountReadOnly { dst: at(name) }));
     ops.extend(PROC_MASKED.iter().map(|name| Op::Mask { dst: at(name) }));
     ops
 }

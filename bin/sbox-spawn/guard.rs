@@ -8,7 +8,7 @@
 //! packages), is told and left.
 
 use crate::args::{Args, Mount};
-use crate::plan::Op;
+use crate::op::Op;
 use libsbox::dir::Dir;
 use libsbox::error::Result;
 use libsbox::escape::visible_path;
@@ -155,9 +155,9 @@ impl Guard {
             };
             for (dst, is_directory) in solid(&before.repositories) {
                 // A file is the way to a repository elsewhere (a worktree's, a submodule's).
-                ops.push(if is_directory { Op::Pin { dst } } else { Op::Lock { dst } });
+                ops.push(if is_directory { Op::SelfBind { dst } } else { Op::RemountReadOnly { dst } });
             }
-            ops.extend(solid(&before.obeyed).into_iter().map(|(dst, _)| Op::Lock { dst }));
+            ops.extend(solid(&before.obeyed).into_iter().map(|(dst, _)| Op::RemountReadOnly { dst }));
             ops.extend(solid(&before.states).into_iter().map(|(dst, is_directory)| match is_directory {
                 true => Op::Tmpfs { dst, mode: 0o755, seal: true, size: None },
                 false => Op::Mask { dst },

@@ -24,6 +24,7 @@ mod links;
 mod members;
 mod namespaces;
 mod network;
+mod op;
 mod plan;
 mod probe;
 mod report;
@@ -45,7 +46,7 @@ const TOOL: Tool = Tool { name: "sbox-spawn", usage: args::USAGE, runs_a_command
 pub struct Sandbox {
     args: args::Args,
     environment: Vec<(OsString, OsString)>,
-    ops: Vec<plan::Op>,
+    ops: Vec<op::Op>,
     /// Where this process's arguments and environment are in memory.
     own_text: Vec<(usize, usize)>,
 }
@@ -195,7 +196,7 @@ fn ended(init: Pid) -> Result<Option<u8>> {
     Ok(ended.map(|(_, status)| init::code(status)))
 }
 
-fn print(ops: &[plan::Op]) -> Result<u8> {
+fn print(ops: &[op::Op]) -> Result<u8> {
     for op in ops {
         cli::out_line(serde_json::to_string(op).map_err(|error| Error::new(format!("cannot print: {error}")))?)?;
     }

@@ -195,7 +195,7 @@ fn give(sandbox: &Sandbox, trees: &Trees, init: Pid) -> Result<()> {
     for (op, tree) in sandbox.ops.iter().zip(trees) {
         let Some(tree) = tree else { continue };
         let shown = escape::visible_path(op.dst());
-        if matches!(op, crate::plan::Op::Copy { .. }) {
+        if matches!(op, crate::op::Op::Copy { .. }) {
             continue;
         }
         if op.is_the_callers() {

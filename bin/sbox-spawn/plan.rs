@@ -3,81 +3,9 @@
 use crate::args::{Args, Mount};
 use crate::base;
 use crate::guard::Guard;
+use crate::op::{Access, Op};
 use libsbox::error::{Context, Error, Result};
-use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-/// One operation. All `dst` are paths in the new root.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-pub enum Op {
-    /// The mount tree at `src` appears at `dst`. `optional`: skipped where the host has no `src`.
-    Bind { src: PathBuf, dst: PathBuf, access: Access, optional: bool },
-    /// An entry of the root directory that the agent can write: taken by descriptor, never through a symbolic link.
-    Entry { root: PathBuf, name: PathBuf, dst: PathBuf },
-    /// A copy of the file at `src`, if there is one: small, and no mount that tells where it came from.
-    Copy { src: PathBuf, dst: PathBuf },
-    /// A file with this content.
-    File { dst: PathBuf, content: String },
-    /// A symbolic link.
-    Link { dst: PathBuf, target: PathBuf },
-    /// A fresh tmpfs with this mode. `seal`: made read-only when everything stands.
-    Tmpfs {
-        dst: PathBuf,
-        mode: u32,
-        seal: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        size: Option<u64>,
-    },
-    /// The process table of the new pid namespace.
-    Proc { dst: PathBuf },
-    /// A fresh set of pseudo-terminals.
-    Pts { dst: PathBuf },
-    /// What the operations before put at `dst` becomes read-only, but stays.
-    Lock { dst: PathBuf },
-    /// What the operations before put at `dst` becomes a mount of its own: it can be neither moved nor removed.
-    Pin { dst: PathBuf },
-    /// What the operations before put at `dst` is covered: a directory by an empty one, a file by `/dev/null`.
-    Mask { dst: PathBuf },
-}
-
-impl Op {
-    /// Whether it shows something that the caller named, and not the system.
-    pub fn is_the_callers(&self) -> bool {
-        match self {
-            Op::Bind { access, optional, .. } => !optional && *access != Access::Device,
-            Op::Entry { .. } => true,
-            _ => false,
-        }
-    }
-
-    /// Where it takes effect.
-    pub fn dst(&self) -> &Path {
-        match self {
-            Op::Bind { dst, .. }
-            | Op::Entry { dst, .. }
-            | Op::Copy { dst, .. }
-            | Op::File { dst, .. }
-            | Op::Link { dst, .. }
-            | Op::Tmpfs { dst, .. }
-            | Op::Proc { dst }
-            | Op::Pts { dst }
-            | Op::Lock { dst }
-            | Op::Pin { dst }
-            | Op::Mask { dst } => dst,
-        }
-    }
-}
-
-/// What a bind allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Access {
-    ReadOnly,
-    ReadWrite,
-    /// A device node: read-write, and the only kind of bind on which device nodes work.
-    Device,
-}
 
 /// The whole root for `args`; `home` is where the account's home directory is inside.
 pub fn build(args: &Args, home: &Path, guard: &Guard) -> Result<Vec<Op>> {
@@ -111,7 +39,7 @@ pub fn build(args: &Args, home: &Path, guard: &Guard) -> Result<Vec<Op>> {
         }
         let name = dir.file_name().map(PathBuf::from).unwrap_or_default();
         let root = dir.parent().unwrap_or(Path::new("/")).to_owned();
-        ops.push(Op::Entry { root, name, dst: dst.clone() });
+        ops.push(Op::BindBeneath { root, name, dst: dst.clone() });
         if let (Some(size), true) = (args.limits.tmp, args.root.as_ref() == Some(dir)) {
             ops.push(limited_tmp(&dst.join("tmp"), size));
         }
@@ -166,7 +94,7 @@ fn root_entries(root: &Path) -> Result<Vec<Op>> {
         }
     }
     names.sort();
-    let entry = |name: PathBuf| Op::Entry { root: root.into(), dst: Path::new("/").join(&name), name };
+    let entry = |name: PathBuf| Op::BindBeneath { root: root.into(), dst: Path::new("/").join(&name), name };
     Ok(names.into_iter().map(entry).collect())
 }
 

@@ -1,0 +1,76 @@
+//! One step towards the new root: built by `plan`, printed by `--dry-run`, executed by `assemble`.
+
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// One operation. All `dst` are paths in the new root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Op {
+    /// The mount tree at `src` appears at `dst`. `optional`: skipped where the host has no `src`.
+    Bind { src: PathBuf, dst: PathBuf, access: Access, optional: bool },
+    /// An entry of the root directory that the agent can write: taken by descriptor, never through a symbolic link.
+    BindBeneath { root: PathBuf, name: PathBuf, dst: PathBuf },
+    /// A copy of the file at `src`, if there is one: small, and no mount that tells where it came from.
+    Copy { src: PathBuf, dst: PathBuf },
+    /// A file with this content.
+    File { dst: PathBuf, content: String },
+    /// A symbolic link.
+    Link { dst: PathBuf, target: PathBuf },
+    /// A fresh tmpfs with this mode. `seal`: made read-only when everything stands.
+    Tmpfs {
+        dst: PathBuf,
+        mode: u32,
+        seal: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size: Option<u64>,
+    },
+    /// The process table of the new pid namespace.
+    Proc { dst: PathBuf },
+    /// A fresh set of pseudo-terminals.
+    Pts { dst: PathBuf },
+    /// What the operations before put at `dst` becomes read-only, but stays.
+    RemountReadOnly { dst: PathBuf },
+    /// What the operations before put at `dst` becomes a mount of its own: it can be neither moved nor removed.
+    SelfBind { dst: PathBuf },
+    /// What the operations before put at `dst` is covered: a directory by an empty one, a file by `/dev/null`.
+    Mask { dst: PathBuf },
+}
+
+impl Op {
+    /// Whether it shows something that the caller named, and not the system.
+    pub fn is_the_callers(&self) -> bool {
+        match self {
+            Op::Bind { access, optional, .. } => !optional && *access != Access::Device,
+            Op::BindBeneath { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Where it takes effect.
+    pub fn dst(&self) -> &Path {
+        match self {
+            Op::Bind { dst, .. }
+            | Op::BindBeneath { dst, .. }
+            | Op::Copy { dst, .. }
+            | Op::File { dst, .. }
+            | Op::Link { dst, .. }
+            | Op::Tmpfs { dst, .. }
+            | Op::Proc { dst }
+            | Op::Pts { dst }
+            | Op::RemountReadOnly { dst }
+            | Op::SelfBind { dst }
+            | Op::Mask { dst } => dst,
+        }
+    }
+}
+
+/// What a bind allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    ReadOnly,
+    ReadWrite,
+    /// A device node: read-write, and the only kind of bind on which device nodes work.
+    Device,
+}
