@@ -53,7 +53,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let project = match format {
         // To be sourced on the host, where things are where they are.
         Format::Sh => project,
-        _ => libsbox::lockfile::Lockfile::seen_from_inside(&project),
+        _ => libsbox::built::Built::seen_from_inside(&project),
     };
     match format {
         Format::Sh => cli::out(script(&project, &config, level).as_bytes())?,

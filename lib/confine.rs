@@ -1,8 +1,8 @@
 //! The command line of `sbox-spawn` for a project: the one place that says what a project's sandbox is made of.
 
+use crate::built::Built;
 use crate::config::{Config, Network};
 use crate::error::{Context, Error, Result};
-use crate::lockfile::Lockfile;
 use crate::plumbing;
 use crate::project::Project;
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -47,7 +47,7 @@ impl<'a> Confine<'a> {
 
     /// A command that runs `words` in `directory` of the sandbox.
     pub fn command(&self, directory: &str, words: &[OsString]) -> Result<Prepared> {
-        let inside = Lockfile::seen_from_inside(self.project);
+        let inside = Built::seen_from_inside(self.project);
         let isolation = match (&self.isolation, inside == *self.project) {
             (Some(level), _) => level,
             // Nothing weaker could show it at another place.
@@ -202,7 +202,7 @@ pub fn become_command(
 
 /// Refuses to go on with a project that was not built, or not here.
 pub fn require_built(project: &Project, config: &Config) -> Result<()> {
-    let lock = Lockfile::read(project).filter(|lock| lock.is_whole());
+    let lock = Built::read(project).filter(|lock| lock.is_whole());
     let (true, Some(lock)) = (project.env().is_dir() && project.rootfs().is_dir(), lock) else {
         return Err(Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"));
     };

@@ -6,6 +6,7 @@
 //! that a hostile agent may have written ([`dir`]).
 
 pub mod allow;
+pub mod built;
 pub mod bytecode;
 pub mod cache;
 pub mod check;

@@ -136,6 +136,11 @@ impl Project {
         self.state().join("stage.new.json")
     }
 
+    /// `.sbox/built.json`: what was built, where, from what.
+    pub fn built(&self) -> PathBuf {
+        self.state().join("built.json")
+    }
+
     /// `.sbox/slots.json`: what room earlier moves left in the binary files of the environment.
     pub fn slots(&self) -> PathBuf {
         self.state().join("slots.json")
@@ -151,7 +156,7 @@ impl Project {
         self.state().join("build.lock")
     }
 
-    /// `sbox.lock`.
+    /// `sbox.lock`: what was asked for and resolved.
     pub fn lock(&self) -> PathBuf {
         self.root.join("sbox.lock")
     }

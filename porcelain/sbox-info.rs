@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
+use libsbox::built::Built;
 use libsbox::cache;
 use libsbox::check;
 use libsbox::cli::{self, Tool};
@@ -11,7 +12,6 @@ use libsbox::error::Result;
 use libsbox::escape;
 use libsbox::format;
 use libsbox::fs;
-use libsbox::lockfile::Lockfile;
 use libsbox::project::Project;
 use serde_json::json;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 }
 
 fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
-    let lock = Lockfile::read(project).filter(Lockfile::is_whole);
+    let lock = Built::read(project).filter(Built::is_whole);
     let size = |path: &Path| {
         let (files, bytes) = fs::measure(path);
         json!({"path": path, "exists": path.is_dir(), "files": files, "bytes": bytes})

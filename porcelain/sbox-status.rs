@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
+use libsbox::built::Built;
 use libsbox::check;
 use libsbox::cli::{self, Tool};
 use libsbox::config::{self, Config};
@@ -9,7 +10,6 @@ use libsbox::confine;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::format;
-use libsbox::lockfile::Lockfile;
 use libsbox::logs;
 use libsbox::output;
 use libsbox::plumbing;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 struct Status {
     project: Project,
     config: Config,
-    lock: Option<Lockfile>,
+    lock: Option<Built>,
     built: bool,
     state: State,
     isolation: serde_json::Value,
@@ -94,8 +94,8 @@ fn look() -> Result<Status> {
         output::warn(format_args!("the configuration has errors ({errors})"));
         output::hint("sbox validate lists them all");
     }
-    let lock = Lockfile::read(&project);
-    let built = project.env().is_dir() && project.rootfs().is_dir() && lock.as_ref().is_some_and(Lockfile::is_whole);
+    let lock = Built::read(&project);
+    let built = project.env().is_dir() && project.rootfs().is_dir() && lock.as_ref().is_some_and(Built::is_whole);
     let state = match &lock {
         _ if !built => State::NotBuilt,
         Some(lock) if !lock.is_here(&project) => State::Moved,
@@ -202,7 +202,7 @@ fn build_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {
 }
 
 /// `2026-01-30 12:00:00 UTC (5m ago)`.
-fn built_at(lock: &Lockfile) -> String {
+fn built_at(lock: &Built) -> String {
     let shown = escape::visible(&lock.built_at.replace('T', " ").replace('Z', " UTC"));
     // The clock may have gone back since; then there is no age to tell.
     match time::seconds_of(&lock.built_at).and_then(|then| time::now().checked_sub(then)) {

@@ -2,11 +2,11 @@
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
+use libsbox::built::Built;
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Error, Result};
 use libsbox::escape::{visible, visible_path};
 use libsbox::fs;
-use libsbox::lockfile::Lockfile;
 use libsbox::output;
 use libsbox::plumbing;
 use libsbox::project::Project;
@@ -103,7 +103,7 @@ fn verify(project: &Project) -> Result<()> {
 }
 
 fn relocate(project: &Project, old: &Path, options: &Options) -> Result<u8> {
-    let mut lock = Lockfile::read(project);
+    let mut lock = Built::read(project);
     output::info(format_args!("Original prefix: {}", visible_path(old)));
     output::info(format_args!("New prefix: {}", visible_path(project.root())));
     // What the files say now: where it was moved to before, if it was.
@@ -134,23 +134,23 @@ fn relocate(project: &Project, old: &Path, options: &Options) -> Result<u8> {
     if let Some(lock) = &mut lock {
         // Last: until then everything would be done again.
         lock.prefix = project.env().to_string_lossy().into_owned();
-        lock.stays = false;
+        lock.pinned_prefix = false;
         lock.write(project)?;
     }
     output::ok(format_args!("Path relocation complete ({changed} files)"));
-    let is_whole = lock.as_ref().is_some_and(Lockfile::is_whole);
+    let is_whole = lock.as_ref().is_some_and(Built::is_whole);
     output::hint(if is_whole { "sbox run" } else { "the environment is not in the archive: sbox build" });
     Ok(0)
 }
 
 /// What cannot move stays where it was, as far as programs in it can tell: sandboxes see it at its old path.
-fn stuck(project: &Project, lock: Option<Lockfile>, from: &Path, options: &Options) -> Result<u8> {
+fn stuck(project: &Project, lock: Option<Built>, from: &Path, options: &Options) -> Result<u8> {
     let error = Error::new("it cannot be moved here; nothing of it was changed");
     let Some(mut lock) = lock.filter(|lock| !options.dry_run && lock.is_whole()) else {
         return Err(error.hint("extract it at a path that is not longer than the old one, or: sbox build --force"));
     };
     lock.prefix = from.join(".sbox/env").to_string_lossy().into_owned();
-    lock.stays = true;
+    lock.pinned_prefix = true;
     lock.write(project)?;
     Err(error.hint("sbox run works all the same: in the sandbox it is at its old path (level namespace)"))
 }

@@ -4,13 +4,13 @@
 //! the first command that has to run, all that follow run too.
 
 use crate::Build;
+use libsbox::built::{Built, InstallRecord};
 use libsbox::config::Config;
 use libsbox::confine::Confine;
 use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::fs;
-use libsbox::lockfile::{InstallRecord, Lockfile};
 use libsbox::output;
 use libsbox::plumbing;
 use serde::Deserialize;
@@ -94,7 +94,7 @@ fn only_installs(command: &str) -> bool {
 }
 
 /// The key of every command: a change in what it depends on, or in a command before it, changes it.
-fn keys(config: &Config, lock: &Lockfile, sources: &Sources) -> Vec<String> {
+fn keys(config: &Config, lock: &Built, sources: &Sources) -> Vec<String> {
     let runtime: String = lock
         .runtimes
         .iter()
@@ -114,7 +114,7 @@ fn keys(config: &Config, lock: &Lockfile, sources: &Sources) -> Vec<String> {
 }
 
 /// The first command that has to run; `None` if all are done.
-pub fn pending(record: &Path, config: &Config, lock: &Lockfile) -> Result<Option<usize>> {
+pub fn pending(record: &Path, config: &Config, lock: &Built) -> Result<Option<usize>> {
     let keys = keys(config, lock, &Sources::read(record));
     let first = keys.iter().enumerate().find(|(at, key)| lock.install.get(*at).is_none_or(|done| done.key != **key));
     let fewer = lock.install.len() > keys.len();
@@ -123,20 +123,20 @@ pub fn pending(record: &Path, config: &Config, lock: &Lockfile) -> Result<Option
 
 /// Runs what has to run.
 pub fn commands(build: &mut Build<'_>) -> Result<bool> {
-    let Some(first) = pending(&build.record, build.config, &build.lock)? else { return Ok(false) };
-    let keys = keys(build.config, &build.lock, &Sources::read(&build.record));
-    build.lock.install.truncate(first);
+    let Some(first) = pending(&build.record, build.config, &build.built)? else { return Ok(false) };
+    let keys = keys(build.config, &build.built, &Sources::read(&build.record));
+    build.built.install.truncate(first);
     let in_place = build.env == build.project.env();
     // One build, one log.
     build.project.open_logs()?.remove_tree("build.log".as_ref())?;
     for (at, command) in build.config.install.iter().enumerate().skip(first) {
         if in_place {
             // Killed from here on, the next build begins with this command.
-            build.lock.write(build.project)?;
+            build.built.write(build.project)?;
         }
         output::step(format_args!("Install {}/{}: {}", at + 1, build.config.install.len(), escape::visible(command)));
         run(build, command)?;
-        build.lock.install.push(InstallRecord { command: command.clone(), key: keys[at].clone() });
+        build.built.install.push(InstallRecord { command: command.clone(), key: keys[at].clone() });
     }
     Ok(true)
 }

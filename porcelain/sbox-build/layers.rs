@@ -1,6 +1,7 @@
 //! The layers that plumbing makes: runtime, files, activation script.
 
 use crate::{Build, install, packages};
+use libsbox::built::Built;
 use libsbox::cache;
 use libsbox::config::Config;
 use libsbox::error::{Context, Error, Kind, Result};
@@ -18,35 +19,44 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// Whether the environment serves what the configuration asks for.
-pub fn runtime_is_current(project: &Project, config: &Config, lock: &Lockfile) -> bool {
+pub fn runtime_is_current(project: &Project, config: &Config, built: &Built) -> bool {
     let request = cache::request(&config.runtimes, &config.channels, &config.packages);
-    let same = lock.serves(&config.runtimes, &request, &config.provider);
+    let same = built.serves(&config.runtimes, &request, &config.provider);
     let is_directory = std::fs::symlink_metadata(project.env()).is_ok_and(|metadata| metadata.is_dir());
     // The agent can empty its own environment; then its interpreter is gone and the layer has to be made again.
     let programs = config.runtimes.iter().all(|runtime| {
         let name = if runtime.language == libsbox::config::Language::Python { "bin/python3" } else { "bin/node" };
         project.env().join(name).symlink_metadata().is_ok()
     });
-    same && is_directory && programs
+    same && is_directory && programs && !is_locked_otherwise(project, config, &request, built)
+}
+
+/// Whether `sbox.lock`, which a checkout may have exchanged, names other packages than were built. Only a provider that can
+/// give exactly what a lock says is asked to; with any other the next build would not end up anywhere else.
+fn is_locked_otherwise(project: &Project, config: &Config, request: &str, built: &Built) -> bool {
+    let lock = Lockfile::read(project).filter(|lock| lock.serves(&config.runtimes, request, &config.provider));
+    lock.is_some_and(|lock| {
+        let exact = lock.runtimes.iter().any(|record| record.provider == "conda" && !record.packages.is_empty());
+        exact && lock.runtimes != built.runtimes
+    })
 }
 
 /// Tells whether a build would do something: exit code 1 if so.
 pub fn check(project: &Project, config: &Config) -> Result<u8> {
-    let lock = Lockfile::read(project).filter(Lockfile::is_whole);
-    let Some(lock) = lock else { return Ok(1) };
-    let current = lock.config_hash == config.hash
-        && Path::new(&lock.prefix) == project.env()
-        && runtime_is_current(project, config, &lock)
+    let Some(built) = Built::read(project).filter(Built::is_whole) else { return Ok(1) };
+    let current = built.config_hash == config.hash
+        && built.is_here(project)
+        && runtime_is_current(project, config, &built)
         && project.rootfs().is_dir()
         && stage(config, &project.rootfs(), &project.stage_record(), &["--dry-run"])?.is_empty()
-        && install::pending(&project.stage_record(), config, &lock)?.is_none();
+        && install::pending(&project.stage_record(), config, &built)?.is_none();
     Ok(u8::from(!current))
 }
 
 /// The runtime layer. An environment that is there is replaced only when the new one is whole.
 pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     let (project, config) = (build.project, build.config);
-    if !build.options.force && !build.options.update && runtime_is_current(project, config, &build.lock) {
+    if !build.options.force && !build.options.update && runtime_is_current(project, config, &build.built) {
         return Ok(false);
     }
     // Whoever runs in the old one would lose it. Asked before the work is done, and again when it is.
@@ -54,7 +64,7 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     let names: Vec<String> = config.runtimes.iter().map(ToString::to_string).collect();
     output::step(format_args!("Runtime {}", names.join(", ")));
     let replaces = project.env().symlink_metadata().is_ok();
-    if replaces && build.lock.is_whole() {
+    if replaces && build.built.is_whole() {
         build.env = project.env_new();
     } else {
         fs::set_aside(&project.env(), &project.trash())?;
@@ -90,27 +100,27 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
         ));
     }
     let records: Vec<RuntimeRecord> = made.runtimes.into_iter().map(|made| made.record).collect();
-    packages::print_difference(&build.lock.runtimes, &records, build.options.update);
+    packages::print_difference(&build.built.runtimes, &records, build.options.update);
     packages::show_micromamba(project, &records)?;
     if build.options.update
-        && records == build.lock.runtimes
+        && records == build.built.runtimes
         && !build.options.force
-        && runtime_is_current(project, config, &build.lock)
+        && runtime_is_current(project, config, &build.built)
     {
         // The same again: what was installed into it stays.
         fs::set_aside(&project.env_new(), &project.trash())?;
         build.env = project.env();
         return Ok(false);
     }
-    build.lock.runtimes = records;
-    build.lock.runtime = names.join(",");
-    build.lock.prefix = project.env().to_string_lossy().into_owned();
-    build.lock.version = lockfile::VERSION.into();
+    build.built.runtimes = records;
+    build.built.runtime = names.join(",");
+    build.built.prefix = project.env().to_string_lossy().into_owned();
+    build.built.version = lockfile::VERSION.into();
     // Whatever was installed went into the old environment.
-    build.lock.install.clear();
+    build.built.install.clear();
     if build.env == project.env() {
-        build.lock.built_at.clear();
-        build.lock.write(project)?;
+        build.built.built_at.clear();
+        build.built.write(project)?;
     }
     Ok(true)
 }
@@ -132,12 +142,12 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
     let config = build.config;
     if !build.rootfs.is_dir() {
         // What the install commands made there is gone with it.
-        build.lock.install.clear();
+        build.built.install.clear();
     }
     let progress = (!config.copy.is_empty()).then(|| Progress::spin("copying files"));
     let changes = stage(config, &build.rootfs, &build.record, if build.options.force { &["--force"] } else { &[] })?;
     drop(progress);
-    build.lock.sources = install::Sources::read(&build.record).fingerprint;
+    build.built.sources = install::Sources::read(&build.record).fingerprint;
     if changes.is_empty() {
         return Ok(false);
     }

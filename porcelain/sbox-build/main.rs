@@ -11,13 +11,14 @@ mod packages;
 mod relocate;
 
 use lexopt::prelude::*;
+use libsbox::built::Built;
 use libsbox::check;
 use libsbox::cli::{self, Tool};
 use libsbox::config::{self, Config};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::fs;
-use libsbox::lockfile::{self, Lockfile};
+use libsbox::lockfile;
 use libsbox::output;
 use libsbox::project::Project;
 use libsbox::time;
@@ -61,7 +62,7 @@ pub struct Build<'a> {
     config: &'a Config,
     options: Options,
     /// What was built before; layers overwrite their part of it.
-    lock: Lockfile,
+    built: Built,
     /// The environment that is worked on: the project's, or the one that will take its place.
     env: std::path::PathBuf,
     /// The root file system that is worked on, likewise, and its record.
@@ -127,16 +128,16 @@ fn validated(project: &Project) -> Result<Config> {
 
 /// Brings every layer up to date. Tells whether anything had to be done.
 fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
-    let lock = Lockfile::read(project).filter(|lock| lock.version == lockfile::VERSION).unwrap_or_default();
+    let built = Built::read(project).filter(|built| built.version == lockfile::VERSION).unwrap_or_default();
     let (env, rootfs, record) = (project.env(), project.rootfs(), project.stage_record());
-    let mut build = Build { project, config, options, lock, env, rootfs, record };
-    let old = build.lock.clone();
+    let mut build = Build { project, config, options, built, env, rootfs, record };
+    let old = build.built.clone();
     for leftover in [project.env_new(), project.rootfs_new(), project.stage_record_new()] {
         fs::set_aside(&leftover, &project.trash())?;
     }
     fs::reopen(&project.env())?;
     fs::reopen(&project.rootfs())?;
-    if options.force && build.lock.is_whole() {
+    if options.force && build.built.is_whole() {
         // Files that the agent or the install commands made go too: this is the way back to a known state. But not
         // before there is another one.
         (build.rootfs, build.record) = (project.rootfs_new(), project.stage_record_new());
@@ -150,12 +151,16 @@ fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
     changed |= layers::files(&mut build)?;
     changed |= install::commands(&mut build)?;
     layers::activation(&mut build)?;
-    build.lock.config_hash.clone_from(&config.hash);
-    changed |= build.lock != old;
+    build.built.config_hash.clone_from(&config.hash);
+    changed |= build.built != old;
     if changed {
-        build.lock.built_at = time::rfc3339(time::now());
+        build.built.built_at = time::rfc3339(time::now());
         layers::put_in_place(&build)?;
-        build.lock.write(project)?;
+        build.built.write(project)?;
+    } else if !project.built().is_file() {
+        // What version 0.1.0 had in the lock, before the lock is written without it.
+        build.built.write(project)?;
     }
+    build.built.lock().write(project)?;
     Ok(changed)
 }

@@ -11,9 +11,9 @@ use std::path::Path;
 /// Makes an environment that was built elsewhere work here. One that cannot be moved is made anew by the next layer.
 pub fn moved(build: &mut Build<'_>) -> Result<bool> {
     let project = build.project;
-    let old = Path::new(&build.lock.prefix).to_owned();
+    let old = Path::new(&build.built.prefix).to_owned();
     let here = project.env();
-    if build.lock.prefix.is_empty() || old == here || build.options.force || !here.is_dir() {
+    if build.built.prefix.is_empty() || old == here || build.options.force || !here.is_dir() {
         return Ok(false);
     }
     output::step(format_args!("The project moved: from '{}'", escape::visible_path(&old)));
@@ -32,10 +32,10 @@ pub fn moved(build: &mut Build<'_>) -> Result<bool> {
         if directory.is_dir() && plumbing::output(&mut command).is_err() {
             output::info("it cannot be moved as it is, and is made anew");
             fs::set_aside(&here, &project.trash())?;
-            build.lock = libsbox::lockfile::Lockfile::default();
+            build.built = libsbox::built::Built::default();
             return Ok(true);
         }
     }
-    build.lock.prefix = here.to_string_lossy().into_owned();
+    build.built.prefix = here.to_string_lossy().into_owned();
     Ok(true)
 }

@@ -5,6 +5,7 @@ mod oci;
 mod secrets;
 
 use lexopt::prelude::*;
+use libsbox::built::Built;
 use libsbox::cache;
 use libsbox::cli::{self, Tool};
 use libsbox::config::{self, Config};
@@ -12,7 +13,6 @@ use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::format;
 use libsbox::fs;
-use libsbox::lockfile::Lockfile;
 use libsbox::output;
 use libsbox::plumbing;
 use libsbox::project::Project;
@@ -104,7 +104,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let project = Project::find()?;
     let config = Config::load(&project)?;
-    let lock = Lockfile::read(&project).filter(Lockfile::is_whole);
+    let lock = Built::read(&project).filter(Built::is_whole);
     let lock = lock.filter(|_| project.rootfs().is_dir() && project.env().is_dir());
     let lock =
         lock.ok_or_else(|| Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"))?;
@@ -127,7 +127,7 @@ fn or_force(error: Error) -> Error {
     Error::new(error.to_string()).hint(format!("{hint}; or pack it as it is: sbox pack --force"))
 }
 
-fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) -> Result<()> {
+fn pack(project: &Project, config: &Config, lock: &Built, options: &Options) -> Result<()> {
     let name = project.name();
     let (format, unpacked) =
         if options.format == Format::Zstd { ("tar.zst", "--zstd -xf") } else { ("tar.gz", "-xzf") };
@@ -140,7 +140,7 @@ fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) 
     let mut archive = plumbing::program("sbox-archive")?;
     archive
         .args(["create", "--sums", ".sbox/SHA256SUMS", "--sites", ".sbox/sites.json", "--prefix"])
-        .arg(project.root());
+        .arg(written_root(project, lock));
     archive.arg("--output").arg(&output).args(["--name", &name, "--level", &options.level.to_string()]);
     archive.args(["--format", format, "--time"]).arg(packed_at(lock).to_string());
     let summary = create(&mut archive, &items)?;
@@ -182,16 +182,22 @@ fn file_name(path: &Path) -> String {
 
 /// A time that is the same each time the same is packed: `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/>),
 /// or when it was built.
-fn packed_at(lock: &Lockfile) -> u64 {
+fn packed_at(lock: &Built) -> u64 {
     let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|epoch| epoch.parse().ok());
     epoch.or_else(|| newest(lock)).unwrap_or_else(time::now)
 }
 
-fn newest(lock: &Lockfile) -> Option<u64> {
+/// The path that is written in the files: that of an earlier place, if the environment could not be moved.
+fn written_root(project: &Project, built: &Built) -> PathBuf {
+    let pinned = built.pinned_prefix.then(|| built.written_root()).flatten();
+    pinned.unwrap_or_else(|| project.root().to_owned())
+}
+
+fn newest(lock: &Built) -> Option<u64> {
     time::seconds_of(&lock.built_at)
 }
 
-fn items(project: &Project, config: &Config, lock: &Lockfile, options: &Options) -> Result<Vec<Value>> {
+fn items(project: &Project, config: &Config, lock: &Built, options: &Options) -> Result<Vec<Value>> {
     let mut items = vec![
         json!({"dst": "README.txt", "text": readme(project, config)}),
         json!({"dst": ".sbox/config.yaml", "text": config::read(project)?}),
@@ -201,8 +207,10 @@ fn items(project: &Project, config: &Config, lock: &Lockfile, options: &Options)
         // There is nothing to run there before it is built.
         lock.built_at.clear();
     }
-    let text = serde_json::to_string_pretty(&lock).map_err(|error| Error::new(error.to_string()))?;
-    items.push(json!({"dst": "sbox.lock", "text": format!("{text}\n")}));
+    let text = |value: Value| serde_json::to_string_pretty(&value).map(|text| format!("{text}\n"));
+    for (dst, value) in [("sbox.lock", json!(lock.lock())), (".sbox/built.json", json!(lock))] {
+        items.push(json!({"dst": dst, "text": text(value).map_err(|error| Error::new(error.to_string()))?}));
+    }
     for (path, dst) in [(project.stage_record(), ".sbox/stage.json"), (project.slots(), ".sbox/slots.json")] {
         if let Some(text) = fs::read_plain(&path).and_then(|bytes| String::from_utf8(bytes).ok()) {
             items.push(json!({"dst": dst, "text": text}));
@@ -226,7 +234,7 @@ fn items(project: &Project, config: &Config, lock: &Lockfile, options: &Options)
 }
 
 /// The newest cache entry for each runtime that is like what was built.
-fn cached(config: &Config, lock: &Lockfile) -> Result<Vec<Value>> {
+fn cached(config: &Config, lock: &Built) -> Result<Vec<Value>> {
     let mut items = Vec::new();
     for (runtime, record) in config.runtimes.iter().zip(&lock.runtimes) {
         if record.provider == "conda" && !items.is_empty() {
@@ -243,7 +251,7 @@ fn cached(config: &Config, lock: &Lockfile) -> Result<Vec<Value>> {
     Ok(items)
 }
 
-fn metadata(project: &Project, config: &Config, lock: &Lockfile, options: &Options) -> Value {
+fn metadata(project: &Project, config: &Config, lock: &Built, options: &Options) -> Value {
     let runtimes: Vec<String> = config.runtimes.iter().map(ToString::to_string).collect();
     json!({
         "sbox_version": cli::VERSION,
@@ -253,7 +261,7 @@ fn metadata(project: &Project, config: &Config, lock: &Lockfile, options: &Optio
         "runtime": runtimes.join(","),
         "workdir": config.workdir,
         "cmd": config.cmd.as_ref().map(ToString::to_string),
-        "original_prefix": project.root(),
+        "original_prefix": written_root(project, lock),
         "platform": cli::platform(),
         "rootfs_files": fs::measure(&project.rootfs()).0,
         "env_files": if options.exclude_env { 0 } else { fs::measure(&project.env()).0 },

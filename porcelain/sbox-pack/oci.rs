@@ -6,6 +6,7 @@
 //! and the agent's files. Paths are those that programs see in the sandbox, so that nothing is relocated.
 
 use crate::{CACHES, Options, create, packed_at, secrets};
+use libsbox::built::Built;
 use libsbox::cli;
 use libsbox::config::{self, Command, Config, Piece};
 use libsbox::confine;
@@ -13,7 +14,6 @@ use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::format;
 use libsbox::fs;
-use libsbox::lockfile::Lockfile;
 use libsbox::output;
 use libsbox::plumbing;
 use libsbox::project::Project;
@@ -49,7 +49,7 @@ struct Layer {
 }
 
 /// Writes the image.
-pub fn pack(project: &Project, config: &Config, lock: &Lockfile, options: &Options) -> Result<()> {
+pub fn pack(project: &Project, config: &Config, lock: &Built, options: &Options) -> Result<()> {
     if let Some(covered) = ["/dev", "/proc", "/sys", "/run"].iter().find(|place| project.root().starts_with(place)) {
         let message =
             format!("a project below '{covered}' cannot be an image: engines put something of their own there");
@@ -119,7 +119,7 @@ fn layer(
     name: &'static str,
     owner: &str,
     items: &[Value],
-    lock: &Lockfile,
+    lock: &Built,
     options: &Options,
 ) -> Result<Layer> {
     let file = work.0.join(name);
@@ -277,7 +277,7 @@ impl Base {
 fn describe(
     project: &Project,
     config: &Config,
-    lock: &Lockfile,
+    lock: &Built,
     base: &mut Base,
     layers: Vec<Layer>,
 ) -> Result<(Vec<Blob>, Value)> {

@@ -177,20 +177,54 @@ fn a_moved_project_works_after_a_build() {
 }
 
 #[test]
-fn the_lock_records_what_was_built() {
+fn what_was_built_is_recorded_where_no_checkout_takes_it_away() {
     let scratch = Scratch::new("build-lock");
     let Some(root) = project(&scratch, "") else { return };
     build(&scratch);
-    let lock: serde_json::Value = serde_json::from_str(&scratch.read("p/sbox.lock")).unwrap();
-    assert_eq!(lock["prefix"], root.join(".sbox/env").to_str().unwrap());
+    let json = |place: &str| -> serde_json::Value { serde_json::from_str(&scratch.read(place)).unwrap() };
+    let (lock, built) = (json("p/sbox.lock"), json("p/.sbox/built.json"));
+    assert_eq!(built["prefix"], root.join(".sbox/env").to_str().unwrap());
+    for key in ["config_hash", "built_at", "sources"] {
+        assert!(!built[key].as_str().unwrap().is_empty() && lock[key].is_null(), "{key}");
+    }
     assert_eq!(lock["runtimes"][0]["provider"], "host");
     assert!(lock["runtimes"][0]["packages"][0]["version"].as_str().unwrap().starts_with("3."));
-    for key in ["config_hash", "built_at", "sources"] {
-        assert!(!lock[key].as_str().unwrap().is_empty(), "{key}");
+    // A lock that is gone or is not one unbuilds nothing, and is written again.
+    for lock in [None, Some("not a lock")] {
+        let _ = std::fs::remove_file(root.join("sbox.lock"));
+        if let Some(text) = lock {
+            scratch.write("p/sbox.lock", text);
+        }
+        scratch.sbox("p").arg("run").assert().success();
+        scratch.sbox("p").arg("build").assert().success().stderr(contains("is up to date"));
+        assert_eq!(json("p/sbox.lock")["runtimes"], built["runtimes"]);
     }
-    scratch.write("p/sbox.lock", "not a lock");
-    build(&scratch);
+    // What version 0.1.0 left: built state in the lock.
+    std::fs::remove_file(root.join(".sbox/built.json")).unwrap();
+    scratch.write("p/sbox.lock", &built.to_string());
     scratch.sbox("p").arg("run").assert().success();
+    scratch.sbox("p").arg("build").assert().success().stderr(contains("is up to date"));
+}
+
+#[test]
+fn git_in_the_project_never_unbuilds_it() {
+    let scratch = Scratch::new("build-git");
+    let Some(root) = project(&scratch, "") else { return };
+    let git = |words: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=u", "-c", "user.email=u@localhost"]).args(words).current_dir(&root);
+        let output = command.env("HOME", scratch.home()).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", stderr(&output));
+    };
+    git(&["init", "-q"]);
+    git(&["add", "app", ".sbox/config.yaml"]);
+    git(&["commit", "-qm", "first"]);
+    build(&scratch);
+    for words in [&["stash", "-u"][..], &["reset", "--hard"], &["clean", "-fd"], &["checkout", "-q", "-b", "other"]] {
+        git(words);
+        scratch.sbox("p").arg("run").assert().success().stdout("one\n");
+        scratch.sbox("p").args(["build", "--check"]).assert().success();
+    }
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn what_runs_is_not_packed_unless_it_is_meant() {
     project.sbox(&["pack"]).assert().code(1).stderr(contains("sbox stop --all").and(contains("pack --force")));
     project.sbox(&["pack", "--force"]).assert().success();
     let bare = Standing::new("pack-bare", "");
-    std::fs::remove_file(bare.scratch.path("p/sbox.lock")).unwrap();
+    std::fs::remove_file(bare.state("built.json")).unwrap();
     bare.sbox(&["pack"]).assert().code(1).stderr(contains("is not built"));
 }
 

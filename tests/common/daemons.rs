@@ -17,8 +17,8 @@ impl Standing {
         for dir in ["env", "rootfs/app", "rootfs/home", "rootfs/tmp", "logs"] {
             std::fs::create_dir_all(root.join(".sbox").join(dir)).unwrap();
         }
-        let lock = json!({"version": "1", "built_at": "2026-01-30T12:00:00Z", "prefix": root.join(".sbox/env")});
-        scratch.write("p/sbox.lock", &lock.to_string());
+        let built = json!({"version": "1", "built_at": "2026-01-30T12:00:00Z", "prefix": root.join(".sbox/env")});
+        scratch.write("p/.sbox/built.json", &built.to_string());
         Standing { scratch }
     }
 
