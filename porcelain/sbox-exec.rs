@@ -17,10 +17,10 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-exec", usage: USAGE, runs_a_command: true };
 const USAGE: &str = "\
 usage: sbox exec [--in NAME | --isolation LEVEL] COMMAND [ARGUMENT...]
-Execute COMMAND in the project's sandbox. What stands after COMMAND is its own.
+Execute COMMAND in the project's sandbox. Options after COMMAND belong to it.
 
-      --in NAME            in the sandbox of the daemon NAME, beside its processes
-      --isolation LEVEL    namespace, landlock, env or auto [the configuration's]
+      --in NAME            use the running sandbox of the daemon NAME
+      --isolation LEVEL    auto, namespace, landlock or env [as configured]
   -h, --help               print this text
   -V, --version            print the version
 ";

@@ -20,9 +20,10 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-info", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox info [-j]
-Show where things are, what serves the runtime, what is visible inside, and which variables are set.
+Show paths, sizes, where the runtime comes from, what is visible inside the
+sandbox, and which variables are set there.
 
-  -j, --json       print it as JSON
+  -j, --json       print JSON
   -h, --help       print this text
   -V, --version    print the version
 ";

@@ -17,10 +17,12 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-init", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox init [-r SPEC] [-f] NAME
-Make a project in the directory NAME; '.' makes one of the current directory. Files that exist are kept.
+Make a project in the directory NAME; '.' means the current directory. Existing
+files are kept.
 
-  -r, --runtime SPEC   python:VERSION or node:VERSION [what the directory looks like, else a Python of this host]
-  -f, --force          write the configuration anew if there is one
+  -r, --runtime SPEC   python:VERSION or node:VERSION [the one that fits the
+                       files there, or else a Python of this host]
+  -f, --force          replace an existing configuration
   -h, --help           print this text
   -V, --version        print the version
 ";

@@ -16,13 +16,14 @@ use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-ps", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox ps [-a] [-g] [-q | -j]
-List the project's daemons that run.
+usage: sbox ps [-a] [-g] [-q | --names | -j]
+List the running daemons of this project.
 
-  -a, --all        those that have ended too
-  -g, --global     of all projects of this user
+  -a, --all        include those that have ended
+  -g, --global     include all projects of this user
   -q, --quiet      print process ids only
-  -j, --json       print them as JSON
+      --names      print names only
+  -j, --json       print JSON
   -h, --help       print this text
   -V, --version    print the version
 ";
@@ -32,12 +33,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut all, mut global, mut quiet, mut as_json) = (false, false, false, false);
+    let (mut all, mut global, mut quiet, mut names, mut as_json) = (false, false, false, false, false);
     while let Some(arg) = args.next()? {
         match arg {
             Short('a') | Long("all") => all = true,
             Short('g') | Long("global") => global = true,
             Short('q') | Long("quiet") => quiet = true,
+            Long("names") => names = true,
             Short('j') | Long("json") => as_json = true,
             other => return Err(cli::common(other)),
         }
@@ -52,6 +54,9 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     records.retain(|record| all || record.status.is_live());
+    if names {
+        return records.iter().try_for_each(|record| cli::out_line(escape::visible(&record.name))).map(|()| 0);
+    }
     if quiet {
         let mut pids = records.iter().filter(|record| record.pid > 0).map(|record| record.pid);
         return pids.try_for_each(cli::out_line).map(|()| 0);
@@ -104,7 +109,7 @@ fn to_json((record, usage): &(Record, Usage)) -> serde_json::Value {
 
 fn print(rows: &[(Record, Usage)], global: bool, all: bool) -> Result<()> {
     if rows.is_empty() {
-        output::info(if all { "No daemons" } else { "No daemons run" });
+        output::info(if all { "No daemons" } else { "No daemons are running" });
         output::hint(if all { "sbox run -d starts one" } else { "sbox ps --all shows those that have ended" });
         return Ok(());
     }

@@ -17,8 +17,9 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-restart", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox restart [NAME]
-End the daemon NAME, or the project's own, and start it again: the same command, from the same environment, with the
-configuration as it is now. One that has ended is started, from the environment of this command.
+Stop the daemon NAME, or the project's default daemon, and start it again with
+the same command and the same environment, and with the configuration as it is
+now. A daemon that has ended is started with your current environment.
 
   -h, --help       print this text
   -V, --version    print the version

@@ -12,9 +12,10 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-shell", usage: USAGE, runs_a_command: true };
 const USAGE: &str = "\
 usage: sbox shell [--isolation LEVEL]
-Start a shell in the project's sandbox: $SHELL if the sandbox has it, else bash or sh.
+Start a shell in the project's sandbox: $SHELL if the sandbox has it, or else
+bash or sh.
 
-      --isolation LEVEL    namespace, landlock, env or auto [the configuration's]
+      --isolation LEVEL    auto, namespace, landlock or env [as configured]
   -h, --help               print this text
   -V, --version            print the version
 ";

@@ -25,7 +25,7 @@ const USAGE: &str = "\
 usage: sbox status [-j]
 Show the project's configuration, build, isolation, daemons and logs.
 
-  -j, --json       print it as JSON
+  -j, --json       print JSON
   -h, --help       print this text
   -V, --version    print the version
 ";

@@ -14,10 +14,11 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-stop", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox stop [NAME... | -a]
-End the daemon NAME, or the project's own. Everything in its sandbox gets SIGTERM, and what is left after the
-configuration's stop_timeout is killed.
+Stop the daemons NAME, or the project's default daemon. Every process in the
+sandbox gets SIGTERM; those that are left after the configured stop_timeout are
+killed.
 
-  -a, --all        end all of them
+  -a, --all        stop all daemons of the project
   -h, --help       print this text
   -V, --version    print the version
 ";

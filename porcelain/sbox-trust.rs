@@ -15,11 +15,12 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-trust", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox trust [-l | -r] [-j]
-Accept what the configuration of a project from elsewhere asks for: directories of this host, variables of yours.
+Accept what the configuration of a project from elsewhere asks for: directories
+of this host and variables of your environment.
 
   -l, --list       only show it; exit code 1 if it is not accepted
-  -r, --revoke     accept it no longer
-  -j, --json       print it as JSON
+  -r, --revoke     revoke the acceptance
+  -j, --json       print JSON
   -h, --help       print this text
   -V, --version    print the version
 ";

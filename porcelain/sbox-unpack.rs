@@ -18,12 +18,12 @@ use std::process::{ExitCode, Stdio};
 const TOOL: Tool = Tool { name: "sbox-unpack", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox unpack [-n] [-v] [--verify] [DIR]
-Rewrite the path where the sandbox in DIR was built into the one where it is now. Text is replaced: no code is run, no
-network is used, and nothing outside of .sbox and sbox.lock is written.
+Replace the path where the sandbox in DIR was built by the path where it is now.
+It runs no code, uses no network, and writes only .sbox and sbox.lock.
 
-  -n, --dry-run    change nothing, and print what would be changed
+  -n, --dry-run    print what would be changed, and change nothing
   -v, --verbose    print each file
-      --verify     first compare all files with the checksums of the archive
+      --verify     first compare all files with the archive's checksums
   -h, --help       print this text
   -V, --version    print the version
 ";

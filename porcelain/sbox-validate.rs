@@ -15,10 +15,11 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-validate", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox validate [-q] [-j]
-Check .sbox/config.yaml: print all errors and warnings. Exit code 1 if there are errors.
+Check .sbox/config.yaml and print all errors and warnings. The exit code is 1 if
+there are errors.
 
   -q, --quiet      print errors only, and nothing if there are none
-  -j, --json       print the findings as JSON on stdout
+  -j, --json       print JSON
   -h, --help       print this text
   -V, --version    print the version
 ";

@@ -46,6 +46,39 @@ fn help_and_manual_page_have_the_same_options() {
     }
 }
 
+/// What a manual page says on the option `--NAME`, up to the next one.
+fn on_option<'a>(page: &'a str, long: &str) -> &'a str {
+    let flag = format!("Fl -{}", long.trim_start_matches("--"));
+    let is_it = |item: &&str| item.lines().next().unwrap().split(" , ").any(|one| one.trim().starts_with(&flag));
+    page.split("\n.It ").find(is_it).unwrap_or_default().split("\n.El").next().unwrap()
+}
+
+#[test]
+fn a_default_is_the_same_in_help_and_manual_page() {
+    let mut wrong = String::new();
+    for program in programs() {
+        let page = page(&program);
+        for option in Help::of(&program).options {
+            let (Some(default), Some(long)) = (option.default(), &option.long) else { continue };
+            let text = on_option(&page, long);
+            let mut words = text.split(|letter: char| letter.is_whitespace() || ",;()\"".contains(letter));
+            if !words.any(|word| word.trim_end_matches('.') == default.trim_end_matches('.')) {
+                wrong += &format!("{program} {long}: [{default}] in --help, not in the page: {text}\n");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn help_fits_the_terminal() {
+    for program in programs() {
+        for line in Help::of(&program).text.lines() {
+            assert!(line.chars().count() <= 80, "{program}: {line}");
+        }
+    }
+}
+
 #[test]
 fn every_page_is_compiled_in() {
     let scratch = Scratch::new("pages");

@@ -23,20 +23,23 @@ usage: sbox-archive create [-o FILE] --name NAME [options] <ITEMS
        sbox-archive list [-j] ARCHIVE
        sbox-archive verify ARCHIVE|DIR
        sbox-archive extract [-C DIR] ARCHIVE
-create writes what the items say, one JSON object a line: {\"dst\", \"src\"}, or text, link, directory or metadata for src.
-verify compares with the checksums in .sbox/SHA256SUMS. extract makes the archive's folder in DIR, and nothing else.
+create writes the ITEMS, one JSON object a line: {\"dst\", \"src\"}, or text, link,
+directory or metadata in place of src. verify compares files with the checksums
+in .sbox/SHA256SUMS. extract makes the archive's folder in DIR, and nothing
+else.
 
   -o, --output FILE     where to write [stdout]
-      --name NAME       the folder at the top
-      --flat            no folder at the top
-      --owner UID:GID   whose everything is [0:0]
-      --digests         print the SHA-256 of the archive and of the tar in it, too
+      --name NAME       name of the top folder
+      --flat            make no top folder
+      --owner UID:GID   owner of everything in the archive [0:0]
+      --digests         also print the SHA-256 of the archive and of its tar
       --format FORMAT   tar.gz, tar.zst or tar [tar.gz]
-      --level N         of gzip, from 1 to 9 [5]
+      --level N         level of gzip, from 1 to 9 [5]
       --sums PLACE      write checksums to PLACE, before the metadata
       --prefix PATH     look for PATH in all files
-      --sites PLACE     write the files in which it stands to PLACE, before the metadata
-      --time SECONDS    no time in the archive is later
+      --sites PLACE     write the list of files that contain it to PLACE, before
+                        the metadata
+      --time SECONDS    use no time later than this in the archive
   -C, --directory DIR   where to extract [.]
       --max-size SIZE   refuse an archive with more in it [64G]
       --max-entries N   refuse an archive with more entries [4000000]

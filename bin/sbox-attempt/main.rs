@@ -20,11 +20,12 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-attempt", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox-attempt [-l] [-c CLASS] [--fixture NAME=VALUE]... [ATTEMPT...]
-Try what a sandbox must refuse, all of it or each ATTEMPT, and print what came of it, one JSON object a line.
+Try what a sandbox must refuse, each ATTEMPT or all of them, and print the
+results, one JSON object a line.
 
-  -c, --class CLASS         those of one class only
-      --fixture NAME=VALUE  what there is to be reached: secret, data, work, pid, socket, abstract, port, shm,
-                            canary, host-name
+  -c, --class CLASS         only those of one class
+      --fixture NAME=VALUE  a target to reach: secret, data, work, pid, socket,
+                            abstract, port, shm, canary or host-name
   -l, --list                only list them
   -h, --help                print this text
   -V, --version             print the version

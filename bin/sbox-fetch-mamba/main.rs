@@ -26,19 +26,23 @@ use std::time::Duration;
 
 const TOOL: Tool = Tool { name: "sbox-fetch-mamba", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox-fetch-mamba [--url URL] [--sha256 HEX] [--platform NAME] [--on-path] [--offline | --print-url]
-Make sure that there is a micromamba, and print its path. Looked for: .sbox/bin/micromamba of the project, the cache;
-then it is downloaded.
+usage: sbox-fetch-mamba [--url URL] [--sha256 HEX] [--platform NAME] [--on-path]
+                        [--offline | --print-url]
+Make sure that there is a micromamba, and print its path. It is taken from
+.sbox/bin/micromamba of the project or from the cache, or else downloaded.
 
-      --url URL                  where to download it; '{platform}' in it is replaced [SBOX_MAMBA_URL]
-      --sha256 HEX               accept only this download, or this program [SBOX_MAMBA_SHA256]
-      --platform NAME            linux-64, linux-aarch64, osx-64 or osx-arm64 [this machine's]
-      --on-path                  take the one on PATH before downloading
+      --url URL                  where to download it; '{platform}' in it is
+                                 replaced [SBOX_MAMBA_URL]
+      --sha256 HEX               accept only the program or download with this
+                                 hash [SBOX_MAMBA_SHA256]
+      --platform NAME            linux-64, linux-aarch64, linux-ppc64le, osx-64
+                                 or osx-arm64 [this machine's]
+      --on-path                  prefer one on PATH to a download
       --offline                  download nothing
       --connect-timeout SECONDS  how long to wait for a connection [10]
       --idle-timeout SECONDS     how long to wait for the next bytes [30]
       --retries N                how often to try again [3]
-      --print-url                print where it would be downloaded, and do nothing
+      --print-url                print the address of the download and end
   -h, --help                     print this text
   -V, --version                  print the version
 ";

@@ -26,14 +26,18 @@ use std::process::{ExitCode, Stdio};
 
 const TOOL: Tool = Tool { name: "sbox-mkenv-conda", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox-mkenv-conda [--resolve] [--channel C]... [--package P]... [--lock FILE] [--offline] SPEC... [PREFIX]
-Make the runtimes SPEC (python:3.12, node:22) at PREFIX, in one environment of conda packages; print JSON on what was
-made. Exit code 3: it cannot be had this way, for the reason on stderr.
+usage: sbox-mkenv-conda [--resolve] [--channel C]... [--package P]...
+                        [--lock FILE] [--offline] SPEC... [PREFIX]
+Make the runtimes SPEC (python:3.12, node:22) at PREFIX, in one environment of
+conda packages, and print JSON that describes it. Exit code 3: it is not
+available this way, for the reason on stderr.
 
       --resolve      only make sure that there is a micromamba
-      --channel C    take packages from C, a name or an address; again for more [conda-forge]
-      --package P    put P beside the runtimes; again for more
-      --lock FILE    take exactly these packages: a JSON array of objects with name, version, url, hash and md5
+      --channel C    use packages from C, a name or an address; can be repeated
+                     [conda-forge]
+      --package P    install P too; can be repeated
+      --lock FILE    use exactly these packages: a JSON array of objects with
+                     name, version, url, hash and md5
       --offline      use the package cache only
   -h, --help         print this text
   -V, --version      print the version

@@ -25,14 +25,16 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-mkenv-host", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox-mkenv-host [--resolve] SPEC [PREFIX]
-Make the runtime SPEC (python:3.11, node:22) at PREFIX from an interpreter of this host; print JSON on what was made.
-Exit code 3: the host has none that fits; stderr lists what was found.
+Make the runtime SPEC (python:3.11, node:22) at PREFIX from an interpreter of
+this host, and print JSON that describes it. Exit code 3: the host has none that
+fits; stderr lists those that were found.
 
-      --resolve    only tell which interpreter would be taken
+      --resolve    only print which interpreter would be used
   -h, --help       print this text
   -V, --version    print the version
 
-Looked through: PATH, pyenv, asdf, mise, uv, conda, nvm, fnm, volta, Homebrew, and the system's directories.
+It searches PATH, pyenv, asdf, mise, uv, conda, nvm, fnm, volta, Homebrew, and
+the system's directories.
 ";
 
 fn main() -> ExitCode {

@@ -23,16 +23,20 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-mkenv", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox-mkenv [options] SPEC... PREFIX
-Make the runtimes SPEC (python:3.11, node:22) at PREFIX; print one JSON object on what was made.
+Make the runtimes SPEC (python:3.11, node:22) at PREFIX, and print one JSON
+object that describes them.
 
-      --provider NAME   who makes it: auto, or the NAME of a program sbox-mkenv-NAME [auto]
-      --channel C       take packages from C, a name or an address (conda); again for more, the first counts most
-      --package P       put P beside the runtimes (conda); again for more
-      --lock FILE       make what FILE, the sbox.lock of an earlier time, says, if it is of the same request
-      --locked          fail unless it is, and can be made
-      --update          look for newer versions than those in the cache, and choose a provider anew
+      --provider NAME   auto, or NAME of a program sbox-mkenv-NAME [auto]
+      --channel C       use conda packages from C, a name or an address; can be
+                        repeated, the first has priority
+      --package P       install the conda package P too; can be repeated
+      --lock FILE       make what FILE, an earlier sbox.lock, says, if it was
+                        made for the same request
+      --locked          fail unless it was, and can be made again
+      --update          look for newer versions than the cache has, and choose
+                        the provider again
       --offline         use caches only
-      --into DIR        put the files into DIR, though they are written to work at PREFIX
+      --into DIR        put the files into DIR; they will work at PREFIX
   -h, --help            print this text
   -V, --version         print the version
 

@@ -25,14 +25,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const TOOL: Tool = Tool { name: "sbox-proxy", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox-proxy [--listen ADDRESS:PORT | --receive N] [--allow RULE]... [--deny RULE]... [--access-log FILE]
-Let HTTP and HTTPS through to the names that are allowed. Prints the address that it listens on.
+usage: sbox-proxy [--listen ADDRESS:PORT | --receive N] [--allow RULE]...
+                  [--deny RULE]... [--access-log FILE]
+Let HTTP and HTTPS through to the names that are allowed. Print the address that
+it listens on.
 
-      --listen ADDRESS:PORT  listen there [127.0.0.1:0]
-      --receive N          take the listening socket from descriptor N, a Unix socket
-      --allow RULE         NAME or *.NAME, with :PORT [80 and 443], with =ADDRESS where the resolver is not asked
-      --deny RULE          not this one, although --allow names it
-      --access-log FILE    append to FILE what was asked for, one JSON object a line
+      --listen ADDRESS:PORT  where to listen [127.0.0.1:0]
+      --receive N          get the listening socket from descriptor N, a Unix
+                           socket
+      --allow RULE         NAME or *.NAME, with :PORT [80 and 443], with
+                           =ADDRESS to use that address, not the resolver's
+      --deny RULE          refuse this, although --allow names it
+      --access-log FILE    append each request to FILE, one JSON object a line
   -h, --help               print this text
   -V, --version            print the version
 ";

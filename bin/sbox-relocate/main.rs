@@ -27,20 +27,25 @@ use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-relocate", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox-relocate [-n] [-0] [--only FILE] [--slots FILE] --from OLD --to NEW [--from OLD --to NEW]... DIR
-Replace the path OLD by NEW in the files below DIR. Prints each file that it changed.
+usage: sbox-relocate [-n] [-0] [--only FILE] [--slots FILE]
+                     --from OLD --to NEW [--from OLD --to NEW]... DIR
+Replace the path OLD by NEW in the files below DIR, and print each file that
+changed.
 
   -n, --dry-run      print what would change
-  -0, --null         end each printed path by NUL
+  -0, --null         print NUL after each path, not a newline
       --from OLD     a path that is written in the files
-      --to NEW       the path to write in its place; belongs to the --from before it
-      --only FILE    look only at these files: paths below DIR, each ended by NUL
-      --slots FILE   what room earlier moves left in binary files: read, and written for the next one
+      --to NEW       the path to write in its place; follows its --from
+      --only FILE    look only at these files: paths below DIR, each followed by
+                     NUL
+      --slots FILE   the room that earlier moves left in binary files: read, and
+                     written for the next move
   -h, --help         print this text
   -V, --version      print the version
 
-Text grows and shrinks. A string in a binary file keeps to its room. If one would have to leave it, nothing at all is
-changed, and each such file is named on stderr with the bytes it lacks (exit code 1).
+Text grows and shrinks. A string in a binary file keeps to its room. If one does
+not fit, nothing is changed, and each such file is printed on stderr with the
+bytes that are missing (exit code 1).
 ";
 
 fn main() -> ExitCode {

@@ -12,37 +12,46 @@ use std::time::Duration;
 
 pub const USAGE: &str = "\
 usage: sbox-spawn [options] [--] COMMAND [ARGUMENT...]
-Run COMMAND in a world of its own: a new root, new namespaces, no capabilities.
+Run COMMAND in a new root and new namespaces, without capabilities.
 
 What the command sees, in this order:
       --root DIR          each entry of DIR appears on /, read-write
       --bind SRC DST      SRC appears at DST, read-write
       --ro-bind SRC DST   SRC appears at DST, read-only, submounts included
       --tmpfs DST         an empty directory in memory at DST
-      --hide PATH         PATH of the host shows through none of the binds above
-      --own DIR DST       DIR, which the caller made and the agent may write, appears at DST, after the
-                          rest; it may not be a symbolic link
+      --hide PATH         PATH of the host is not visible in any bind above
+      --own DIR DST       like --bind, after the rest, for a DIR that the agent
+                          may write; DIR may not be a symbolic link
 
 How it runs:
       --chdir DIR         start in DIR
       --env NAME          pass NAME on from the environment of the caller
       --setenv NAME VALUE  set NAME (for secrets use --env or --env-fd)
-      --env-fd N          read the whole environment from descriptor N: NAME=VALUE, each ended by NUL
-      --limit NAME=VALUE  memory=512M, cpus=2, pids=256, open_files=1024, file_size=100M, tmp=1G, time=30m
-      --stop-timeout SECONDS  at SIGTERM, every process inside gets it, and what is left after SECONDS is
-                          killed; without this option the command alone gets it
-      --hostname NAME     name of the host inside [sbox]
-      --network MODE      host; none; or proxy: nothing but what --allow names [host]
-      --allow NAME[:PORT]  let it reach NAME, or any name below *.NAME, on PORT [80 and 443]
-      --deny NAME[:PORT]  not this one, although --allow names it
-      --access-log FILE   append to FILE what was asked of the proxy, one JSON object a line
-      --port [HOST:]PORT  PORT of the host's loopback, HOST if another number, leads to PORT inside
-      --isolation LEVEL   namespace, landlock, env, or auto: the strongest that this host gives [auto]
-      --nested            let the command make user namespaces and mounts of its own
-      --status-fd N       write what happens to descriptor N, one JSON object a line
-      --join PID          run COMMAND in the sandbox that process PID is in, and not in a new one
-  -n, --dry-run           print the operations that make the root, one JSON object a line
-      --probe             print what this host can give, as JSON
+      --env-fd N          read the whole environment from descriptor N:
+                          NAME=VALUE, each followed by NUL
+      --limit NAME=VALUE  memory=512M, cpus=2, pids=256, open_files=1024,
+                          file_size=100M, tmp=1G, time=30m
+      --stop-timeout SECONDS  pass SIGTERM on to every process inside, and kill
+                          those that are left after SECONDS; without this option
+                          only the command gets SIGTERM
+      --hostname NAME     host name inside [sbox]
+      --network MODE      host, none, or proxy: only what --allow names [host]
+      --allow NAME[:PORT]  allow NAME, or every name below *.NAME, on PORT [80
+                          and 443]
+      --deny NAME[:PORT]  refuse this, although --allow names it
+      --access-log FILE   append each request to the proxy to FILE, one JSON
+                          object a line
+      --port [HOST:]PORT  forward port HOST [PORT] of the host's loopback to
+                          PORT inside
+      --isolation LEVEL   namespace, landlock, env, or auto: the strongest that
+                          this host supports [auto]
+      --nested            let the command make user namespaces and mounts
+      --status-fd N       write events to descriptor N, one JSON object a line
+      --join PID          run COMMAND in the sandbox of process PID, not in a
+                          new one
+  -n, --dry-run           print the operations that make the root, one JSON
+                          object a line
+      --probe             print what this host supports, as JSON
   -h, --help              print this text
   -V, --version           print the version
 ";

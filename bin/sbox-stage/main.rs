@@ -24,8 +24,9 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-stage", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox-stage [-n] [-f] [--record FILE] --into DIR <ENTRIES
-Put the entries read from stdin into DIR, one JSON object {\"kind\", \"src\", \"dst\"} a line.
-Kinds: copy, mount (a place to mount on), dir. Prints what it changed: put PATH, remove PATH.
+Put ENTRIES, read from stdin, into DIR: one JSON object {\"kind\", \"src\", \"dst\"} a
+line. The kinds are copy, mount (a place to mount on) and dir. Print what
+changed: put PATH, remove PATH.
 
   -n, --dry-run       print what would change
   -f, --force         put everything again, changed or not

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub const USAGE: &str = "\
-usage: sbox-supervise --project ROOT --name NAME [options] -- sbox-spawn ARGUMENT...
-Hold a daemon: run the sbox-spawn command line, write what its command prints to the project's log NAME, keep the entry
-NAME of processes.json, and start it again where that is wanted. Prints one JSON object once the command was executed.
+usage: sbox-supervise --project ROOT --name NAME [options] -- sbox-spawn ARG...
+Run a daemon: run the sbox-spawn command line, write its output to the project's
+log NAME, keep the record NAME in processes.json, and start it again as POLICY
+says. Print one JSON object once the command has started.
 
       --project ROOT       the project
       --name NAME          name of the daemon in the project
-      --isolation LEVEL    the level to be remembered for sbox restart
+      --isolation LEVEL    level that 'sbox restart' uses
       --restart POLICY     no, on-failure or always [no]
       --max-restarts N     give up after N in a row, each within 10 seconds [10]
       --stop-timeout SECONDS  how long the daemon has to end at SIGTERM [10]

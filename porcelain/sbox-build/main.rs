@@ -29,14 +29,14 @@ use std::time::Instant;
 const TOOL: Tool = Tool { name: "sbox-build", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox build [-f] [-v] [-n] [--locked | --update] [--offline]
-Make the project's sandbox: runtime, files, install commands.
+Build the project's sandbox: runtime, files, install commands.
 
-      --locked     take exactly what sbox.lock says, and fail if that cannot be had
-      --update     look for newer versions, and print what is different
-      --offline    use no network: caches only
-  -f, --force      make everything anew: environment, files, install commands
-  -v, --verbose    show what the install commands print and what is copied
-  -n, --check      only tell whether there is something to do: exit code 1 if so
+      --locked     use exactly the versions in sbox.lock, or fail
+      --update     look for newer versions, and print what changed
+      --offline    do not use the network, only caches
+  -f, --force      rebuild everything from scratch
+  -v, --verbose    show the output of install commands and each copied file
+  -n, --check      build nothing; exit code 1 if there is something to do
   -h, --help       print this text
   -V, --version    print the version
 ";

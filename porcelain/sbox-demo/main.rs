@@ -24,10 +24,11 @@ use std::time::Instant;
 const TOOL: Tool = Tool { name: "sbox-demo", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox demo [-r SPEC] [-k]
-Build a throw-away sandbox, run a curious agent in it, and print what it could see next to what this machine has.
-Exit code 1 if it reached anything that it should not.
+Build a throw-away sandbox, run a curious agent in it, and print what it could
+see beside what this machine has. The exit code is 1 if it reached anything that
+it must not reach.
 
-  -r, --runtime SPEC   python:VERSION or node:VERSION [what this host can give]
+  -r, --runtime SPEC   python:VERSION or node:VERSION [one that this host has]
   -k, --keep           keep the project
   -h, --help           print this text
   -V, --version        print the version

@@ -19,14 +19,16 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-doctor", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox doctor [-j] [--self-test [--isolation LEVEL]] [--apparmor-profile]
-Try each thing that sbox needs on this host, and say what is missing and how to get just that. Exit code 1 if programs
-cannot be confined at level 'namespace'.
+Try each thing that sbox needs on this host, and print what is missing and how
+to get just that. The exit code is 1 if programs cannot be confined at level
+'namespace'.
 
-      --self-test          attack a sandbox on this host, and print a line for each class of attacks; exit code 1 if
-                           one got through
-      --isolation LEVEL    the level to attack [auto]
-      --apparmor-profile   print a profile that lets sbox make user namespaces where AppArmor keeps them from programs
-  -j, --json               print it as JSON
+      --self-test          attack a sandbox on this host and print a line for
+                           each class of attacks; exit code 1 if one succeeded
+      --isolation LEVEL    attack auto, namespace, landlock or env [auto]
+      --apparmor-profile   print a profile that lets sbox make user namespaces
+                           where AppArmor forbids them
+  -j, --json               print JSON
   -h, --help               print this text
   -V, --version            print the version
 ";

@@ -23,15 +23,17 @@ use std::time::{Duration, Instant};
 
 const TOOL: Tool = Tool { name: "sbox-logs", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox logs [-f] [-n N | --since TIME] [-j] [NAME | --network]
+usage: sbox logs [-f] [-n N] [--since TIME] [-j] [NAME | --network]
        sbox logs --list [-j]
-Print the log of the daemon NAME, or of the project's own. 'build' is the log of the last build.
+Print the log of the daemon NAME, or of the project's default daemon. The name
+'build' stands for the log of the last build.
 
-  -f, --follow       go on with what is printed from now on, until the daemon ends
-  -n, --lines N      the last N lines [50]
-      --since TIME   what was printed since then: 90s, 10m, 2h, 3d ago, or 2026-01-30T12:00:00Z
-      --network      what was asked of the proxy instead
-      --list         list the logs there are, with their sizes
+  -f, --follow       go on with new lines until the daemon ends
+  -n, --lines N      print the last N lines [50, or with --since all]
+      --since TIME   print what is not older: 90s, 10m, 2h, 3d, or a time such
+                     as 2026-01-30T12:00:00Z
+      --network      print what was asked of the proxy instead
+      --list         list the logs and their sizes
   -j, --json         print a JSON object for each line
   -h, --help         print this text
   -V, --version      print the version
@@ -45,6 +47,9 @@ const LOOK_AT_DAEMON: Duration = Duration::from_millis(500);
 
 /// How long `sbox restart` may take to start again what it has stopped.
 const RESTART: u64 = 30;
+
+/// How many lines are printed without '--lines' and '--since'.
+const LINES: usize = 50;
 
 fn main() -> ExitCode {
     TOOL.main(run)
@@ -76,20 +81,15 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     if options.network && options.name.is_some() {
-        return Err(Error::usage("'--network' and a name contradict each other"));
-    }
-    if options.lines.is_some() && options.since.is_some() {
-        return Err(Error::usage("'--lines' and '--since' contradict each other"));
+        return Err(Error::usage("'--network' and a name cannot be used together"));
     }
     let project = Project::find()?;
     if options.list {
         return list(&project, options.json);
     }
     let name = name(&project, &options)?;
-    let mut reader = match (options.since, options.lines) {
-        (Some(since), _) => Reader::since(&project, &name, since)?,
-        (None, lines) => Reader::last(&project, &name, lines.unwrap_or(50))?,
-    };
+    let lines = options.lines.or(options.since.is_none().then_some(LINES));
+    let mut reader = Reader::open(&project, &name, options.since, lines)?;
     let may_come = options.follow && is_live(&project, &name)?;
     if !reader.is_there() && !may_come {
         let error = Error::new(format!("there is no log '{}'", escape::visible(&name)));
@@ -121,7 +121,7 @@ fn name(project: &Project, options: &Options) -> Result<String> {
             let own = project::default_daemon_name(project);
             match daemon::choose(project, &record::list(project)?, None) {
                 Ok(record) => Ok(record.name),
-                // The daemon is forgotten, its log is not.
+                // The record of the daemon is gone, its log is not.
                 Err(_) if logs::list(project).iter().any(|(name, _)| *name == own) => Ok(own),
                 Err(error) => Err(error),
             }
@@ -133,7 +133,8 @@ fn name(project: &Project, options: &Options) -> Result<String> {
 fn moment(text: &str) -> Result<u64> {
     let ago = limits::seconds(text).map(|seconds| time::now().saturating_sub(seconds));
     ago.or_else(|| time::seconds_of(text)).ok_or_else(|| {
-        Error::usage(format!("'{}' is no time", escape::visible(text))).hint("10m ago is 10m; or 2026-01-30T12:00:00Z")
+        Error::usage(format!("'{}' is not a time", escape::visible(text)))
+            .hint("write, for example, 10m for ten minutes ago, or 2026-01-30T12:00:00Z")
     })
 }
 
@@ -153,7 +154,7 @@ fn list(project: &Project, as_json: bool) -> Result<u8> {
 }
 
 fn follow(project: &Project, name: &str, reader: &mut Reader, printer: &mut Printer) -> Result<()> {
-    // Other logs than those of daemons have no end.
+    // Logs that are not of a daemon have no end.
     let is_daemon = record::list(project)?.iter().any(|record| record.name == name);
     let mut looked = Instant::now();
     loop {

@@ -26,16 +26,19 @@ const TOOL: Tool = Tool { name: "sbox-pack", usage: USAGE, runs_a_command: false
 const USAGE: &str = "\
 usage: sbox pack [-f] [-o FILE] [--exclude-env] [--include-cache] [FILE]
        sbox pack --format oci [--base DIR] [-f] [-o FILE] [FILE]
-Write the built sandbox into FILE, an archive that tar can read and 'sbox unpack' makes work where it was extracted; or an
-image for container engines.
+Write the built sandbox into FILE: an archive that tar can read, for
+'sbox unpack' on another machine, or an image for container engines.
 
   -o, --output FILE      where to write [PROJECT-sbox.tar.gz in the project]
-      --exclude-env      leave the runtime environment out; 'sbox build' makes it there
-      --include-cache    add the cached runtime, so that it can be built again there without a network
-      --format FORMAT    tar.gz, tar.zst, or oci: an image for podman, docker, skopeo, Kubernetes [tar.gz]
-      --base DIR         with oci: an image to stand on, as an OCI layout, in place of this machine's libraries
-      --level N          of compression, from 1 to 9 [5]
-  -f, --force            pack although a sandbox of the project runs
+      --exclude-env      leave the runtime out; 'sbox build' makes it there
+      --include-cache    add the cached runtime, so that 'sbox build' can make
+                         it there without a network
+      --format FORMAT    tar.gz, tar.zst, or oci: an image for podman, docker,
+                         skopeo and Kubernetes [tar.gz]
+      --base DIR         with oci: build on the image in DIR (an OCI layout),
+                         not on this machine's libraries
+      --level N          level of compression, from 1 to 9 [6]
+  -f, --force            pack while a sandbox of the project is running
   -h, --help             print this text
   -V, --version          print the version
 ";

@@ -17,14 +17,16 @@ use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-run", usage: USAGE, runs_a_command: true };
 const USAGE: &str = "\
-usage: sbox run [-d [-n NAME] [--wait]] [--isolation LEVEL] [COMMAND [ARGUMENT...]]
-Run the project's command in its sandbox. A COMMAND of one word is a line for sh; with ARGUMENTs it is executed as it
-is, and what stands after it is its own.
+usage: sbox run [-d [-n NAME] [--wait]] [--isolation LEVEL]
+                [COMMAND [ARGUMENT...]]
+Run the project's command, or COMMAND, in its sandbox. A single COMMAND is run
+by sh; with ARGUMENTs it is executed directly and gets all options that follow.
 
-  -d, --detach             run it as a daemon; return once it was really executed
+  -d, --detach             run it as a daemon; return once it has started
   -n, --name NAME          name of the daemon [the project's]
-      --wait               return once it is ready, as the configuration's 'ready' tells
-      --isolation LEVEL    namespace, landlock, env or auto [the configuration's]
+      --wait               return once it is ready, see 'ready' in the
+                           configuration
+      --isolation LEVEL    auto, namespace, landlock or env [as configured]
   -h, --help               print this text
   -V, --version            print the version
 ";

@@ -58,6 +58,12 @@ fn lines_have_times() {
     assert!(since.starts_with("second\n"), "{since}");
     assert!(project.stdout(&["logs", "web", "--since", "1h"]).contains("first\n"));
     assert_eq!(project.stdout(&["logs", "web", "--since", "2090-01-01T00:00:00Z"]), "");
+    // Together: the last lines of what is not older.
+    let all = project.stdout(&["logs", "web", "--since", "1h"]);
+    let last = all.lines().last().unwrap();
+    assert_eq!(project.stdout(&["logs", "web", "--since", "1h", "-n", "1"]), format!("{last}\n"));
+    assert_eq!(project.stdout(&["logs", "web", "--since", &second, "-n", "100"]), since);
+    assert_eq!(project.stdout(&["logs", "web", "--since", "2090-01-01T00:00:00Z", "-n", "5"]), "");
     project.sbox(&["logs", "web", "--since", "yesterday"]).assert().code(2);
 }
 

@@ -22,6 +22,8 @@ fn what_runs_is_listed_and_what_ended_on_demand() {
     assert_eq!(words, ["PID", "NAME", "STATUS", "UPTIME", "RESTARTS", "MEMORY", "CPU", "COMMAND"]);
     assert!(table.contains("web") && table.contains("exec sleep 9.2001") && !table.contains("job"), "{table}");
     assert!(project.stdout(&["ps", "--all"]).contains("exited (2)"));
+    assert_eq!(project.stdout(&["ps", "--names"]), "web\n");
+    assert_eq!(project.stdout(&["ps", "--names", "-a"]).lines().count(), 2);
     let pid = project.stdout(&["ps", "-q"]);
     assert!(kill(pid.trim().parse().unwrap(), "0"));
     let status = project.stdout(&["status"]);
@@ -31,7 +33,7 @@ fn what_runs_is_listed_and_what_ended_on_demand() {
 #[test]
 fn nothing_is_said_kindly() {
     let project = Standing::new("ps-none", "");
-    project.sbox(&["ps"]).assert().success().stdout("").stderr(contains("No daemons run"));
+    project.sbox(&["ps"]).assert().success().stdout("").stderr(contains("No daemons are running"));
     project.sbox(&["ps", "--json"]).assert().success().stdout("[]\n");
 }
 

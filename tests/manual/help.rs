@@ -18,6 +18,8 @@ pub struct Help {
     /// The lines after `usage:`, without it.
     pub usages: Vec<String>,
     pub options: Vec<HelpOption>,
+    /// All of it.
+    pub text: String,
 }
 
 impl Help {
@@ -29,7 +31,7 @@ impl Help {
     }
 
     fn read(text: &str) -> Help {
-        let mut help = Help { usages: Vec::new(), options: Vec::new() };
+        let mut help = Help { usages: Vec::new(), options: Vec::new(), text: text.to_owned() };
         let mut in_option = false;
         for line in text.lines() {
             let words = line.trim_start();
@@ -59,6 +61,13 @@ impl Help {
 }
 
 impl HelpOption {
+    /// What the text says in brackets at its end: the value without the option. None if it is not a plain value.
+    pub fn default(&self) -> Option<&str> {
+        let (_, default) = self.text.strip_suffix(']')?.rsplit_once('[')?;
+        (!default.contains(' ') && !default.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_'))
+            .then_some(default)
+    }
+
     fn read(line: &str) -> HelpOption {
         let (names, text) = line.split_once("  ").unwrap_or((line, ""));
         let mut option = HelpOption { short: None, long: None, value: None, text: text.trim().to_owned() };
