@@ -13,17 +13,18 @@ use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::fs;
-use record::Record;
+use record::{Record, Stamp};
 use rustix::fs::FileType;
 use serde::Deserialize;
 use sources::{Item, Kind, Wanted};
+use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-stage", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox-stage [-n] [-f] [--record FILE] --into DIR <ENTRIES
+usage: sbox-stage [-n] [-f] [--keep-missing] [--record FILE] --into DIR <ENTRIES
 Put ENTRIES, read from stdin, into DIR: one JSON object {\"kind\", \"src\", \"dst\"} a
 line. The kinds are copy, mount (a place to mount on) and dir. Print what
 changed: put PATH, remove PATH.
@@ -32,6 +33,7 @@ changed: put PATH, remove PATH.
   -f, --force         put everything again, changed or not
       --into DIR      root of the sandbox
       --record FILE   what was put there before; without it nothing is removed
+      --keep-missing  leave in place what was copied from a source that is gone
   -h, --help          print this text
   -V, --version       print the version
 ";
@@ -63,6 +65,7 @@ struct Options {
     record: Option<PathBuf>,
     dry_run: bool,
     force: bool,
+    keep_missing: bool,
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
@@ -72,14 +75,36 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('n') | Long("dry-run") => options.dry_run = true,
             Short('f') | Long("force") => options.force = true,
             Long("into") => into = Some(args.value()?.into()),
+            Long("keep-missing") => options.keep_missing = true,
             Long("record") => options.record = Some(args.value()?.into()),
             other => return Err(cli::common(other)),
         }
     }
     options.into = into.ok_or_else(|| Error::usage("missing option '--into'"))?;
-    let wanted = sources::collect(&read_entries()?)?;
-    stage(&options, &wanted)?;
+    let old = options.record.as_deref().map(Record::read).unwrap_or_default();
+    let mut entries = read_entries()?;
+    let mut kept = BTreeMap::new();
+    if options.keep_missing {
+        // Without a record nothing was put there that could be kept: that is an error of the source's.
+        entries.retain(|entry| !(is_gone(entry) && keep(entry, &old, &mut kept)));
+    }
+    stage(&options, &sources::collect(&entries)?, &old, kept)?;
     Ok(0)
+}
+
+/// Whether the source of a copy is not there.
+fn is_gone(entry: &Entry) -> bool {
+    let missing = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    matches!(entry.kind, EntryKind::Copy) && std::fs::metadata(&entry.src).is_err_and(missing)
+}
+
+/// Adds what was put at an entry's place to `kept`; `false` if that is nothing.
+fn keep(entry: &Entry, old: &Record, kept: &mut BTreeMap<PathBuf, Stamp>) -> bool {
+    let place = entry.dst.strip_prefix("/").unwrap_or(&entry.dst);
+    let before = kept.len();
+    let below = old.items.iter().filter(|(known, _)| known.starts_with(place));
+    kept.extend(below.map(|(known, stamp)| (known.clone(), stamp.clone())));
+    kept.len() > before
 }
 
 fn read_entries() -> Result<Vec<Entry>> {
@@ -99,8 +124,7 @@ fn read_entries() -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn stage(options: &Options, wanted: &Wanted) -> Result<()> {
-    let old = options.record.as_deref().map(Record::read).unwrap_or_default();
+fn stage(options: &Options, wanted: &Wanted, old: &Record, kept: BTreeMap<PathBuf, Stamp>) -> Result<()> {
     if !options.dry_run {
         fs::make_dirs(&options.into)?;
     }
@@ -108,16 +132,17 @@ fn stage(options: &Options, wanted: &Wanted) -> Result<()> {
         Err(_) if options.dry_run && !options.into.exists() => None,
         root => Some(root?),
     };
-    let mut stager = Stager { options, root, old: &old, here: None };
+    let mut stager = Stager { options, root, old, here: None };
     // What is gone goes first: a directory may take the place of a file.
-    for (place, _) in old.items.iter().rev().filter(|(place, _)| !wanted.contains_key(*place)) {
+    let is_gone = |place: &PathBuf| !wanted.contains_key(place) && !kept.contains_key(place);
+    for (place, _) in old.items.iter().rev().filter(|(place, _)| is_gone(place)) {
         stager.remove(place)?;
     }
     for (place, item) in wanted {
         stager.put(place, item)?;
     }
     match (&options.record, options.dry_run) {
-        (Some(path), false) => Record::of(wanted).write(path),
+        (Some(path), false) => Record::of(wanted, kept).write(path),
         _ => Ok(()),
     }
 }

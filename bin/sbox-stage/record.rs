@@ -42,8 +42,11 @@ struct Stored {
 }
 
 impl Record {
-    pub fn of(wanted: &Wanted) -> Record {
-        Record { items: wanted.iter().map(|(place, item)| (place.clone(), item.stamp())).collect() }
+    /// What is there now: `kept` from before, and what was wanted.
+    pub fn of(wanted: &Wanted, kept: BTreeMap<PathBuf, Stamp>) -> Record {
+        let mut items = kept;
+        items.extend(wanted.iter().map(|(place, item)| (place.clone(), item.stamp())));
+        Record { items }
     }
 
     /// A record that is missing or cannot be read is an empty one: everything is put again.

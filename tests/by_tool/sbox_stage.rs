@@ -49,6 +49,27 @@ fn what_is_gone_from_the_sources_goes_and_what_others_made_stays() {
 }
 
 #[test]
+fn what_came_from_a_source_that_is_gone_is_kept_only_if_that_is_asked_for_and_recorded() {
+    let scratch = Scratch::new("stage-kept");
+    scratch.write("src/a", "source");
+    stage(&scratch, &[]);
+    std::fs::rename(scratch.path("src"), scratch.path("elsewhere")).unwrap();
+    let record = scratch.read("record.json");
+    assert!(stage(&scratch, &["--keep-missing"]).is_empty());
+    assert!(stage(&scratch, &["--keep-missing", "--force"]).is_empty());
+    assert_eq!((scratch.read("root/app/a"), scratch.read("record.json")), ("source".into(), record));
+    let entry = serde_json::json!({"kind": "copy", "src": scratch.path("src"), "dst": "/app"}).to_string();
+    let fails = |options: &[&str]| {
+        let mut command = scratch.program("sbox-stage");
+        command.args(options).arg("--into").arg(scratch.path("root")).write_stdin(entry.clone());
+        command.assert().code(1).stderr(contains("cannot read source"));
+    };
+    fails(&["--keep-missing"]);
+    fails(&["--record", scratch.path("record.json").to_str().unwrap()]);
+    assert_eq!(scratch.read("root/app/a"), "source");
+}
+
+#[test]
 fn a_deleted_file_comes_back_and_an_agents_edit_stays() {
     let scratch = Scratch::new("stage-back");
     scratch.write("src/a", "source");
