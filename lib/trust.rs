@@ -85,7 +85,7 @@ pub fn is_own(project: &Project) -> bool {
 }
 
 /// Whether the record of a packed sandbox lies beside the project.
-fn was_packed(project: &Project) -> bool {
+pub fn was_packed(project: &Project) -> bool {
     let path = project.root().join("metadata.json");
     match std::fs::symlink_metadata(&path) {
         // Enough of it to find our name; whatever else lies there under that name is looked at as if it were one.

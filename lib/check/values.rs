@@ -99,13 +99,20 @@ impl Checker<'_> {
         entries
     }
 
+    /// Whether the project came as an archive that has what was copied: it is built without the sources.
+    fn was_packed_with(&self, entry: &Entry) -> bool {
+        let place = Path::new(".sbox/rootfs").join(entry.dst.strip_prefix("/").unwrap_or(&entry.dst));
+        let is_there = std::fs::symlink_metadata(self.root.join(place)).is_ok();
+        is_there && crate::project::Project::at(self.root).is_ok_and(|project| crate::trust::was_packed(&project))
+    }
+
     fn entry(&mut self, key: &str, entry: &Entry, field: &str, path: &[Step]) {
         let shown = visible_path(&entry.src);
         let state = self.root.join(".sbox");
         if entry.src.starts_with(&state) {
             let message = format!("Source is sbox's own: '{shown}'");
             self.error(field, message, "What is in .sbox is there already, or must not be", path);
-        } else if std::fs::metadata(&entry.src).is_err() {
+        } else if std::fs::metadata(&entry.src).is_err() && !(key == "copy" && self.was_packed_with(entry)) {
             let hint = match (key, entry.written.starts_with(['/', '~'])) {
                 (_, true) => String::from("Check the path"),
                 ("mount", _) => format!("Relative paths start at the project root; make it with: mkdir -p '{shown}'"),

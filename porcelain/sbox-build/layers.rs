@@ -158,10 +158,16 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
     Ok(true)
 }
 
+/// Sources that a packed project came without: what was copied from them is in the archive, and stays.
+pub fn packed_files(project: &Project, config: &Config) -> Vec<String> {
+    let gone = config.copy.iter().filter(|entry| !entry.src.exists() && libsbox::trust::was_packed(project));
+    gone.map(|entry| escape::visible_path(&entry.src)).collect()
+}
+
 /// Runs sbox-stage over the configuration's entries; gives the lines that it printed.
 fn stage(config: &Config, rootfs: &Path, record: &Path, options: &[&str]) -> Result<Vec<String>> {
     let mut command = plumbing::program("sbox-stage")?;
-    command.args(options).arg("--into").arg(rootfs).arg("--record").arg(record);
+    command.args(options).arg("--keep-missing").arg("--into").arg(rootfs).arg("--record").arg(record);
     plumbing::trace(&command);
     let shown = || String::from("start 'sbox-stage'");
     let mut child = plumbing::tie(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;

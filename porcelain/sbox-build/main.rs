@@ -137,7 +137,11 @@ fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
     }
     fs::reopen(&project.env())?;
     fs::reopen(&project.rootfs())?;
-    if options.force && build.built.is_whole() {
+    let packed = layers::packed_files(project, config);
+    if let (true, [first, ..]) = (options.force, packed.as_slice()) {
+        // The archive has what was copied, and nothing else has it.
+        output::info(format_args!("'{first}' is not here: the files in the archive stay as they are"));
+    } else if options.force && build.built.is_whole() {
         // Files that the agent or the install commands made go too: this is the way back to a known state. But not
         // before there is another one.
         (build.rootfs, build.record) = (project.rootfs_new(), project.stage_record_new());

@@ -202,7 +202,7 @@ fn newest(lock: &Built) -> Option<u64> {
 
 fn items(project: &Project, config: &Config, lock: &Built, options: &Options) -> Result<Vec<Value>> {
     let mut items = vec![
-        json!({"dst": "README.txt", "text": readme(project, config)}),
+        json!({"dst": "README.txt", "text": readme(project, config, options)}),
         json!({"dst": ".sbox/config.yaml", "text": config::read(project)?}),
     ];
     let mut lock = lock.clone();
@@ -272,17 +272,26 @@ fn metadata(project: &Project, config: &Config, lock: &Built, options: &Options)
     })
 }
 
-fn readme(project: &Project, config: &Config) -> String {
+fn readme(project: &Project, config: &Config, options: &Options) -> String {
     let name = project.name();
     let command = config.cmd.as_ref().map(ToString::to_string).unwrap_or_else(|| "none".into());
+    let build = match (options.exclude_env, options.include_cache) {
+        (true, true) => {
+            "Build the environment, which is not in the archive, from the runtime that is (no network is needed):\n\n    sbox build --offline\n\n"
+        }
+        (true, false) => "Build the environment, which is not in the archive:\n\n    sbox build\n\n",
+        _ => "",
+    };
     format!(
         "{name}: a sandbox packed by sbox {}\n\n\
          Look at it before it runs:\n\n    cat .sbox/config.yaml metadata.json\n    sha256sum -c .sbox/SHA256SUMS\n\n\
-         Make it work in this directory, which runs nothing of it and needs no network:\n\n    \
+         Make it work in this directory (no code is run, no network is needed):\n\n    \
          sbox unpack --dry-run\n    sbox unpack\n\n\
-         Run it, in a world of its own:\n\n    sbox trust      # if it asks for something of this machine\n    sbox run\n\n\
-         Its command: {command}\nThe sources that it was built from are not in the archive: it runs without them, and is built \
-         anew where they are.\n",
+         Accept what it asks for, if it asks for anything outside of this directory:\n\n    sbox trust\n\n\
+         {build}Run it in the sandbox:\n\n    sbox run\n\n\
+         Its command: {command}\n\
+         The sources it was built from are not in the archive. The files that were copied from them are, and\n\
+         a later build keeps those as they are.\n",
         cli::VERSION
     )
 }

@@ -1,5 +1,5 @@
 use crate::common::daemons::Standing;
-use crate::common::{becomes, need_sandbox, running, stdout};
+use crate::common::{Scratch, becomes, need_python, need_sandbox, running, stderr, stdout};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use std::process::Command;
@@ -181,4 +181,64 @@ fn an_image_is_whole_reproducible_and_has_no_values_of_the_users() {
     project.sbox(&["pack", "--format", "oci", "--base", "image", "-o", "c.tar"]).assert().success();
     project.sbox(&["pack", "--format", "oci", "--base", "app", "-o", "d.tar"]).assert().code(1);
     project.sbox(&["pack", "--base", "image"]).assert().code(2);
+}
+
+/// Packs `first/p` and extracts it below `there`; the first one, with its sources, is gone.
+fn sent(scratch: &Scratch, options: &[&str]) -> String {
+    scratch.sbox("first/p").args(["pack", "-o", "../../p.tar.gz"]).args(options).assert().success();
+    std::fs::create_dir_all(scratch.path("there")).unwrap();
+    let tar = Command::new("tar").args(["-xzf", "p.tar.gz", "-C", "there"]).current_dir(&scratch.root).status();
+    assert!(tar.unwrap().success());
+    std::fs::remove_dir_all(scratch.path("first")).unwrap();
+    scratch.read("there/p/README.txt")
+}
+
+#[test]
+fn an_archive_without_the_environment_is_built_where_the_sources_are_not() {
+    let Some(spec) = need_python() else { return };
+    let scratch = Scratch::new("pack-rebuild");
+    scratch.write("first/p/app/main.py", "print(open('/app/made').read(), 'ran')\n");
+    let install = "head -c5 /app/main.py >/app/made";
+    let config =
+        format!("runtime: {spec}\nprovider: host\ncopy: [./app:/app]\ninstall: [{install}]\ncmd: python main.py\n");
+    scratch.project("first/p", &config);
+    scratch.sbox("first/p").arg("build").assert().success();
+    let readme = sent(&scratch, &["--exclude-env", "--include-cache"]);
+    assert!(readme.contains("sbox unpack") && readme.contains("sbox build --offline"), "{readme}");
+    let sbox = |words: &[&str]| {
+        let mut command = scratch.sbox("there/p");
+        // A machine that never built anything.
+        command.args(words).env("SBOX_CACHE", scratch.path("empty"));
+        command
+    };
+    sbox(&["unpack"]).assert().success().stderr(contains("sbox build"));
+    sbox(&["run"]).assert().failure();
+    sbox(&["build", "--offline"]).assert().success().stderr(contains("from the cache"));
+    assert_eq!(stdout(&sbox(&["run"]).output().unwrap()), "print ran\n");
+    sbox(&["build", "--check"]).assert().success();
+    // The sources are nowhere: what was packed is what there is.
+    sbox(&["build", "--force"]).assert().success().stderr(contains("stay as they are"));
+    assert_eq!(stdout(&sbox(&["run"]).output().unwrap()), "print ran\n");
+    // What is there again is copied again; and a project that nobody packed has no excuse.
+    scratch.write("there/p/app/main.py", "print('edited')\n");
+    sbox(&["build"]).assert().success();
+    assert_eq!(stdout(&sbox(&["run"]).output().unwrap()), "edited\n");
+    std::fs::remove_dir_all(scratch.path("there/p/app")).unwrap();
+    std::fs::remove_file(scratch.path("there/p/metadata.json")).unwrap();
+    sbox(&["build"]).assert().code(1).stderr(contains("ource does not exist"));
+}
+
+#[test]
+fn an_archive_with_everything_is_up_to_date_where_it_is_unpacked() {
+    let Some(spec) = need_python() else { return };
+    let scratch = Scratch::new("pack-whole");
+    scratch.write("first/p/app/main.py", "print('ran')\n");
+    scratch.project("first/p", &format!("runtime: {spec}\nprovider: host\ncopy: [./app:/app]\ncmd: python main.py\n"));
+    scratch.sbox("first/p").arg("build").assert().success();
+    let readme = sent(&scratch, &[]);
+    assert!(readme.contains("sbox unpack") && !readme.contains("sbox build"), "{readme}");
+    scratch.sbox("there/p").arg("unpack").assert().success();
+    let build = scratch.sbox("there/p").args(["build", "--offline"]).output().unwrap();
+    assert!(stderr(&build).contains("up to date"), "{}", stderr(&build));
+    assert_eq!(stdout(&scratch.sbox("there/p").arg("run").output().unwrap()), "ran\n");
 }
