@@ -31,6 +31,7 @@ pub mod progress;
 pub mod project;
 pub mod provider;
 pub mod record;
+pub mod status;
 pub mod suggest;
 pub mod sys;
 pub mod time;

@@ -1,7 +1,7 @@
 //! The command line of `sbox-spawn`: options in, plain values out. Nothing is touched here.
 
 use lexopt::prelude::*;
-use libsbox::cli;
+use libsbox::cli::{self, Tool};
 use libsbox::error::{Error, Result};
 use libsbox::limits::Limits;
 use rustix::process::Pid;
@@ -10,7 +10,9 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub const USAGE: &str = "\
+pub const TOOL: Tool = Tool { name: "sbox-spawn", usage: USAGE, runs_a_command: true };
+
+const USAGE: &str = "\
 usage: sbox-spawn [options] [--] COMMAND [ARGUMENT...]
 Run COMMAND in a new root and new namespaces, without capabilities.
 

@@ -5,7 +5,8 @@
 //! agent planted in an earlier run can lead a mount, a directory or a file of ours to another place.
 
 use crate::op::{Access, Op};
-use libsbox::error::{Context, Error, Kind, Result};
+use crate::unavailable;
+use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::sys;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,7 +19,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Where the new root is hung up while it is made. Any directory would do that is no source of a bind.
-const WORKSHOP: &str = "/proc";
+const STAGING_MOUNTPOINT: &str = "/proc";
 
 const NO_SETUID: u64 = libc::MOUNT_ATTR_NOSUID;
 const NO_DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
@@ -36,7 +37,7 @@ pub fn take(ops: &[Op]) -> Result<Trees> {
 /// the trees if somebody with more rights had to take them.
 pub fn enter(ops: &[Op], taken: Option<Trees>) -> Result<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).map_err(|error| crate::probe::no_namespaces(&error.into()))?;
+    rustix::mount::mount_change("/", private).map_err(|error| unavailable::no_namespaces(&error.into()))?;
     let trees = match taken {
         Some(trees) => trees,
         None => take(ops)?,
@@ -123,8 +124,9 @@ struct Root {
 impl Root {
     fn new() -> Result<Root> {
         let top = fresh("tmpfs", &[("mode", "0755")]).context(|| "make the root".into())?;
-        let place = rustix::fs::open(WORKSHOP, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .context(|| format!("open '{WORKSHOP}'"))?;
+        let place =
+            rustix::fs::open(STAGING_MOUNTPOINT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .context(|| format!("open '{STAGING_MOUNTPOINT}'"))?;
         attach(top.as_fd(), place.as_fd()).context(|| "hang up the root".into())?;
         Ok(Root { top, sealed: Vec::new() })
     }
@@ -157,7 +159,7 @@ impl Root {
         };
         let dst_shown = || format!("mount on '{}'", visible_path(op.dst()));
         let mount = match (op, mount) {
-            (Op::Proc { .. }, Err(error @ Errno::PERM)) => return Err(no_proc(error)),
+            (Op::Proc { .. }, Err(error @ Errno::PERM)) => return Err(unavailable::no_proc(error)),
             (_, mount) => mount.context(dst_shown)?,
         };
         attach(mount.as_fd(), place.as_fd()).context(dst_shown)?;
@@ -295,13 +297,6 @@ fn open_in(at: BorrowedFd<'_>, name: &std::ffi::OsStr, flags: OFlags) -> rustix:
 fn create(parent: &OwnedFd, name: &std::ffi::OsStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))
-}
-
-/// The kernel gives a new process table only to those who see the whole of the old one (`mount_too_revealing`).
-fn no_proc(error: Errno) -> Error {
-    let why = libsbox::error::reason(&error.into());
-    Error::of(Kind::Unavailable, format!("cannot mount a process table of the sandbox's own: {why}"))
-        .hint("this host hides parts of /proc, as container engines do: start the container with an unmasked /proc (docker: --security-opt systempaths=unconfined)")
 }
 
 fn in_the_way(dst: &Path) -> Error {

@@ -1,4 +1,4 @@
-//! A control group for one sandbox, where this user may make one: cgroup v2, below the launcher's own group, delegated
+//! A control group for one sandbox, where this user may make one: cgroup v2, below the monitor's own group, delegated
 //! (as `systemd-run --user --scope -p Delegate=yes` and container engines do).
 
 use libsbox::limits::{DEFAULT_PIDS, Limits};
@@ -60,7 +60,7 @@ impl Drop for Group {
     }
 }
 
-/// The group of the launcher, and whether it could be divided: it has the controllers, and is this user's.
+/// The group of the monitor, and whether it could be divided: it has the controllers, and is this user's.
 pub fn own() -> Option<(PathBuf, bool)> {
     let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
@@ -103,7 +103,7 @@ fn divisible() -> Option<PathBuf> {
     has(&file).then_some(group)
 }
 
-/// Removes the groups of launchers that were killed.
+/// Removes the groups of monitors that were killed.
 fn sweep(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -1,7 +1,8 @@
 //! The last process before the command: gives up what is left, then becomes it.
 
 use crate::args::Level;
-use crate::{Sandbox, filter, landlock, limits, links};
+use crate::sandbox::Sandbox;
+use crate::{filter, landlock, limits, symlink_layout};
 use libsbox::error::{Context, Error, Kind, Result, reason};
 use libsbox::sys::{self, Signals};
 use std::ffi::OsString;
@@ -37,13 +38,14 @@ fn prepare(sandbox: &Sandbox, level: Level) -> Result<()> {
     sys::close_on_exec_from(3).context(|| "close the inherited descriptors".into())?;
     sys::block(&Signals::of(&[])).context(|| "restore the signals".into())?;
     if let Some(directory) = &sandbox.args.chdir {
-        let directory = if level == Level::Namespace { directory.clone() } else { links::on_host(sandbox, directory) };
+        let directory =
+            if level == Level::Namespace { directory.clone() } else { symlink_layout::on_host(sandbox, directory) };
         let shown = libsbox::escape::visible_path(&directory);
         rustix::process::chdir(&directory).context(|| format!("enter '{shown}' in the sandbox"))?;
     }
     limits::apply(&sandbox.args.limits, level)?;
     match level {
-        Level::Namespace => landlock::wall(sandbox.args.nested),
+        Level::Namespace => landlock::restrict_to_root(sandbox.args.nested),
         Level::Landlock => landlock::rules(sandbox),
         Level::Env => Ok(()),
     }

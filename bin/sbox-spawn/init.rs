@@ -1,77 +1,54 @@
 //! Pid 1 of the sandbox: starts the command, passes signals on, reaps, and takes everything with it when it ends.
 
 use crate::assemble::Trees;
+use crate::identity::{self, IdMap};
 use crate::limits::{self, Watch};
 use crate::members::Members;
-use crate::namespaces::Owner;
 use crate::network::Outside;
-use crate::{Exit, Sandbox, command, report};
+use crate::report::{self, FailurePipes};
+use crate::sandbox::Sandbox;
+use crate::signals::{self, awaited, pass_on};
+use crate::{assemble, command, plan};
 use libsbox::error::{Context, Error, Result};
-use libsbox::sys::{self, Fork, Signals};
+use libsbox::status;
+use libsbox::sys::{self, Fork};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::time::{Duration, Instant};
 
-/// Signals that are passed on to the command when a process sends them. What a key on the terminal sends reaches the
-/// command by itself, since it is in the terminal's foreground group too.
-pub const PASSED_ON: [libc::c_int; 9] = [
-    libc::SIGTERM,
-    libc::SIGINT,
-    libc::SIGHUP,
-    libc::SIGQUIT,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGWINCH,
-    libc::SIGALRM,
-    libc::SIGCONT,
-];
-
-/// The signals that pid 1 and the launcher wait for; blocked, so that none is lost and none kills.
-pub fn awaited() -> Signals {
-    let mut all = PASSED_ON.to_vec();
-    all.push(libc::SIGCHLD);
-    Signals::of(&all)
-}
-
-/// The exit code of a process that ended: its own, or 128 and the signal's number.
-pub fn code(status: rustix::process::WaitStatus) -> u8 {
-    let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255)
-}
-
-/// What the launcher hands to init.
+/// What the monitor hands to init.
 pub struct Start<'a> {
-    /// A byte comes when the ids are mapped; its end, when the launcher is dead.
-    pub gate: OwnedFd,
+    /// A byte comes when the ids are mapped; its end, when the monitor is dead.
+    pub sync_pipe: OwnedFd,
     pub outside: &'a Outside,
-    pub owner: Owner,
-    /// The mount trees, where only the launcher could take them.
+    pub ids: IdMap,
+    /// The mount trees, where only the monitor could take them.
     pub trees: Option<Trees>,
     /// Whether a control group counts memory and processes.
     pub in_group: bool,
 }
 
 /// The whole life of pid 1; gives the exit code of the sandbox.
-pub fn main(sandbox: &Sandbox, start: &mut Start<'_>, exit: &Exit) -> u8 {
-    run(sandbox, start).unwrap_or_else(|error| report::failed_inside(&error, exit))
+pub fn main(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> u8 {
+    run(sandbox, start).unwrap_or_else(|error| report::failed_inside(&error, failure))
 }
 
 /// Runs as pid 1 until the command ends; gives its exit code.
 fn run(sandbox: &Sandbox, start: &mut Start<'_>) -> Result<u8> {
-    wait_for_go(&start.gate)?;
-    crate::namespaces::take_ids(start.owner)?;
-    die_with_the_launcher(&start.gate, Signal::KILL)?;
-    sys::host_name(crate::plan::hostname(&sandbox.args)).context(|| "set the host name".into())?;
+    wait_for_go(&start.sync_pipe)?;
+    identity::set_ids(start.ids)?;
+    signals::die_with_the_monitor(&start.sync_pipe, Signal::KILL)?;
+    sys::host_name(plan::hostname(&sandbox.args)).context(|| "set the host name".into())?;
     if sandbox.args.network.is_own() {
         start.outside.open()?;
     }
-    crate::assemble::enter(&sandbox.ops, start.trees.take())?;
+    assemble::enter(&sandbox.ops, start.trees.take())?;
     drop_privileges()?;
     if sandbox.args.probe {
         return Ok(0);
     }
     // Before there is anybody who could look.
-    withdraw(sandbox)?;
+    hide_from_the_command(sandbox)?;
     match sys::fork().context(|| "start a process".into())? {
         Fork::Child => Err(command::become_it(sandbox, crate::args::Level::Namespace)),
         Fork::Parent(child) => {
@@ -82,27 +59,12 @@ fn run(sandbox: &Sandbox, start: &mut Start<'_>) -> Result<u8> {
     }
 }
 
-/// Waits until the launcher has mapped the ids; fails when it died, or gave up.
-pub fn wait_for_go(gate: &OwnedFd) -> Result<()> {
-    match rustix::io::read(gate, &mut [0u8; 1]) {
+/// Waits until the monitor has mapped the ids; fails when it died, or gave up.
+pub fn wait_for_go(sync_pipe: &OwnedFd) -> Result<()> {
+    match rustix::io::read(sync_pipe, &mut [0u8; 1]) {
         Ok(1) => Ok(()),
         _ => Err(Error::reported(125)),
     }
-}
-
-/// When the launcher dies, however it dies, this process gets `signal`: killed, pid 1 takes everything with it.
-pub fn die_with_the_launcher(gate: &OwnedFd, signal: Signal) -> Result<()> {
-    let shown = || String::from("tie the sandbox to its launcher");
-    rustix::process::set_parent_process_death_signal(Some(signal)).context(shown)?;
-    // It may be dead already, and the signal would never come.
-    if is_closed(gate) { Err(Error::new("the launcher is gone")) } else { Ok(()) }
-}
-
-/// Whether the other end of the pipe is closed.
-pub fn is_closed(gate: &OwnedFd) -> bool {
-    let mut poll = [rustix::event::PollFd::new(gate, rustix::event::PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut poll, Some(&now)) != Ok(0)
 }
 
 /// No capability in any set, none to be gained again by any exec.
@@ -150,7 +112,7 @@ impl Stop {
     }
 
     /// The exit code of the sandbox, if nothing is left to wait for.
-    fn verdict(&mut self, code: Option<u8>) -> Option<u8> {
+    fn exit_code(&mut self, code: Option<u8>) -> Option<u8> {
         self.code = self.code.or(code);
         match self.end {
             None => self.code,
@@ -181,10 +143,10 @@ pub fn reap(child: Pid, mut watch: Watch, mut stop: Stop, is_over: impl Fn() -> 
             Some((signal, from_kernel)) => pass_on(child, signal, from_kernel),
             None => {}
         }
-        if let Some(code) = stop.verdict(code) {
+        if let Some(code) = stop.exit_code(code) {
             return Ok(code);
         }
-        if let Some(why) = watch.verdict() {
+        if let Some(why) = watch.exceeded() {
             limits::say(&why);
             return Ok(ENDED);
         }
@@ -206,26 +168,17 @@ fn nobody_is_left() -> bool {
 fn reaped(child: Pid) -> Option<u8> {
     while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
         if pid == child {
-            return Some(code(status));
+            return Some(status::of_wait(status));
         }
     }
     None
 }
 
-/// Sends a signal on, unless the kernel sent it to the whole foreground group already.
-pub fn pass_on(to: Pid, signal: libc::c_int, from_kernel: bool) {
-    if let (false, Some(signal)) = (from_kernel, Signal::from_named_raw(signal)) {
-        // It may be gone by now; then its status arrives next.
-        let _ = rustix::process::kill_process(to, signal);
-    }
-}
-
 /// From here on pid 1 tells nothing about the host: no argument, no environment, no memory to look into. The command is
 /// forked from it and gets its own back when it is executed.
-fn withdraw(sandbox: &Sandbox) -> Result<()> {
-    let shown = || String::from("withdraw from the sandbox's eyes");
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).context(shown)?;
-    rustix::thread::set_name(c"init").context(shown)?;
-    sys::wipe(&sandbox.own_text);
+fn hide_from_the_command(sandbox: &Sandbox) -> Result<()> {
+    identity::set_nondumpable()?;
+    rustix::thread::set_name(c"init").context(|| "take the name 'init'".into())?;
+    sandbox.hide_argv_and_environ();
     Ok(())
 }

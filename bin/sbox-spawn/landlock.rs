@@ -3,9 +3,9 @@
 //! A rule names a directory by descriptor and holds for everything beneath it; what no rule allows is denied. The rules
 //! are inherited by every child and can never be taken off.
 
-use crate::Sandbox;
 use crate::args::Mount;
-use crate::{base, links};
+use crate::sandbox::Sandbox;
+use crate::{base, symlink_layout};
 use landlock::{
     ABI, Access, AccessFs, BitFlags, PathBeneath, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
@@ -20,7 +20,7 @@ const TRIED: ABI = ABI::V7;
 
 /// Nothing can be opened that is not beneath the new root, whichever descriptor or link of /proc leads to it, and no
 /// abstract socket of the host can be reached. With `nested` only the sockets: a process under file rules may not mount.
-pub fn wall(nested: bool) -> Result<()> {
+pub fn restrict_to_root(nested: bool) -> Result<()> {
     let ruleset = Ruleset::default().scope(Scope::AbstractUnixSocket | Scope::Signal);
     let enforced = if nested {
         ruleset.and_then(Ruleset::create).and_then(RulesetCreated::restrict_self)
@@ -71,7 +71,7 @@ fn enforce(sandbox: &Sandbox) -> Result<RestrictionStatus, RulesetError> {
     for name in base::DEVICES {
         ruleset = allow(ruleset, &Path::new("/dev").join(name), device)?;
     }
-    for path in links::own(sandbox) {
+    for path in symlink_layout::own(sandbox) {
         ruleset = allow(ruleset, &path, write)?;
     }
     for mount in &sandbox.args.mounts {

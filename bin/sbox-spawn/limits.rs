@@ -40,7 +40,7 @@ pub fn apply(limits: &Limits, level: Level) -> Result<()> {
     };
     set(Resource::Nproc, others + limits.pids.unwrap_or(DEFAULT_PIDS))?;
     match limits.cpus {
-        Some(cpus) => pin(cpus.ceil() as usize),
+        Some(cpus) => pin_to_processors(cpus.ceil() as usize),
         None => Ok(()),
     }
 }
@@ -54,7 +54,7 @@ fn set(resource: Resource, to: u64) -> Result<()> {
 }
 
 /// Keeps the process on as many processors, of those that it may use.
-fn pin(count: usize) -> Result<()> {
+fn pin_to_processors(count: usize) -> Result<()> {
     let shown = || String::from("limit the processors");
     let mut set = rustix::thread::sched_getaffinity(None).context(shown)?;
     let usable: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect();
@@ -95,7 +95,7 @@ impl Watch {
     }
 
     /// Why the sandbox must end, if it must.
-    pub fn verdict(&mut self) -> Option<String> {
+    pub fn exceeded(&mut self) -> Option<String> {
         if let (Some(end), Some(seconds)) = (self.end, self.limits.time)
             && Instant::now() >= end
         {

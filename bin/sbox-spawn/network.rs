@@ -2,7 +2,7 @@
 //!
 //! The sandbox has a loopback interface and no route. Where names are allowed, pid 1 makes a listening socket on it and
 //! hands that to `sbox-proxy`, which runs on the host's side: a socket stays one of the network that it was made in, so
-//! that the proxy accepts in there and dials out here. Ports are the other way round: the launcher listens on the host's
+//! that the proxy accepts in there and dials out here. Ports are the other way round: the monitor listens on the host's
 //! loopback, and `sbox-forward` enters the sandbox's network with those sockets.
 
 use crate::args::{Mode, Network};
@@ -23,10 +23,10 @@ const PROXY: &str = "127.0.0.1:3128";
 
 /// What stands on the host's side, before the sandbox is made.
 pub struct Outside {
-    /// The proxy's ear: pid 1 puts the listening socket in.
+    /// The proxy's end of a socket: pid 1 sends the listening socket through it.
     to_proxy: Option<OwnedFd>,
     ports: Vec<(TcpListener, u16)>,
-    /// They die with the launcher, however it dies; where it ends in good order, they are ended before.
+    /// They die with the monitor, however it dies; where it ends in good order, they are ended before.
     helpers: Vec<Child>,
 }
 
@@ -72,7 +72,7 @@ impl Outside {
         Ok(())
     }
 
-    /// In pid 1, in the sandbox's network: brings up loopback, and gives the proxy its ear.
+    /// In pid 1, in the sandbox's network: brings up loopback, and sends the proxy its listening socket.
     pub fn open(&self) -> Result<()> {
         let socket = sys::interface_socket().context(|| "bring up the loopback interface".into())?;
         sys::interface_up(socket.as_fd(), c"lo").context(|| "bring up the loopback interface".into())?;
@@ -87,7 +87,7 @@ impl Outside {
         rustix::net::sendmsg(to_proxy, &data, &mut ancillary, SendFlags::NOSIGNAL).context(shown).map(drop)
     }
 
-    /// The namespaces of pid 1, where ports lead into them. While it waits for the launcher: later it lets nobody look.
+    /// The namespaces of pid 1, where ports lead into them. While it waits for the monitor: later it lets nobody look.
     pub fn ways_in(&self, init: Pid) -> Result<Option<(OwnedFd, OwnedFd)>> {
         if self.ports.is_empty() {
             return Ok(None);

@@ -1,8 +1,10 @@
-//! `--probe`: what this host can give, found out by trying; and the words for what it refuses.
+//! `--probe`: what this host can give, found out by trying.
 
 use crate::args::{Args, Level};
+use crate::report::{FailurePipes, UnavailablePipe};
+use crate::sandbox::Sandbox;
 use libsbox::cli;
-use libsbox::error::{Error, Kind, Result, reason};
+use libsbox::error::{Error, Result};
 use serde_json::json;
 
 /// Makes a whole sandbox, ends it before it runs anything, and prints what came of it.
@@ -35,34 +37,17 @@ pub fn run(args: Args) -> Result<u8> {
 
 fn try_namespace(args: Args) -> Result<()> {
     let ops = crate::plan::build(&args, "/home".as_ref(), &crate::guard::Guard::look(&args)?)?;
-    libsbox::sys::block(&crate::init::awaited()).map_err(|error| Error::new(reason(&error)))?;
-    let sandbox = crate::Sandbox { args, environment: Vec::new(), ops, own_text: Vec::new() };
-    let mut verdict = crate::report::Verdict::new(true)?;
-    let exit = crate::Exit { exec: None, verdict: verdict.writer() };
-    let launched = crate::namespaces::launch(&sandbox, &exit)?;
-    drop(exit);
-    match (crate::wait(&launched)?, verdict.read()) {
+    crate::signals::block()?;
+    let sandbox = Sandbox::for_a_trial(args, ops);
+    let mut unavailable = UnavailablePipe::new(true)?;
+    let failure = FailurePipes { exec: None, unavailable: unavailable.writer() };
+    let launched = crate::namespaces::launch(&sandbox, &failure)?;
+    drop(failure);
+    match (crate::signals::wait_for_end(launched.init)?, unavailable.read()) {
         (0, _) => Ok(()),
         (_, Some(lack)) => Err(lack),
         (code, None) => {
             Err(Error::new(format!("the sandbox could not be made (exit code {code}); the reason is above")))
         }
     }
-}
-
-/// Why the kernel refused a user namespace, and the narrow way to allow it.
-pub fn no_namespaces(error: &std::io::Error) -> Error {
-    let setting = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-    let is = |path: &str, value: &str| setting(path).as_deref() == Some(value);
-    let message = format!("cannot make namespaces: {}", reason(error));
-    let hint = if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        "AppArmor restricts user namespaces on this host: an administrator can add a profile for sbox-spawn that has the line 'userns,'"
-    } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        "an administrator can allow user namespaces: sysctl kernel.unprivileged_userns_clone=1"
-    } else if is("/proc/sys/user/max_user_namespaces", "0") {
-        "an administrator can allow user namespaces: sysctl user.max_user_namespaces=15000"
-    } else {
-        "this host, or the container it is, forbids unprivileged user namespaces; nothing was run"
-    };
-    Error::of(Kind::Unavailable, message).hint(hint)
 }

@@ -1,7 +1,7 @@
 //! `--status-fd`: what happens to the sandbox, as JSON Lines, for programs that watch it; and how the processes inside tell
-//! the launcher what went wrong.
+//! the monitor what went wrong.
 
-use crate::Exit;
+use crate::args::TOOL;
 use libsbox::error::{Context, Error, Kind, Result};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::Pid;
@@ -59,19 +59,19 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Where a process inside says that this host cannot give the level, so that a weaker one can be tried.
-pub struct Verdict {
+pub struct UnavailablePipe {
     read: Option<OwnedFd>,
     write: Option<OwnedFd>,
 }
 
-impl Verdict {
+impl UnavailablePipe {
     /// With nothing weaker to try there is none: the error is printed where it is met.
-    pub fn new(wanted: bool) -> Result<Verdict> {
+    pub fn new(wanted: bool) -> Result<UnavailablePipe> {
         if !wanted {
-            return Ok(Verdict { read: None, write: None });
+            return Ok(UnavailablePipe { read: None, write: None });
         }
         let (read, write) = pipe()?;
-        Ok(Verdict { read: Some(read), write: Some(write) })
+        Ok(UnavailablePipe { read: Some(read), write: Some(write) })
     }
 
     /// The end for the processes inside.
@@ -90,17 +90,31 @@ impl Verdict {
 }
 
 /// In init, or in the process that could not become the command: tells the error, marks the pipe, gives the code.
-pub fn failed_inside(error: &Error, exit: &Exit) -> u8 {
-    if let Some(pipe) = &exit.exec {
+pub fn failed_inside(error: &Error, failure: &FailurePipes) -> u8 {
+    if let Some(pipe) = &failure.exec {
         let _ = rustix::io::write(pipe.as_fd(), b"!");
     }
-    match (error.kind(), &exit.verdict) {
-        (Kind::Unavailable, Some(verdict)) => {
+    match (error.kind(), &failure.unavailable) {
+        (Kind::Unavailable, Some(pipe)) => {
             let text = format!("{error}\n{}", error.hint_text().unwrap_or_default());
-            let _ = rustix::io::write(verdict.as_fd(), text.as_bytes());
+            let _ = rustix::io::write(pipe.as_fd(), text.as_bytes());
             125
         }
         (Kind::Answer | Kind::ClosedPipe, _) => 125,
-        _ => crate::TOOL.fail(error),
+        _ => TOOL.fail(error),
     }
+}
+
+/// How a process inside tells the monitor that it failed.
+pub struct FailurePipes {
+    /// A byte in it says that the command was never executed.
+    pub exec: Option<OwnedFd>,
+    /// Takes what the host lacks, if a weaker level can be tried instead.
+    pub unavailable: Option<OwnedFd>,
+}
+
+/// Ends a forked process without returning into its parent's code.
+#[allow(clippy::exit, reason = "a forked process must not run what its parent is in the middle of")]
+pub fn end(code: u8) -> ! {
+    std::process::exit(code.into())
 }

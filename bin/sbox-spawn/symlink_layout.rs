@@ -1,7 +1,7 @@
 //! The levels without namespaces: a path of the sandbox is one below the root directory, and a mount is a link in it.
 
-use crate::Sandbox;
 use crate::args::Mount;
+use crate::sandbox::Sandbox;
 use libsbox::dir::Dir;
 use libsbox::error::{Error, Result};
 use libsbox::escape::visible_path;

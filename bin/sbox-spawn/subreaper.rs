@@ -1,44 +1,47 @@
-//! Levels without namespaces: the keeper stays beside the command on the host's side and does what pid 1 does elsewhere.
+//! Levels without namespaces: the subreaper stays beside the command on the host's side and does what pid 1 does elsewhere.
 //!
-//! No kernel ties a tree of processes together here. The keeper makes itself the parent of every orphan below it
-//! (`PR_SET_CHILD_SUBREAPER`) and ends them all when the command or the launcher ends. Landlock's scope keeps the command
+//! No kernel ties a tree of processes together here. The subreaper makes itself the parent of every orphan below it
+//! (`PR_SET_CHILD_SUBREAPER`) and ends them all when the command or the monitor ends. Landlock's scope keeps the command
 //! from signalling it, where the kernel has that (Linux 6.12); killed with SIGKILL from outside, it leaves them running.
 
 use crate::args::Level;
-use crate::init::{self, die_with_the_launcher, is_closed};
+use crate::init;
 use crate::limits::Watch;
 use crate::members::Members;
 use crate::namespaces::Launched;
-use crate::{Exit, Sandbox, command, landlock, links, report};
+use crate::report::{self, FailurePipes};
+use crate::sandbox::Sandbox;
+use crate::signals::{die_with_the_monitor, is_closed};
+use crate::{command, landlock, symlink_layout};
 use libsbox::error::{Context, Result};
 use libsbox::sys::{self, Fork};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::collections::HashSet;
 
-/// Starts the keeper.
-pub fn launch(sandbox: &Sandbox, level: Level, exit: &Exit) -> Result<Launched> {
+/// Starts the subreaper.
+pub fn launch(sandbox: &Sandbox, level: Level, failure: &FailurePipes) -> Result<Launched> {
     if level == Level::Landlock && landlock::version() < 1 {
         return Err(landlock::none());
     }
-    links::make(sandbox)?;
-    let (gate, other_end) =
+    symlink_layout::make(sandbox)?;
+    let (sync_pipe, other_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
     match sys::fork().context(|| "start a process".into())? {
         Fork::Child => {
             drop(other_end);
-            let code = run(sandbox, level, &gate).unwrap_or_else(|error| report::failed_inside(&error, exit));
+            let code = run(sandbox, level, &sync_pipe).unwrap_or_else(|error| report::failed_inside(&error, failure));
             end_descendants();
-            crate::end(code)
+            report::end(code)
         }
-        Fork::Parent(keeper) => Ok(Launched::new(keeper, other_end)),
+        Fork::Parent(subreaper) => Ok(Launched::new(subreaper, other_end)),
     }
 }
 
-fn run(sandbox: &Sandbox, level: Level, gate: &OwnedFd) -> Result<u8> {
+fn run(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd) -> Result<u8> {
     let shown = || String::from("keep the command's processes together");
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(shown)?;
-    die_with_the_launcher(gate, Signal::TERM)?;
+    die_with_the_monitor(sync_pipe, Signal::TERM)?;
     match sys::fork().context(|| "start a process".into())? {
         Fork::Child => {
             no_privileges()?;
@@ -47,7 +50,7 @@ fn run(sandbox: &Sandbox, level: Level, gate: &OwnedFd) -> Result<u8> {
         Fork::Parent(child) => {
             let watch = Watch::new(&sandbox.args.limits, Members::Descendants, false);
             let stop = init::Stop::new(sandbox.args.stop_timeout, Members::Descendants);
-            init::reap(child, watch, stop, || is_closed(gate))
+            init::reap(child, watch, stop, || is_closed(sync_pipe))
         }
     }
 }

@@ -1,0 +1,85 @@
+//! At which isolation level the command runs: the one asked for, or the strongest that this host gives.
+
+use crate::args::{Level, Mode, Mount};
+use crate::report::{FailurePipes, Reporter, UnavailablePipe};
+use crate::sandbox::Sandbox;
+use crate::{environment, namespaces, signals, subreaper, unavailable};
+use libsbox::error::{Error, Kind, Result};
+use libsbox::escape::visible_path;
+
+/// Runs the command at the level asked for, or at the strongest that this host gives.
+pub fn run_at_strongest(sandbox: &mut Sandbox, reporter: &mut Reporter) -> Result<u8> {
+    let levels = match sandbox.args.isolation {
+        Some(level) => vec![level],
+        None => vec![Level::Namespace, Level::Landlock, Level::Env],
+    };
+    let mut lack = None;
+    for (at, level) in levels.iter().enumerate() {
+        let last = at + 1 == levels.len();
+        may_run_at(sandbox, *level)?;
+        if let Some(why) = &lack {
+            unavailable::warn_of_level(*level, why);
+        }
+        environment::name_level(&mut sandbox.environment, *level);
+        match attempt(sandbox, *level, reporter, last)? {
+            Attempt::Ended(code) => return Ok(code),
+            Attempt::Unavailable(why) if last => return Err(why),
+            Attempt::Unavailable(why) => lack = Some(why),
+        }
+    }
+    Err(lack.unwrap_or_else(|| Error::new("no isolation level is left")))
+}
+
+/// Nothing runs with less than was asked for: what a weaker level cannot give is an error there.
+fn may_run_at(sandbox: &Sandbox, level: Level) -> Result<()> {
+    let network = &sandbox.args.network;
+    let lost = match level {
+        Level::Namespace => return Ok(()),
+        _ if network.mode == Mode::Proxy => "a network that leads to some names only",
+        _ if !network.ports.is_empty() => "ports that lead into a network of its own",
+        Level::Env if network.mode == Mode::None => "a command without network",
+        _ => return may_show_at(sandbox, level),
+    };
+    let message = format!("isolation level '{}' cannot give {lost}", level.name());
+    Err(Error::new(message).hint("sbox doctor says what this host lacks for level 'namespace'"))
+}
+
+/// What is hidden in a directory that is shown can only be covered by a mount.
+fn may_show_at(sandbox: &Sandbox, level: Level) -> Result<()> {
+    for hidden in &sandbox.args.hide {
+        for mount in &sandbox.args.mounts {
+            let Mount::Bind { src, .. } = mount else { continue };
+            if level == Level::Landlock && hidden.starts_with(src) {
+                let (hidden, src) = (visible_path(hidden), visible_path(src));
+                let message = format!("isolation level 'landlock' cannot hide '{hidden}' in '{src}'");
+                return Err(Error::new(message).hint("mount a directory that does not hold it"));
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Attempt {
+    Ended(u8),
+    /// The host cannot give this level, and the command was not run.
+    Unavailable(Error),
+}
+
+fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut Reporter, last: bool) -> Result<Attempt> {
+    let mut unavailable = UnavailablePipe::new(!last)?;
+    let failure = FailurePipes { exec: reporter.exec_pipe()?, unavailable: unavailable.writer() };
+    let launched = match level {
+        Level::Namespace => namespaces::launch(sandbox, &failure),
+        level => subreaper::launch(sandbox, level, &failure),
+    };
+    let mut launched = match launched {
+        Err(error) if error.kind() == Kind::Unavailable => return Ok(Attempt::Unavailable(error)),
+        launched => launched?,
+    };
+    drop(failure);
+    launched.lead_in()?;
+    reporter.started(launched.init)?;
+    let code = signals::wait_for_end(launched.init)?;
+    launched.report_oom();
+    Ok(unavailable.read().map_or(Attempt::Ended(code), Attempt::Unavailable))
+}

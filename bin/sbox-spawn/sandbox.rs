@@ -1,0 +1,42 @@
+//! What a sandbox is made of.
+
+use crate::args::Args;
+use crate::op::Op;
+use libsbox::error::{Context, Result};
+use libsbox::sys;
+use std::ffi::OsString;
+
+/// Everything that a sandbox is made of, known before anything is made.
+pub struct Sandbox {
+    pub args: Args,
+    pub environment: Vec<(OsString, OsString)>,
+    pub ops: Vec<Op>,
+    /// Where this process's arguments and environment are in memory.
+    argv_environ_ranges: Vec<(usize, usize)>,
+}
+
+impl Sandbox {
+    pub fn new(args: Args, environment: Vec<(OsString, OsString)>, ops: Vec<Op>) -> Result<Sandbox> {
+        Ok(Sandbox { args, environment, ops, argv_environ_ranges: argv_environ_ranges()? })
+    }
+
+    /// One that is made and ended without a command.
+    pub fn for_a_trial(args: Args, ops: Vec<Op>) -> Sandbox {
+        Sandbox { args, environment: Vec::new(), ops, argv_environ_ranges: Vec::new() }
+    }
+
+    /// Overwrites what `/proc/PID/cmdline` and `environ` of this process would show.
+    pub fn hide_argv_and_environ(&self) {
+        sys::wipe(&self.argv_environ_ranges);
+    }
+}
+
+/// The addresses of this process's arguments and environment: fields 48 to 51 of proc_pid_stat(5).
+fn argv_environ_ranges() -> Result<Vec<(usize, usize)>> {
+    let stat = std::fs::read_to_string("/proc/self/stat").context(|| "read '/proc/self/stat'".into())?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<usize> = after_name.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+    let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0);
+    let ranges = [(field(48), field(49)), (field(50), field(51))];
+    Ok(ranges.into_iter().filter(|(start, end)| *start != 0 && start < end).collect())
+}

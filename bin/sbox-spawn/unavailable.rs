@@ -1,0 +1,41 @@
+//! The words for what this host cannot give, and what an administrator can do about it.
+
+use crate::args::Level;
+use libsbox::error::{Error, Kind, reason};
+use libsbox::output;
+use rustix::io::Errno;
+
+/// Why the kernel refused a user namespace, and the narrow way to allow it.
+pub fn no_namespaces(error: &std::io::Error) -> Error {
+    let setting = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let is = |path: &str, value: &str| setting(path).as_deref() == Some(value);
+    let message = format!("cannot make namespaces: {}", reason(error));
+    let hint = if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        "AppArmor restricts user namespaces on this host: an administrator can add a profile for sbox-spawn that has the line 'userns,'"
+    } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        "an administrator can allow user namespaces: sysctl kernel.unprivileged_userns_clone=1"
+    } else if is("/proc/sys/user/max_user_namespaces", "0") {
+        "an administrator can allow user namespaces: sysctl user.max_user_namespaces=15000"
+    } else {
+        "this host, or the container it is, forbids unprivileged user namespaces; nothing was run"
+    };
+    Error::of(Kind::Unavailable, message).hint(hint)
+}
+
+/// The kernel gives a new process table only to those who see the whole of the old one (`mount_too_revealing`).
+pub fn no_proc(error: Errno) -> Error {
+    let why = reason(&error.into());
+    Error::of(Kind::Unavailable, format!("cannot mount a process table of the sandbox's own: {why}"))
+        .hint("this host hides parts of /proc, as container engines do: start the container with an unmasked /proc (docker: --security-opt systempaths=unconfined)")
+}
+
+/// The words for a level that is weaker than a namespace, once, where `auto` had to take it.
+pub fn warn_of_level(level: Level, why: &Error) {
+    let lost = match level {
+        Level::Namespace => return,
+        Level::Landlock => "files of the host that were not given are denied, not absent; other processes are visible",
+        Level::Env => "NOTHING is enforced: the command has all of your rights",
+    };
+    output::warn(format_args!("isolation level '{}' only: {lost} ({why})", level.name()));
+    output::hint(why.hint_text().unwrap_or("sbox doctor says what this host lacks"));
+}
