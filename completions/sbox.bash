@@ -33,7 +33,7 @@ _sbox_options() {
         mkenv-npm) echo "--resolve -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log -h --help -V --version" ;;
         relocate) echo "-n --dry-run -0 --null --from --to --only --slots -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --tmpfs --hide --own --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --port --isolation --nested --status-fd --join -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --tmpfs --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --port --isolation --nested --status-fd --join -n --dry-run --probe -h --help -V --version" ;;
         stage) echo "-n --dry-run -f --force --into --record -h --help -V --version" ;;
         supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
     esac

@@ -79,7 +79,7 @@ fn started(command: &mut Command) -> Result<i32> {
         return Ok(pid as i32);
     }
     let status = supervisor.wait().context(shown)?;
-    Err(Error::reported(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125)))
+    Err(Error::reported(crate::status::of(status)))
 }
 
 /// Asks daemons to end, all at once, and waits until each is gone. Gives the names of those that did not go.

@@ -190,7 +190,7 @@ fn tree_of(
     match output.status.code() {
         Some(0) => {}
         Some(1) if tree == "env" => return Ok(None),
-        code => return Err(Error::reported(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))),
+        _ => return Err(Error::reported(libsbox::status::of(output.status))),
     }
     let places: Vec<&[u8]> = output.stdout.split(|byte| *byte == 0).filter(|place| !place.is_empty()).collect();
     for place in &places {

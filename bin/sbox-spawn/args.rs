@@ -22,8 +22,8 @@ What the command sees, in this order:
       --ro-bind SRC DST   SRC appears at DST, read-only, submounts included
       --tmpfs DST         an empty directory in memory at DST
       --hide PATH         PATH of the host is not visible in any bind above
-      --own DIR DST       like --bind, after the rest, for a DIR that the agent
-                          may write; DIR may not be a symbolic link
+      --bind-nofollow DIR DST  like --bind, after the rest, for a DIR that the
+                          agent may write; DIR may not be a symbolic link
 
 How it runs:
       --chdir DIR         start in DIR
@@ -120,7 +120,7 @@ pub struct Args {
     pub root: Option<PathBuf>,
     pub mounts: Vec<Mount>,
     pub hide: Vec<PathBuf>,
-    pub own: Vec<(PathBuf, PathBuf)>,
+    pub bind_nofollow: Vec<(PathBuf, PathBuf)>,
     pub chdir: Option<PathBuf>,
     pub pass: Vec<OsString>,
     pub set: Vec<(OsString, OsString)>,
@@ -150,7 +150,9 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("ro-bind") => args.mounts.push(bind(parser, true)?),
             Long("tmpfs") => args.mounts.push(Mount::Tmpfs { dst: inside(parser.value()?)? }),
             Long("hide") => args.hide.push(parser.value()?.into()),
-            Long("own") => args.own.push((parser.value()?.into(), inside(parser.value()?)?)),
+            Long("bind-nofollow" | "own") => {
+                args.bind_nofollow.push((parser.value()?.into(), inside(parser.value()?)?))
+            }
             Long("chdir") => args.chdir = Some(inside(parser.value()?)?),
             Long("env") => args.pass.push(parser.value()?),
             Long("setenv") => args.set.push((parser.value()?, parser.value()?)),
@@ -185,7 +187,8 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
         return Err(Error::usage("--port leads into a network of the sandbox's own")
             .hint("with --network host its servers are on the host's loopback already"));
     }
-    let is_made = args.root.is_some() || !(args.mounts.is_empty() && args.own.is_empty() && args.hide.is_empty());
+    let is_made =
+        args.root.is_some() || !(args.mounts.is_empty() && args.bind_nofollow.is_empty() && args.hide.is_empty());
     if args.join.is_some() && (is_made || args.isolation > Some(Level::Namespace)) {
         return Err(Error::usage("--join enters a sandbox as it is: nothing of its root can be said"));
     }

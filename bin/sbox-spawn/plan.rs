@@ -33,7 +33,7 @@ pub fn build(args: &Args, home: &Path, guard: &Guard) -> Result<Vec<Op>> {
     }
     let hidden = args.hide.iter().map(|path| real(path)).collect::<Result<Vec<_>>>()?;
     let mut ops = with_covers(ops, &hidden)?;
-    for (dir, dst) in &args.own {
+    for (dir, dst) in &args.bind_nofollow {
         if let Some(root) = &args.root {
             make_way(root, dst)?;
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Where a path of the sandbox is on the host: what is bound there, or below the root directory; else the path itself.
 pub fn on_host(sandbox: &Sandbox, path: &Path) -> PathBuf {
-    let own = |dst: &Path| sandbox.args.own.iter().any(|(_, own)| dst.starts_with(own));
+    let own = |dst: &Path| sandbox.args.bind_nofollow.iter().any(|(_, own)| dst.starts_with(own));
     if own(path) {
         return path.to_owned();
     }
@@ -28,7 +28,7 @@ pub fn on_host(sandbox: &Sandbox, path: &Path) -> PathBuf {
 
 /// The directories that the command may change: the root, and those that the caller made for it.
 pub fn own(sandbox: &Sandbox) -> Vec<PathBuf> {
-    let own = sandbox.args.own.iter().map(|(dir, _)| dir.clone());
+    let own = sandbox.args.bind_nofollow.iter().map(|(dir, _)| dir.clone());
     sandbox.args.root.iter().cloned().chain(own).collect()
 }
 
@@ -36,7 +36,7 @@ pub fn own(sandbox: &Sandbox) -> Vec<PathBuf> {
 /// directory.
 pub fn make(sandbox: &Sandbox) -> Result<()> {
     let Some(root) = &sandbox.args.root else { return Ok(()) };
-    for (dir, dst) in &sandbox.args.own {
+    for (dir, dst) in &sandbox.args.bind_nofollow {
         // At these levels a path means what it means on the host.
         if dir != dst {
             let (dir, dst) = (visible_path(dir), visible_path(dst));

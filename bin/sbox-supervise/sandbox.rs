@@ -8,7 +8,6 @@ use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -105,8 +104,7 @@ impl Sandbox {
     pub fn ended(&mut self, log: &mut Log) -> Result<Option<u8>> {
         if self.code.is_none() {
             let status = self.launcher.try_wait().context(|| "wait for the sandbox".into())?;
-            let code = |status: std::process::ExitStatus| status.code().or(status.signal().map(|signal| 128 + signal));
-            self.code = status.and_then(code).map(|code| u8::try_from(code).unwrap_or(255));
+            self.code = status.map(libsbox::status::of);
         }
         let Some(code) = self.code else { return Ok(None) };
         // Killed, the launcher is gone before its sandbox is. That one's first process ends last.

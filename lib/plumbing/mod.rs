@@ -31,7 +31,7 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>> {
     let output = tie(command).stderr(Stdio::inherit()).output().context(|| format!("start '{name}'"))?;
     match output.status.code() {
         Some(0) => Ok(output.stdout),
-        Some(code) => Err(Error::reported(u8::try_from(code).unwrap_or(1))),
+        Some(_) => Err(Error::reported(crate::status::of(output.status))),
         None => Err(Error::new(format!("'{name}' was killed"))),
     }
 }

@@ -173,7 +173,7 @@ fn create(archive: &mut std::process::Command, items: &[Value]) -> Result<Value>
     }
     let done = child.wait_with_output().context(shown)?;
     if !done.status.success() {
-        return Err(Error::reported(done.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+        return Err(Error::reported(libsbox::status::of(done.status)));
     }
     serde_json::from_slice(&done.stdout)
         .map_err(|error| Error::new(format!("sbox-archive says nothing of use: {error}")))
