@@ -19,9 +19,10 @@ const USAGE: &str = "\
 usage: sbox-envsh [-q] [--format FORMAT] [--isolation LEVEL]
 Print the environment of the project's programs.
 
-      --format FORMAT     sh: a script to source; json; null: NAME=VALUE, each
-                          followed by NUL [sh]
-      --isolation LEVEL   what SBOX_ISOLATION says [namespace]
+      --format FORMAT     sh (a script to source), json, or null: NAME=VALUE,
+                          each followed by NUL [sh]
+      --isolation LEVEL   namespace, landlock or env: what SBOX_ISOLATION says
+                          [namespace]
   -q, --quiet             do not warn about variables that the host lacks
   -h, --help              print this text
   -V, --version           print the version

@@ -1,105 +1,292 @@
-# bash completion for sbox. Load it with: eval "$(sbox completion bash)"
+# bash completion for sbox, written by the test 'manual' from --help. Load it with: eval "$(sbox completion bash)"
 
+# Adds the WORDs that begin as the word on the line does.
+_sbox_words() {
+    local one
+    for one; do
+        [[ $one == "$word"* ]] && COMPREPLY+=("$one")
+    done
+}
+
+# Adds the names that a command of sbox prints. Names with other letters would have to be quoted, and are left out.
+_sbox_names() {
+    local one
+    while IFS= read -r one; do
+        [[ $one =~ ^[A-Za-z0-9._-]+$ && $one == "$word"* ]] && COMPREPLY+=("$one")
+    done < <("${sbox[@]}" "$@" 2>/dev/null)
+}
+
+_sbox_files() {
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen "$1" -- "$word")
+}
+
+# Prints the options of a command.
 _sbox_options() {
     case $1 in
-        build) echo "--locked --update --offline -f --force -v --verbose -n --check -h --help -V --version" ;;
-        cache) echo "-a --all --older-than -n --dry-run -j --json -h --help -V --version" ;;
-        clean) echo "-a --all --logs -h --help -V --version" ;;
-        demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
-        doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
-        exec) echo "--in --isolation -h --help -V --version" ;;
-        info) echo "-j --json -h --help -V --version" ;;
         init) echo "-r --runtime -f --force -h --help -V --version" ;;
-        logs) echo "-f --follow -n --lines --since --network --list -j --json -h --help -V --version" ;;
-        pack) echo "-o --output --exclude-env --include-cache --format --base --level -f --force -h --help -V --version" ;;
-        ps) echo "-a --all -g --global -q --quiet -j --json -h --help -V --version" ;;
-        restart) echo "-h --help -V --version" ;;
-        run) echo "-d --detach -n --name --wait --isolation -h --help -V --version" ;;
-        shell) echo "--isolation -h --help -V --version" ;;
-        status) echo "-j --json -h --help -V --version" ;;
-        stop) echo "-a --all -h --help -V --version" ;;
-        trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
-        unpack) echo "-n --dry-run -v --verbose --verify -h --help -V --version" ;;
+        build) echo "--locked --update --offline -f --force -v --verbose -n --check -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
+        clean) echo "-a --all --logs -h --help -V --version" ;;
+        run) echo "-d --detach -n --name --wait --isolation -h --help -V --version" ;;
+        exec) echo "--in --isolation -h --help -V --version" ;;
+        shell) echo "--isolation -h --help -V --version" ;;
+        ps) echo "-a --all -g --global -q --quiet --names -j --json -h --help -V --version" ;;
+        logs) echo "-f --follow -n --lines --since --network --list -j --json -h --help -V --version" ;;
+        stop) echo "-a --all -h --help -V --version" ;;
+        restart) echo "-h --help -V --version" ;;
+        status) echo "-j --json -h --help -V --version" ;;
+        info) echo "-j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
-        archive) echo "-o --output --name --flat --owner --digests --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
+        pack) echo "-o --output --exclude-env --include-cache --format --base --level -f --force -h --help -V --version" ;;
+        unpack) echo "-n --dry-run -v --verbose --verify -h --help -V --version" ;;
+        cache) echo "-a --all --older-than -n --dry-run -q --quiet -j --json -h --help -V --version" ;;
+        trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
+        doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
+        demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --tmpfs --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --port --isolation --nested --status-fd --join -n --dry-run --probe -h --help -V --version" ;;
+        supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
+        proxy) echo "--listen --receive --allow --deny --access-log -h --help -V --version" ;;
+        forward) echo "--user --network -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
-        fetch-mamba) echo "--url --sha256 --platform --on-path --offline --connect-timeout --idle-timeout --retries --print-url -h --help -V --version" ;;
-        forward) echo "--user --network -h --help -V --version" ;;
+        stage) echo "-n --dry-run -f --force --into --record --keep-missing -h --help -V --version" ;;
         mkenv) echo "--provider --channel --package --lock --locked --update --offline --into -h --help -V --version" ;;
         mkenv-conda) echo "--resolve --channel --package --lock --offline -h --help -V --version" ;;
-        mkenv-host) echo "--resolve -h --help -V --version" ;;
         mkenv-npm) echo "--resolve -h --help -V --version" ;;
-        proxy) echo "--listen --receive --allow --deny --access-log -h --help -V --version" ;;
+        mkenv-host) echo "--resolve -h --help -V --version" ;;
+        fetch-mamba) echo "--url --sha256 --platform --on-path --offline --connect-timeout --idle-timeout --retries --print-url -h --help -V --version" ;;
         relocate) echo "-n --dry-run -0 --null --from --to --only --slots -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --tmpfs --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --port --isolation --nested --status-fd --join -n --dry-run --probe -h --help -V --version" ;;
-        stage) echo "-n --dry-run -f --force --into --record -h --help -V --version" ;;
-        supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
+        archive) echo "-o --output --name --flat --owner --digests --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
     esac
 }
 
-_sbox_values() {
+# Whether an option of a command takes a value.
+_sbox_takes() {
+    case "$1 $2" in
+        'init -r' | 'init --runtime') return 0 ;;
+        'run -n' | 'run --name') return 0 ;;
+        'run --isolation') return 0 ;;
+        'exec --in') return 0 ;;
+        'exec --isolation') return 0 ;;
+        'shell --isolation') return 0 ;;
+        'logs -n' | 'logs --lines') return 0 ;;
+        'logs --since') return 0 ;;
+        'pack -o' | 'pack --output') return 0 ;;
+        'pack --format') return 0 ;;
+        'pack --base') return 0 ;;
+        'pack --level') return 0 ;;
+        'cache --older-than') return 0 ;;
+        'doctor --isolation') return 0 ;;
+        'demo -r' | 'demo --runtime') return 0 ;;
+        'spawn --root') return 0 ;;
+        'spawn --bind') return 0 ;;
+        'spawn --ro-bind') return 0 ;;
+        'spawn --tmpfs') return 0 ;;
+        'spawn --hide') return 0 ;;
+        'spawn --bind-nofollow') return 0 ;;
+        'spawn --chdir') return 0 ;;
+        'spawn --env') return 0 ;;
+        'spawn --setenv') return 0 ;;
+        'spawn --env-fd') return 0 ;;
+        'spawn --limit') return 0 ;;
+        'spawn --stop-timeout') return 0 ;;
+        'spawn --hostname') return 0 ;;
+        'spawn --network') return 0 ;;
+        'spawn --allow') return 0 ;;
+        'spawn --deny') return 0 ;;
+        'spawn --access-log') return 0 ;;
+        'spawn --port') return 0 ;;
+        'spawn --isolation') return 0 ;;
+        'spawn --status-fd') return 0 ;;
+        'spawn --join') return 0 ;;
+        'supervise --project') return 0 ;;
+        'supervise --name') return 0 ;;
+        'supervise --isolation') return 0 ;;
+        'supervise --restart') return 0 ;;
+        'supervise --max-restarts') return 0 ;;
+        'supervise --stop-timeout') return 0 ;;
+        'supervise --log-size') return 0 ;;
+        'supervise --log-keep') return 0 ;;
+        'proxy --listen') return 0 ;;
+        'proxy --receive') return 0 ;;
+        'proxy --allow') return 0 ;;
+        'proxy --deny') return 0 ;;
+        'proxy --access-log') return 0 ;;
+        'forward --user') return 0 ;;
+        'forward --network') return 0 ;;
+        'attempt -c' | 'attempt --class') return 0 ;;
+        'attempt --fixture') return 0 ;;
+        'envsh --format') return 0 ;;
+        'envsh --isolation') return 0 ;;
+        'stage --into') return 0 ;;
+        'stage --record') return 0 ;;
+        'mkenv --provider') return 0 ;;
+        'mkenv --channel') return 0 ;;
+        'mkenv --package') return 0 ;;
+        'mkenv --lock') return 0 ;;
+        'mkenv --into') return 0 ;;
+        'mkenv-conda --channel') return 0 ;;
+        'mkenv-conda --package') return 0 ;;
+        'mkenv-conda --lock') return 0 ;;
+        'fetch-mamba --url') return 0 ;;
+        'fetch-mamba --sha256') return 0 ;;
+        'fetch-mamba --platform') return 0 ;;
+        'fetch-mamba --connect-timeout') return 0 ;;
+        'fetch-mamba --idle-timeout') return 0 ;;
+        'fetch-mamba --retries') return 0 ;;
+        'relocate --from') return 0 ;;
+        'relocate --to') return 0 ;;
+        'relocate --only') return 0 ;;
+        'relocate --slots') return 0 ;;
+        'archive -o' | 'archive --output') return 0 ;;
+        'archive --name') return 0 ;;
+        'archive --owner') return 0 ;;
+        'archive --format') return 0 ;;
+        'archive --level') return 0 ;;
+        'archive --sums') return 0 ;;
+        'archive --prefix') return 0 ;;
+        'archive --sites') return 0 ;;
+        'archive --time') return 0 ;;
+        'archive -C' | 'archive --directory') return 0 ;;
+        'archive --max-size') return 0 ;;
+        'archive --max-entries') return 0 ;;
+        *) return 1 ;;
+    esac
+}
+
+# Completes the value of an option: "COMMAND OPTION".
+_sbox_value() {
     case $1 in
-        --restart) echo "no on-failure always" ;;
-        --runtime | -r) echo "python:3.11 python:3.12 python:3.13 node:20 node:22 node:24" ;;
-        --isolation) echo "auto namespace landlock env" ;;
-        --network) echo "host none proxy" ;;
-        --class) echo "files writes processes privilege ipc environment network kernel" ;;
-        --format) echo "sh json null" ;;
-        --provider) echo "auto conda host npm" ;;
-        --platform) echo "linux-64 linux-aarch64 osx-64 osx-arm64" ;;
+        'init -r' | 'init --runtime') _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24 ;;
+        'run -n' | 'run --name') _sbox_names ps --all --names ;;
+        'run --isolation') _sbox_words auto namespace landlock env ;;
+        'exec --in') _sbox_names ps --names ;;
+        'exec --isolation') _sbox_words auto namespace landlock env ;;
+        'shell --isolation') _sbox_words auto namespace landlock env ;;
+        'pack -o' | 'pack --output') _sbox_files -f ;;
+        'pack --format') _sbox_words tar.gz tar.zst oci ;;
+        'pack --base') _sbox_files -d ;;
+        'doctor --isolation') _sbox_words auto namespace landlock env ;;
+        'demo -r' | 'demo --runtime') _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24 ;;
+        'spawn --root') _sbox_files -d ;;
+        'spawn --bind') _sbox_files -f ;;
+        'spawn --ro-bind') _sbox_files -f ;;
+        'spawn --hide') _sbox_files -f ;;
+        'spawn --bind-nofollow') _sbox_files -d ;;
+        'spawn --chdir') _sbox_files -d ;;
+        'spawn --limit') _sbox_words memory=512M cpus=2 pids=256 open_files=1024 file_size=100M tmp=1G time=30m ;;
+        'spawn --network') _sbox_words host none proxy ;;
+        'spawn --access-log') _sbox_files -f ;;
+        'spawn --isolation') _sbox_words namespace landlock env auto ;;
+        'supervise --project') _sbox_files -d ;;
+        'supervise --isolation') _sbox_words auto namespace landlock env ;;
+        'supervise --restart') _sbox_words no on-failure always ;;
+        'proxy --access-log') _sbox_files -f ;;
+        'attempt -c' | 'attempt --class') _sbox_words files writes processes privilege ipc environment network kernel ;;
+        'envsh --format') _sbox_words sh json null ;;
+        'envsh --isolation') _sbox_words namespace landlock env ;;
+        'stage --into') _sbox_files -d ;;
+        'stage --record') _sbox_files -f ;;
+        'mkenv --provider') _sbox_words auto conda npm host ;;
+        'mkenv --lock') _sbox_files -f ;;
+        'mkenv --into') _sbox_files -d ;;
+        'mkenv-conda --lock') _sbox_files -f ;;
+        'fetch-mamba --platform') _sbox_words linux-64 linux-aarch64 linux-ppc64le osx-64 osx-arm64 ;;
+        'relocate --only') _sbox_files -f ;;
+        'relocate --slots') _sbox_files -f ;;
+        'archive -o' | 'archive --output') _sbox_files -f ;;
+        'archive --format') _sbox_words tar.gz tar.zst tar ;;
+        'archive --prefix') _sbox_files -f ;;
+        'archive -C' | 'archive --directory') _sbox_files -d ;;
+    esac
+}
+
+# Completes what is not an option: "COMMAND SUBCOMMAND".
+_sbox_positional() {
+    case $1 in
+        'init '*) _sbox_files -d ;;
+        'run ') _sbox_files -c ;;
+        'run '*) _sbox_files -f ;;
+        'exec ') _sbox_files -c ;;
+        'exec '*) _sbox_files -f ;;
+        'logs '*) _sbox_words build; _sbox_names ps --all --names ;;
+        'stop '*) _sbox_names ps --names ;;
+        'restart '*) _sbox_names ps --all --names ;;
+        'pack '*) _sbox_files -f ;;
+        'unpack '*) _sbox_files -d ;;
+        'cache ') _sbox_words list info path clean prune verify ;;
+        'cache clean') _sbox_names cache list --quiet ;;
+        'spawn ') _sbox_files -c ;;
+        'spawn '*) _sbox_files -f ;;
+        'mkenv '*) _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24; _sbox_files -d ;;
+        'mkenv-conda '*) _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24; _sbox_files -d ;;
+        'mkenv-npm '*) _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24; _sbox_files -d ;;
+        'mkenv-host '*) _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24; _sbox_files -d ;;
+        'relocate '*) _sbox_files -d ;;
+        'archive ') _sbox_words create list verify extract ;;
+        'archive list') _sbox_files -f ;;
+        'archive verify') _sbox_files -f; _sbox_files -d ;;
+        'archive extract') _sbox_files -f ;;
+        'help '*) _sbox_words config plumbing --install; _sbox_names --list-cmds ;;
+        'completion '*) _sbox_words bash zsh fish ;;
     esac
 }
 
 _sbox() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb="" at=1 values
+    local line=${COMP_LINE:0:COMP_POINT} word="" cmd="" sub="" before="" one
+    local -a words sbox=(sbox)
     COMPREPLY=()
-    if [[ ${COMP_WORDS[0]##*/} == sbox-* ]]; then
-        verb=${COMP_WORDS[0]##*/sbox-}
-        verb=${verb#sbox-}
+    # Split at blanks: to bash, python:3.11 is three words.
+    read -ra words <<<"$line"
+    if [[ ${#words[@]} == 0 || $line == *[[:blank:]] ]]; then
+        words+=("")
+    fi
+    word=${words[-1]}
+    one=${words[0]##*/}
+    if [[ $one == sbox-* ]]; then
+        cmd=${one#sbox-}
+    fi
+    for one in "${words[@]:1:${#words[@]}-2}"; do
+        if [[ -n $before ]]; then
+            if [[ $before == -C && -z $cmd ]]; then
+                sbox=(sbox -C "$one")
+            fi
+            before=""
+        elif [[ $one == -* && -z $sub ]]; then
+            if [[ $one == -C && -z $cmd ]] || _sbox_takes "$cmd" "$one"; then
+                before=$one
+            fi
+        elif [[ -z $cmd ]]; then
+            cmd=$one
+        elif [[ -z $sub ]]; then
+            sub=$one
+        elif [[ $one == -* ]] && _sbox_takes "$cmd" "$one"; then
+            before=$one
+        fi
+    done
+    if [[ $word == --*=* ]]; then
+        before=${word%%=*}
+        word=${word#*=}
+    fi
+    if [[ $before == -C && -z $cmd ]]; then
+        _sbox_files -d
+    elif [[ -n $before ]]; then
+        _sbox_value "$cmd $before"
+    elif [[ -z $cmd && $word == -* ]]; then
+        _sbox_words -C --exec-path --list-cmds -h --help -V --version
+    elif [[ -z $cmd ]]; then
+        _sbox_names --list-cmds
+    elif [[ $word == -* && ! (-n $sub && $cmd =~ ^(run|exec|spawn)$) ]]; then
+        # shellcheck disable=SC2046
+        _sbox_words $(_sbox_options "$cmd")
     else
-        while ((at < COMP_CWORD)); do
-            case ${COMP_WORDS[at]} in
-                -C) ((at += 2)) ;;
-                -*) ((at++)) ;;
-                *)
-                    verb=${COMP_WORDS[at]}
-                    break
-                    ;;
-            esac
-        done
+        _sbox_positional "$cmd $sub"
     fi
-    if [[ -z $verb ]]; then
-        case $before in
-            -C) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
-            *) mapfile -t COMPREPLY < <(compgen -W "$(sbox --list-cmds 2>/dev/null) -C --exec-path --list-cmds --help --version" -- "$word") ;;
-        esac
-        return
-    fi
-    case $verb in
-        help)
-            mapfile -t COMPREPLY < <(compgen -W "$(sbox --list-cmds 2>/dev/null) config plumbing --install" -- "$word")
-            return
-            ;;
-        completion)
-            mapfile -t COMPREPLY < <(compgen -W "bash zsh fish" -- "$word")
-            return
-            ;;
-    esac
-    values=$(_sbox_values "$before")
-    if [[ -n $values ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
-    elif [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$(_sbox_options "$verb")" -- "$word")
-    else
-        mapfile -t COMPREPLY < <(compgen -f -- "$word")
-    fi
-    # A value such as python:3.11 is one word to us and three to readline.
-    if declare -F __ltrim_colon_completions >/dev/null; then
-        __ltrim_colon_completions "$word"
+    # What stands before a colon is a word of its own to readline.
+    if [[ $word == *:* && $COMP_WORDBREAKS == *:* ]]; then
+        COMPREPLY=("${COMPREPLY[@]#"${word%"${word##*:}"}"}")
     fi
 }
 
-complete -F _sbox sbox
-complete -F _sbox sbox-build sbox-cache sbox-clean sbox-demo sbox-doctor sbox-exec sbox-info sbox-init sbox-logs sbox-pack sbox-ps sbox-restart sbox-run sbox-shell sbox-status sbox-stop sbox-trust sbox-unpack sbox-validate sbox-version sbox-archive sbox-attempt sbox-envsh sbox-fetch-mamba sbox-forward sbox-mkenv sbox-mkenv-conda sbox-mkenv-host sbox-mkenv-npm sbox-proxy sbox-relocate sbox-spawn sbox-stage sbox-supervise
+complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-ps sbox-logs sbox-stop sbox-restart sbox-status sbox-info sbox-version sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive

@@ -3,6 +3,7 @@
 //! `SBOX_BLESS=1 cargo test --test suite manual` writes what follows from `--help` and the table of commands: the lists
 //! of commands and the completions. Without it the tests compare.
 
+mod completions;
 mod help;
 mod lists;
 

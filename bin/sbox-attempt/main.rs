@@ -23,7 +23,8 @@ usage: sbox-attempt [-l] [-c CLASS] [--fixture NAME=VALUE]... [ATTEMPT...]
 Try what a sandbox must refuse, each ATTEMPT or all of them, and print the
 results, one JSON object a line.
 
-  -c, --class CLASS         only those of one class
+  -c, --class CLASS         files, writes, processes, privilege, ipc,
+                            environment, network or kernel: only those
       --fixture NAME=VALUE  a target to reach: secret, data, work, pid, socket,
                             abstract, port, shm, canary or host-name
   -l, --list                only list them

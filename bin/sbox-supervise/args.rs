@@ -16,7 +16,8 @@ says. Print one JSON object once the command has started.
 
       --project ROOT       the project
       --name NAME          name of the daemon in the project
-      --isolation LEVEL    level that 'sbox restart' uses
+      --isolation LEVEL    auto, namespace, landlock or env: what
+                           'sbox restart' uses
       --restart POLICY     no, on-failure or always [no]
       --max-restarts N     give up after N in a row, each within 10 seconds [10]
       --stop-timeout SECONDS  how long the daemon has to end at SIGTERM [10]

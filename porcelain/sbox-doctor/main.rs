@@ -25,7 +25,7 @@ to get just that. The exit code is 1 if programs cannot be confined at level
 
       --self-test          attack a sandbox on this host and print a line for
                            each class of attacks; exit code 1 if one succeeded
-      --isolation LEVEL    attack auto, namespace, landlock or env [auto]
+      --isolation LEVEL    auto, namespace, landlock or env [auto]
       --apparmor-profile   print a profile that lets sbox make user namespaces
                            where AppArmor forbids them
   -j, --json               print JSON
