@@ -10,7 +10,7 @@ mod hygiene;
 mod mounts;
 mod network;
 
-use crate::common::{Scratch, becomes, bin, need_python, need_sandbox, running, stderr, stdout};
+use crate::common::{Scratch, becomes, bin, is_root, need_program, need_python, need_sandbox, running, stderr, stdout};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -20,14 +20,10 @@ use std::process::{Command, Output, Stdio};
 fn control(scratch: &Scratch, script: &str) -> Output {
     let mut command = Command::new("sh");
     command.args(["-c", script]).current_dir(&scratch.root).stdin(Stdio::null());
-    if rustix_is_root() {
+    if is_root() {
         command.uid(65534).gid(65534);
     }
     command.output().unwrap()
-}
-
-fn rustix_is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
 }
 
 /// Runs a shell script in a sandbox without a project.
@@ -417,7 +413,7 @@ fn processes_of_the_host_cannot_be_seen_or_signalled() {
     let scratch = open_scratch("escape-processes");
     let mut sleeper = Command::new("sleep");
     sleeper.arg("1000");
-    if rustix_is_root() {
+    if is_root() {
         sleeper.uid(65534).gid(65534);
     }
     let mut sleeper = sleeper.spawn().unwrap();
@@ -473,7 +469,7 @@ fn nothing_survives_the_launcher() {
 
 #[test]
 fn shared_memory_and_keys_of_the_host_are_not_there() {
-    if !need_sandbox() || !Path::new("/usr/bin/perl").exists() {
+    if !need_sandbox() || !need_program("perl") {
         return;
     }
     let scratch = open_scratch("escape-ipc");
@@ -538,7 +534,7 @@ fn no_variable_of_the_caller_passes() {
 
 #[test]
 fn without_a_network_the_hosts_loopback_is_not_there() {
-    if !need_sandbox() || !Path::new("/usr/bin/perl").exists() {
+    if !need_sandbox() || !need_program("perl") {
         return;
     }
     let scratch = open_scratch("escape-network");

@@ -116,7 +116,7 @@ fn a_node_of_the_host_is_copied_with_its_npm() {
         return;
     }
     let Ok(host) = std::process::Command::new("node").arg("--version").output() else {
-        eprintln!("SKIPPED: this host has no Node.js");
+        crate::common::skip::skip("this host has no Node.js");
         return;
     };
     let scratch = Scratch::new("host-node");

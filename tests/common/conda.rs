@@ -23,7 +23,7 @@ pub struct Conda {
 pub fn need_conda() -> Option<&'static Conda> {
     static MADE: OnceLock<Option<Conda>> = OnceLock::new();
     let Some(library) = std::env::var_os("SBOX_TEST_RATTLER").map(PathBuf::from) else {
-        eprintln!("SKIPPED: needs the py-rattler package; set SBOX_TEST_RATTLER (see .ci/run)");
+        super::skip::skip("it needs the py-rattler package; set SBOX_TEST_RATTLER (see .ci/run)");
         return None;
     };
     let spec = need_python()?;

@@ -3,8 +3,10 @@
 pub mod conda;
 pub mod daemons;
 pub mod http;
+pub mod skip;
 
 use assert_cmd::Command;
+use skip::{skip, skip_unless};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,11 +110,8 @@ pub fn cache() -> PathBuf {
     base().join("cache")
 }
 
-fn skip(why: &str, forbidden_by: &str) -> bool {
-    assert!(std::env::var_os(forbidden_by).is_none(), "{forbidden_by} is set, but {why}");
-    eprintln!("SKIPPED: {why}");
-    false
-}
+/// Set where every test of a sandbox must run: what is missing for it is then a failure.
+const MUST_SANDBOX: &str = "SBOX_TEST_MUST_SANDBOX";
 
 /// Whether this host can make a sandbox; `SBOX_TEST_MUST_SANDBOX=1` makes the lack of one a failure.
 pub fn need_sandbox() -> bool {
@@ -123,16 +122,33 @@ pub fn need_sandbox() -> bool {
             .output()
             .is_ok_and(|output| output.status.success())
     });
-    *works || skip("this host cannot make a sandbox", "SBOX_TEST_MUST_SANDBOX")
+    *works || skip_unless(MUST_SANDBOX, "this host cannot make a sandbox")
+}
+
+/// Whether this host has a program that a test attacks with.
+pub fn need_program(name: &str) -> bool {
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&places).any(|place| place.join(name).is_file());
+    is_there || skip_unless(MUST_SANDBOX, &format!("this host has no '{name}'"))
+}
+
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
+}
+
+/// Half of what root's sandboxes do differently is for root to see, half for everybody else: `.ci/run` is both.
+pub fn need_root() -> bool {
+    is_root() || skip("only root can do this")
+}
+
+pub fn need_ordinary_user() -> bool {
+    !is_root() || skip("only an ordinary user can do this")
 }
 
 /// Whether package registries may be used: only where `SBOX_TEST_ONLINE=1` says so.
 pub fn need_registries() -> bool {
     let online = std::env::var_os("SBOX_TEST_ONLINE").is_some();
-    if !online {
-        eprintln!("SKIPPED: needs package registries; set SBOX_TEST_ONLINE=1");
-    }
-    online && need_sandbox()
+    (online || skip("it needs package registries; set SBOX_TEST_ONLINE=1")) && need_sandbox()
 }
 
 /// A Python that this host can give, as a spec; `SBOX_TEST_MUST_SANDBOX=1` makes the lack of one a failure.
@@ -148,7 +164,7 @@ pub fn need_python() -> Option<&'static str> {
         return None;
     }
     if spec.is_none() {
-        skip("this host has no Python", "SBOX_TEST_MUST_SANDBOX");
+        skip_unless(MUST_SANDBOX, "this host has no Python");
     }
     *spec
 }

@@ -1,13 +1,15 @@
 //! Levels, root's uid, streams, sandboxes in sandboxes, limits.
 
-use super::{confined, open_scratch, rustix_is_root, text};
-use crate::common::{Scratch, becomes, bin, need_sandbox, running, stderr, stdout};
+use super::{confined, open_scratch, text};
+use crate::common::{
+    Scratch, becomes, bin, need_ordinary_user, need_program, need_root, need_sandbox, running, stderr, stdout,
+};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 #[test]
 fn started_by_root_the_agent_is_a_stranger_to_the_kernel_and_files_stay_roots() {
-    if !need_sandbox() || !rustix_is_root() {
+    if !need_sandbox() || !need_root() {
         return;
     }
     let scratch = Scratch::new("escape-root");
@@ -60,7 +62,7 @@ fn pipes_can_be_opened_by_name() {
 
 #[test]
 fn a_sandbox_in_a_sandbox_undoes_nothing() {
-    if !need_sandbox() || rustix_is_root() {
+    if !need_sandbox() || !need_ordinary_user() {
         // Root's agent has uid 0 without capabilities, which the kernel maps into no further namespace.
         return;
     }
@@ -186,7 +188,7 @@ fn what_uses_too_much_is_ended_and_told_by_its_name() {
         ended("memory=64M", "head -c 300m /dev/zero | tail > /dev/null; sleep 60").contains("memory limit of 67.1 MB")
     );
     assert!(ended("memory=64M", "head -c 300m /dev/zero > /dev/shm/x; sleep 60").contains("memory limit"));
-    if std::path::Path::new("/usr/bin/perl").exists() {
+    if need_program("perl") {
         // In System V memory, a megabyte at a time: no process has it.
         let segment = "perl -e '$id = shmget(0, 100 << 20, 01600); shmwrite($id, \"x\" x (1 << 20), $_ << 20, 1 << 20) for 0 .. 99; sleep 60'";
         assert!(ended("memory=64M", segment).contains("memory limit"));

@@ -1,7 +1,7 @@
 //! Directories of the host that are mounted read-write, and what the user's own programs obey in them.
 
 use super::{confined, text};
-use crate::common::{Scratch, becomes, need_sandbox, stderr};
+use crate::common::{Scratch, becomes, need_program, need_sandbox, stderr};
 use std::path::Path;
 use std::process::Command;
 
@@ -25,7 +25,7 @@ const TRUST: &str = "export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.d
 
 #[test]
 fn git_works_in_a_mounted_repository() {
-    if !need_sandbox() || !Path::new("/usr/bin/git").exists() {
+    if !need_sandbox() || !need_program("git") {
         return;
     }
     let scratch = Scratch::new("mounts-git");
@@ -47,7 +47,7 @@ fn git_works_in_a_mounted_repository() {
 
 #[test]
 fn what_programs_of_the_user_obey_is_read_only_at_any_depth() {
-    if !need_sandbox() || !Path::new("/usr/bin/git").exists() {
+    if !need_sandbox() || !need_program("git") {
         return;
     }
     let scratch = Scratch::new("mounts-obeyed");
@@ -97,7 +97,7 @@ fn what_programs_of_the_user_obey_is_read_only_at_any_depth() {
 
 #[test]
 fn what_was_planted_is_moved_away_and_told() {
-    if !need_sandbox() || !Path::new("/usr/bin/git").exists() {
+    if !need_sandbox() || !need_program("git") {
         return;
     }
     let scratch = Scratch::new("mounts-planted");
@@ -172,7 +172,7 @@ fn what_is_planted_does_not_stay_while_the_sandbox_runs_nor_when_it_is_killed() 
 #[test]
 fn nothing_set_uid_is_left_behind_nor_can_others_reach_what_is_in_the_sandbox() {
     use std::os::unix::fs::PermissionsExt;
-    if !need_sandbox() || !Path::new("/usr/bin/perl").exists() || !cfg!(target_arch = "x86_64") {
+    if !need_sandbox() || !need_program("perl") || !cfg!(target_arch = "x86_64") {
         return;
     }
     let scratch = Scratch::new("mounts-suid");

@@ -1,10 +1,9 @@
 //! A network of some names: what leads out, what does not, and what leads in.
 
 use super::{confined, text};
-use crate::common::{Scratch, becomes, need_sandbox, stderr, stdout};
+use crate::common::{Scratch, becomes, need_program, need_sandbox, stderr, stdout};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 
 /// A server on the host's loopback that answers every connection in the same way.
 fn server(answer: &'static str) -> u16 {
@@ -24,7 +23,7 @@ fn server(answer: &'static str) -> u16 {
 
 #[test]
 fn an_allowed_name_is_reached_and_nothing_else() {
-    if !need_sandbox() || !Path::new("/usr/bin/curl").exists() {
+    if !need_sandbox() || !need_program("curl") {
         return;
     }
     let scratch = Scratch::new("network-names");
@@ -87,7 +86,7 @@ fn the_proxy_dies_with_the_sandbox_and_the_sandbox_does_not_outlive_its_launcher
 
 #[test]
 fn a_port_of_the_hosts_loopback_leads_to_a_server_inside() {
-    if !need_sandbox() || !Path::new("/usr/bin/perl").exists() {
+    if !need_sandbox() || !need_program("perl") {
         return;
     }
     // A number that was free a moment ago.
