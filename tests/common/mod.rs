@@ -169,6 +169,17 @@ pub fn need_python() -> Option<&'static str> {
     *spec
 }
 
+/// A process that ends with its test, also with one that fails: what it holds open (the terminal, a pipe) would keep the
+/// reader of this suite's output waiting.
+pub struct Ends(pub std::process::Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 pub fn stdout(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

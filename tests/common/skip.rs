@@ -10,8 +10,8 @@ const TALLY: &str = r#"
 lines=$(cat)
 [ -n "$lines" ] || exit 0
 count=$(printf '%s\n' "$lines" | cut -f1 | sort -u | wc -l)
-printf '\nSKIPPED: %s tests, which therefore prove nothing here:\n' "$count"
-printf '%s\n' "$lines" | sort -u | cut -f2 | sort | uniq -c | sort -rn
+reasons=$(printf '%s\n' "$lines" | sort -u | cut -f2 | sort | uniq -c | sort -rn)
+printf '\nSKIPPED: %s of the tests, which prove nothing here:\n%s\n' "$count" "$reasons"
 "#;
 
 /// Says on the real stderr that the running test is skipped (`eprintln!` in a test that passes is never seen), and counts

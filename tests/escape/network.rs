@@ -1,6 +1,6 @@
 //! A network of some names: what leads out, what does not, and what leads in.
 
-use super::{confined, text};
+use super::{asked, confined, text};
 use crate::common::{Scratch, becomes, need_program, need_sandbox, stderr, stdout};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -116,7 +116,10 @@ fn a_port_that_is_taken_is_an_error_before_anything_runs() {
     let scratch = Scratch::new("network-taken");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let output = confined(&scratch, &["--network", "none", "--port", &port], "echo ran");
+    let output = asked(&scratch, &["--network", "none", "--port", &port], "echo ran");
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(125), ""));
     assert!(stderr(&output).contains("cannot listen on port"), "{}", stderr(&output));
+    // The control: the port is free.
+    drop(listener);
+    assert_eq!(stdout(&confined(&scratch, &["--network", "none", "--port", &port], "echo ran")), "ran\n");
 }
