@@ -4,9 +4,10 @@
 use lexopt::prelude::*;
 use libsbox::check::RESERVED;
 use libsbox::cli::{self, Tool};
-use libsbox::config::{Config, Network, Piece, pieces};
+use libsbox::config::{Config, Piece, pieces};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
+use libsbox::model::Network;
 use libsbox::output;
 use libsbox::plumbing::quote;
 use libsbox::project::Project;
@@ -50,7 +51,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     let project = Project::find()?;
-    let config = Config::load(&project)?;
+    let config = libsbox::check::load(&project)?;
     let level = if level == "auto" { "namespace" } else { &level };
     let project = match format {
         // To be sourced on the host, where things are where they are.
@@ -125,7 +126,7 @@ fn certificates() -> Variables {
     let mut all: Variables = variables(&CERTIFICATES);
     all.retain(|(_, path)| is_visible(Path::new(path)));
     // pip and Node bring a bundle of their own and do not look at the system's, where a company's own authority is.
-    if let Some(bundle) = libsbox::confine::system_certificates() {
+    if let Some(bundle) = libsbox::certificates::system_bundle() {
         for name in ["PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {
             if !all.iter().any(|(other, _)| other == name) {
                 all.push((name.to_owned(), bundle.into()));

@@ -5,14 +5,15 @@
 #![forbid(unsafe_code)]
 
 use libsbox::cache;
+use libsbox::certificates;
 use libsbox::cli::{self, Tool};
-use libsbox::config::{Language, Runtime};
-use libsbox::confine;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::fs;
 use libsbox::lockfile::Package;
+use libsbox::model::{Language, Runtime};
 use libsbox::plumbing;
+use libsbox::plumbing::spawn;
 use libsbox::provider::{Request, cannot};
 use serde_json::json;
 use std::path::Path;
@@ -140,7 +141,7 @@ fn fetch(request: &Request, runtime: &Runtime, platform: &str, work: &Path) -> R
     command.args(request.offline.then_some("--offline"));
     // Its own default waits minutes between three attempts, also when a certificate is refused.
     command.args(["--fetch-retry-mintimeout", "1000", "--fetch-retry-maxtimeout", "5000"]);
-    if let (None, Some(bundle)) = (std::env::var_os("NODE_EXTRA_CA_CERTS"), confine::system_certificates()) {
+    if let (None, Some(bundle)) = (std::env::var_os("NODE_EXTRA_CA_CERTS"), certificates::system_bundle()) {
         command.env("NODE_EXTRA_CA_CERTS", bundle);
     }
     plumbing::trace(&command);
@@ -221,7 +222,7 @@ fn packages(work: &Path) -> Result<Vec<Package>> {
 /// Runs the new programs once, confined: a binary that does not start here is found now and not by the agent.
 fn check(prefix: &Path, version: &str) -> Result<()> {
     let words = ["sh", "-c", "node --version && npm --version >&2 && pnpm --version >&2"].map(Into::into);
-    let mut command = confine::in_prefix(prefix, prefix, &words)?;
+    let mut command = spawn::in_prefix(prefix, prefix, &words)?;
     plumbing::trace(&command);
     let output = plumbing::tie(&mut command).stdin(Stdio::null()).output().context(|| "try the new Node.js".into())?;
     let said = String::from_utf8_lossy(&output.stdout);

@@ -3,9 +3,9 @@
 //! Version 0.1.0 kept this in `sbox.lock`, in the working tree, where `git stash -u` or a checkout took it away and with it
 //! the sandbox. Such a file is still read as long as there is no other.
 
-use crate::config::Runtime;
 use crate::error::{Error, Result};
 use crate::lockfile::{self, Lockfile, RuntimeRecord};
+use crate::model::Runtime;
 use crate::project::Project;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
@@ -111,6 +111,23 @@ fn hide_from_git(project: &Project) -> Result<()> {
         Ok(_) => Ok(()),
         Err(_) => crate::fs::write_atomic(&path, b"*\n!config.yaml\n", 0o644),
     }
+}
+
+/// Refuses to go on with a project that was not built, or not here.
+pub fn require(project: &Project, config: &crate::config::Config) -> Result<()> {
+    let lock = Built::read(project).filter(|lock| lock.is_whole());
+    let (true, Some(lock)) = (project.env().is_dir() && project.rootfs().is_dir(), lock) else {
+        return Err(Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"));
+    };
+    if !lock.is_here(project) {
+        let message = format!("project '{}' was built at '{}' and has moved", project.name(), lock.prefix);
+        return Err(Error::new(message).hint("sbox build makes it work here; if it came in an archive: sbox unpack"));
+    }
+    if lock.config_hash != config.hash && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        crate::output::warn("the configuration changed after the last build");
+        crate::output::hint("sbox build");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

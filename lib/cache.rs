@@ -3,10 +3,10 @@
 //! An entry of `runtimes` is a directory `LANGUAGE-SERIES/PROVIDER-VERSION-FINGERPRINT` with `env` and `entry.json`. It is
 //! published by one rename and never changed after: what is under a final name is whole.
 
-use crate::config::{Language, Runtime};
 use crate::error::{Context, Error, Result};
 use crate::fs;
 use crate::lockfile::Package;
+use crate::model::{Language, Runtime};
 use crate::project::Project;
 use crate::time;
 use serde::{Deserialize, Serialize};

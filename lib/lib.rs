@@ -5,32 +5,30 @@
 //! [`cache`]), how one program starts another ([`plumbing`]), and how to touch files: the user's own ([`fs`]), and those
 //! that a hostile agent may have written ([`dir`]).
 
-pub mod allow;
 pub mod built;
 pub mod bytecode;
 pub mod cache;
+pub mod certificates;
 pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
-pub mod confine;
 pub mod daemon;
 pub mod dir;
 pub mod error;
 pub mod escape;
 pub mod format;
 pub mod fs;
-pub mod limits;
 pub mod locate;
 pub mod lockfile;
 pub mod logs;
+pub mod model;
 pub mod output;
 pub mod plumbing;
 pub mod process;
 pub mod progress;
 pub mod project;
 pub mod provider;
-pub mod record;
 pub mod status;
 pub mod suggest;
 pub mod sys;

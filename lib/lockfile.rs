@@ -1,8 +1,8 @@
 //! `sbox.lock`: what was asked for and resolved. The user's file to commit, JSON at the project root, written whole, keys only
 //! ever added. What was built of it is in [`crate::built`].
 
-use crate::config::Runtime;
 use crate::error::{Error, Result};
+use crate::model::Runtime;
 use crate::project::Project;
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,8 @@
 //! `sbox-mkenv-NAME [--resolve] [--channel C]... [--package P]... [--lock FILE] [--offline] SPEC... [PREFIX]`.
 
 use crate::cli;
-use crate::config::Runtime;
 use crate::error::{Error, Kind, Result};
+use crate::model::Runtime;
 use crate::plumbing;
 use lexopt::prelude::*;
 use std::path::PathBuf;

@@ -7,17 +7,18 @@
 //! A project came from elsewhere if the record of a packed sandbox lies beside it (`metadata.json`), or if it was built
 //! and not by this user in this very directory. What is known is kept in `~/.sbox/trust`, which no sandbox sees.
 
-use crate::config::{Config, Entry, Piece, pieces};
+use crate::config::{Config, MountEntry, Piece, pieces};
 use crate::error::{Context, Error, Result};
 use crate::escape::{visible, visible_path};
 use crate::fs;
+use crate::model::Isolation;
 use crate::project::Project;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::path::PathBuf;
 
 /// What a configuration asks for beyond its own project, in words; in the order of the file.
 pub fn requests(project: &Project, config: &Config) -> Vec<String> {
-    let outside = |entry: &&Entry| !entry.src.starts_with(project.root());
+    let outside = |entry: &&MountEntry| !entry.src.starts_with(project.root());
     let mut all = Vec::new();
     for entry in config.copy.iter().filter(outside) {
         all.push(format!("a copy of '{}'", visible_path(&entry.src)));
@@ -33,8 +34,8 @@ pub fn requests(project: &Project, config: &Config) -> Vec<String> {
             }
         }
     }
-    if !["auto", "namespace"].contains(&config.isolation.as_str()) {
-        all.push(format!("isolation level '{}'", visible(&config.isolation)));
+    if !matches!(config.isolation, Isolation::Auto | Isolation::Namespace) {
+        all.push(format!("isolation level '{}'", config.isolation));
     }
     for channel in config.channels.iter().filter(|channel| channel.contains("://")) {
         all.push(format!("packages from '{}'", visible(channel)));

@@ -8,7 +8,7 @@ use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::format;
 use libsbox::fs;
-use libsbox::limits;
+use libsbox::model;
 use libsbox::output;
 use libsbox::suggest;
 use libsbox::time;
@@ -85,7 +85,7 @@ fn unknown(subcommand: &str) -> Error {
 }
 
 fn span(text: &str) -> Result<u64> {
-    limits::seconds(text).ok_or_else(|| {
+    model::seconds(text).ok_or_else(|| {
         Error::usage(format!("'{}' is not a time", escape::visible(text))).hint("write, for example, 30d, 12h or 90s")
     })
 }

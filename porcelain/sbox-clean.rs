@@ -3,12 +3,12 @@
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
+use libsbox::daemon::record;
 use libsbox::error::{Error, Result};
 use libsbox::fs;
 use libsbox::output;
 use libsbox::plumbing;
 use libsbox::project::Project;
-use libsbox::record;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -76,7 +76,7 @@ fn end_all(project: &Project) -> Result<fs::Lock> {
         stop.arg("--all").current_dir(project.root());
         plumbing::output(&mut stop)?;
     }
-    project.take()
+    libsbox::daemon::require_unused(project)
 }
 
 fn what(project: &Project, all: bool, logs: bool) -> Vec<PathBuf> {

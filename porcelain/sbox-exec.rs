@@ -3,14 +3,14 @@
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::confine;
 use libsbox::daemon;
+use libsbox::daemon::record;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::plumbing;
+use libsbox::plumbing::sandbox;
 use libsbox::process::Table;
 use libsbox::project::Project;
-use libsbox::record;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -34,7 +34,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     while let Some(arg) = args.next()? {
         match arg {
             Long("in") => inside = Some(args.value()?.string()?),
-            Long("isolation") => isolation = Some(args.value()?.string()?),
+            Long("isolation") => isolation = Some(args.value()?.string()?.parse()?),
             Value(word) => {
                 words.push(word);
                 words.extend(args.raw_args()?);
@@ -48,14 +48,14 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     match inside {
         Some(_) if isolation.is_some() => Err(Error::usage("'--in' and '--isolation' contradict each other")),
         Some(name) => beside(&name, &words),
-        None => confine::become_command(isolation, |_, _| Ok(words)),
+        None => sandbox::become_command(isolation, |_, _| Ok(words)),
     }
 }
 
 /// Becomes a command beside the daemon's own.
 fn beside(name: &str, words: &[OsString]) -> Result<u8> {
     let project = Project::find()?;
-    let config = libsbox::config::Config::load(&project)?;
+    let config = libsbox::check::load(&project)?;
     libsbox::trust::require(&project, &config)?;
     let record = daemon::choose(&project, &record::list(&project)?, Some(name))?;
     let shown = escape::visible(name);
@@ -67,6 +67,6 @@ fn beside(name: &str, words: &[OsString]) -> Result<u8> {
     let init = table.children(launcher).into_iter().find(|pid| *pid == record.pid).ok_or_else(not_running)?;
     // The oldest child of pid 1 is the daemon's command: orphans come to it later.
     let command = table.children(init).into_iter().next().ok_or_else(not_running)?;
-    let mut join = confine::Confine::new(&project, &config).joining(command, &config.workdir, words)?;
+    let mut join = sandbox::ProjectSandbox::new(&project, &config).joining(command, &config.workdir, words)?;
     Err(plumbing::exec(&mut join.command))
 }

@@ -6,12 +6,12 @@ use libsbox::built::Built;
 use libsbox::cache;
 use libsbox::check;
 use libsbox::cli::{self, Tool};
-use libsbox::config::{Config, Entry};
-use libsbox::confine;
+use libsbox::config::{Config, MountEntry};
 use libsbox::error::Result;
 use libsbox::escape;
 use libsbox::format;
 use libsbox::fs;
+use libsbox::plumbing::spawn;
 use libsbox::project::Project;
 use serde_json::json;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     let project = Project::find()?;
-    let config = Config::load(&project)?;
+    let config = libsbox::check::load(&project)?;
     let facts = facts(&project, &config)?;
     if as_json {
         cli::out_json(&facts)?
@@ -57,7 +57,7 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
         let (files, bytes) = fs::measure(path);
         json!({"path": path, "exists": path.is_dir(), "files": files, "bytes": bytes})
     };
-    let isolation = confine::probe(&config.isolation);
+    let isolation = spawn::probe(config.isolation);
     Ok(json!({
         "project": {"name": project.name(), "root": project.root(), "config": project.config(), "lock": project.lock()},
         "runtime": {
@@ -65,7 +65,7 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
             "provider": config.provider,
             "built": lock.map(|lock| lock.runtimes).unwrap_or_default(),
         },
-        "isolation": {"level": isolation["level"], "configured": config.isolation, "network": config.network.to_string(), "limits": config.limits.written().join(" ")},
+        "isolation": {"level": isolation.level, "configured": config.isolation, "network": config.network.to_string(), "limits": config.limits.written().join(" ")},
         "disk": {"env": size(&project.env()), "rootfs": size(&project.rootfs())},
         "cache": cache::root().ok(),
         "copy": config.copy.iter().map(entry).collect::<Vec<_>>(),
@@ -75,7 +75,7 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
     }))
 }
 
-fn entry(entry: &Entry) -> serde_json::Value {
+fn entry(entry: &MountEntry) -> serde_json::Value {
     json!({"src": entry.src, "dst": entry.dst, "ro": entry.read_only})
 }
 

@@ -3,10 +3,10 @@
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::config::{Language, Runtime};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::fs;
+use libsbox::model::{Language, Runtime};
 use libsbox::output;
 use libsbox::plumbing;
 use libsbox::project::Project;

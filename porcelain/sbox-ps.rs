@@ -4,13 +4,13 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
+use libsbox::daemon::record::{self, Record};
 use libsbox::error::Result;
 use libsbox::escape;
 use libsbox::format;
 use libsbox::output;
 use libsbox::process::{Table, Usage};
 use libsbox::project::Project;
-use libsbox::record::{self, Record};
 use serde_json::json;
 use std::process::ExitCode;
 

@@ -3,13 +3,12 @@
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::config::Config;
+use libsbox::daemon::record::{self, Record};
 use libsbox::daemon::{self, Daemon};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::output;
 use libsbox::project::Project;
-use libsbox::record::{self, Record};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
@@ -46,16 +45,16 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         );
     }
     // Before anything is stopped: a configuration that cannot be used ends nothing.
-    let config = Config::load(&project)?;
+    let config = libsbox::check::load(&project)?;
     libsbox::trust::require(&project, &config)?;
-    libsbox::confine::require_built(&project, &config)?;
+    libsbox::built::require(&project, &config)?;
     let host = started_from(&record);
     let left = daemon::stop(&project, std::slice::from_ref(&record), rustix::process::Signal::USR2)?;
     if !left.is_empty() {
         return Err(Error::new(format!("cannot stop '{shown}'")));
     }
     let command: Vec<OsString> = record.words.iter().map(OsString::from).collect();
-    let isolation = record.isolation.clone();
+    let isolation = record.isolation.as_deref().map(str::parse).transpose()?;
     let daemon = Daemon { project: &project, config: &config, name: &record.name, words: &command, isolation, host };
     let pid = daemon.start()?;
     output::ok(format_args!("Restarted '{shown}' (PID {pid})"));

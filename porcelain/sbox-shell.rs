@@ -3,8 +3,8 @@
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::confine;
 use libsbox::error::Result;
+use libsbox::plumbing::sandbox;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,11 +28,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let mut isolation = None;
     while let Some(arg) = args.next()? {
         match arg {
-            Long("isolation") => isolation = Some(args.value()?.string()?),
+            Long("isolation") => isolation = Some(args.value()?.string()?.parse()?),
             other => return Err(cli::common(other)),
         }
     }
-    confine::become_command(isolation, |project, _| {
+    sandbox::become_command(isolation, |project, _| {
         let shell = shell();
         // A prompt that says where one is; the shell's own files in the sandbox's home may change it.
         let prompt = format!("PS1=(sbox {}) \\w \\$ ", libsbox::escape::visible(&project.name()));

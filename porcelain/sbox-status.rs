@@ -6,15 +6,15 @@ use libsbox::built::Built;
 use libsbox::check;
 use libsbox::cli::{self, Tool};
 use libsbox::config::{self, Config};
-use libsbox::confine;
+use libsbox::daemon::record::{self, Record, State as Live};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::format;
 use libsbox::logs;
 use libsbox::output;
 use libsbox::plumbing;
+use libsbox::plumbing::spawn::{self, Probe};
 use libsbox::project::Project;
-use libsbox::record::{self, Record, State as Live};
 use libsbox::time;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -41,7 +41,7 @@ struct Status {
     lock: Option<Built>,
     built: bool,
     state: State,
-    isolation: serde_json::Value,
+    isolation: Probe,
     daemons: Vec<Record>,
     logs: Vec<(String, u64)>,
 }
@@ -103,7 +103,7 @@ fn look() -> Result<Status> {
         _ if errors == 0 && sources_changed(&project)? => State::SourcesChanged,
         _ => State::UpToDate,
     };
-    let isolation = confine::probe(&config.isolation);
+    let isolation = spawn::probe(config.isolation);
     let (daemons, logs) = (record::list(&project)?, logs::list(&project));
     Ok(Status { project, config, lock, built, state, isolation, daemons, logs })
 }
@@ -212,21 +212,21 @@ fn built_at(lock: &Built) -> String {
 }
 
 fn isolation_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {
-    let level = status.isolation["level"].as_str().unwrap_or("none");
+    let level = status.isolation.level.as_str();
     let mut rows = vec![match level {
         "none" => ("Level", output::paint(colour, "31", "none: nothing can be run")),
         "env" => ("Level", output::paint(colour, "31", "env: NOTHING is enforced")),
         "landlock" => ("Level", output::paint(colour, "33", "landlock: denied by the kernel, not absent")),
         level => ("Level", format!("{level} (enforced by the kernel)")),
     }];
-    if let Some(reason) = status.isolation["reason"].as_str() {
+    if let Some(reason) = &status.isolation.reason {
         rows.push(("Reason", reason.to_owned()));
     }
     rows.push(("Network", escape::visible(&status.config.network.to_string())));
     let limits = status.config.limits.written();
     if !limits.is_empty() {
-        let by = match status.isolation["limits"].as_str() {
-            Some("cgroup") => "a control group",
+        let by = match status.isolation.limits.as_str() {
+            "cgroup" => "a control group",
             _ => "limits of each process, and pid 1",
         };
         rows.push(("Limits", format!("{} (by {by})", limits.join(" "))));

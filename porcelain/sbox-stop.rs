@@ -4,11 +4,11 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
+use libsbox::daemon::record::{self, Record};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::output;
 use libsbox::project::Project;
-use libsbox::record::{self, Record};
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-stop", usage: USAGE, runs_a_command: false };

@@ -3,7 +3,6 @@
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::config::Config;
 use libsbox::error::Result;
 use libsbox::escape;
 use libsbox::output;
@@ -40,7 +39,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     let project = Project::find()?;
-    let config = Config::load(&project)?;
+    let config = libsbox::check::load(&project)?;
     let requests = trust::requests(&project, &config);
     let accepted = || requests.is_empty() || trust::is_own(&project) || trust::is_accepted(&project, &requests);
     if revoke {

@@ -94,7 +94,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('C') | Long("directory") => options.directory = args.value()?.into(),
             Long("max-size") => {
                 let text = args.value()?.string()?;
-                options.limits.bytes = libsbox::limits::bytes(&text)
+                options.limits.bytes = libsbox::model::bytes(&text)
                     .ok_or_else(|| Error::usage(format!("'{}' is no size", visible(&text))).hint("like 10G"))?;
             }
             Long("max-entries") => options.limits.entries = args.value()?.parse()?,

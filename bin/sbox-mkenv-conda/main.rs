@@ -11,11 +11,11 @@ mod micromamba;
 
 use libsbox::cache;
 use libsbox::cli::{self, Tool};
-use libsbox::config::{Language, Runtime};
 use libsbox::error::{Context, Error, Kind, Result};
 use libsbox::escape;
 use libsbox::fs;
 use libsbox::lockfile::Package;
+use libsbox::model::{Language, Runtime};
 use libsbox::output;
 use libsbox::plumbing;
 use libsbox::provider::{Request, cannot};

@@ -1,7 +1,7 @@
 //! Running micromamba: confined, with a home, a root prefix and certificates of our choice, and nothing else.
 
 use crate::channel;
-use libsbox::confine;
+use libsbox::certificates;
 use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
@@ -9,6 +9,7 @@ use libsbox::fs;
 use libsbox::lockfile::Package;
 use libsbox::output;
 use libsbox::plumbing;
+use libsbox::plumbing::spawn;
 use libsbox::project::Project;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -136,7 +137,7 @@ impl Micromamba {
             fs::make_dirs(&work.join(name))?;
         }
         let root = root(work)?;
-        let moves = confine::probe("auto")["level"] == "namespace";
+        let moves = spawn::probe(libsbox::model::Isolation::Auto).level == "namespace";
         let inside = match moves {
             true => Inside {
                 place: padded(),
@@ -242,7 +243,7 @@ impl Micromamba {
 
     /// A command of the environment itself, with nothing but it.
     pub fn in_environment(&self, words: &[OsString]) -> Result<Command> {
-        confine::in_prefix(&self.work.join("place"), &self.inside.place, words)
+        spawn::in_prefix(&self.work.join("place"), &self.inside.place, words)
     }
 
     fn is_elsewhere(&self) -> bool {
@@ -326,7 +327,7 @@ impl Micromamba {
             .iter()
             .find_map(|name| std::env::var_os(name).filter(|value| Path::new(value).is_file()))
             .map(PathBuf::from);
-        if let Some(bundle) = named.or_else(|| confine::system_certificates().map(PathBuf::from)) {
+        if let Some(bundle) = named.or_else(|| certificates::system_bundle().map(PathBuf::from)) {
             let bundle =
                 std::fs::canonicalize(&bundle).context(|| format!("read '{}'", escape::visible_path(&bundle)))?;
             let inside = if self.is_elsewhere() { PathBuf::from("/sbox/certificates.pem") } else { bundle.clone() };

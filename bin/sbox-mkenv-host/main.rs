@@ -11,11 +11,11 @@ mod node;
 mod python;
 
 use libsbox::cli::{self, Tool};
-use libsbox::config::Language;
 use libsbox::error::{Context, Result};
 use libsbox::escape;
 use libsbox::fs;
 use libsbox::lockfile::Package;
+use libsbox::model::Language;
 use libsbox::provider::Request;
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;

@@ -2,12 +2,12 @@
 
 use crate::{Source, find, libraries};
 use libsbox::cache::version_key;
-use libsbox::config::Runtime;
-use libsbox::confine;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::fs;
 use libsbox::lockfile::Package;
+use libsbox::model::Runtime;
+use libsbox::plumbing::spawn;
 use libsbox::provider::cannot;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -85,7 +85,7 @@ fn package_manager(home: &Path, prefix: &Path, name: &str, programs: &[&str]) ->
 
 fn check(source: &Source, prefix: &Path) -> Result<()> {
     let words = [prefix.join("bin/node").into_os_string(), "--version".into()];
-    let output = confine::in_prefix(prefix, prefix, &words)?.output().context(|| "try the new Node.js".into())?;
+    let output = spawn::in_prefix(prefix, prefix, &words)?.output().context(|| "try the new Node.js".into())?;
     if String::from_utf8_lossy(&output.stdout).trim() == format!("v{}", source.version) {
         return Ok(());
     }

@@ -3,13 +3,13 @@
 use crate::{find, libraries};
 use libsbox::bytecode;
 use libsbox::cache::version_key;
-use libsbox::config::Runtime;
-use libsbox::confine;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::{visible, visible_path};
 use libsbox::fs;
 use libsbox::lockfile::Package;
+use libsbox::model::Runtime;
 use libsbox::plumbing;
+use libsbox::plumbing::spawn;
 use libsbox::provider::cannot;
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -382,7 +382,7 @@ fn install_pip(python: &Python, prefix: &Path, base: &Path) -> Result<()> {
     if version_key(&python.series()) < vec![3, 12] {
         words.extend(named("setuptools-").map(OsString::from));
     }
-    plumbing::output(&mut confine::in_prefix(prefix, prefix, &words)?).map(drop)
+    plumbing::output(&mut spawn::in_prefix(prefix, prefix, &words)?).map(drop)
 }
 
 /// Byte code for everything that has none or whose source changed. Files that do not compile are not Python's concern here.
@@ -399,7 +399,7 @@ fn compile(python: &Python, prefix: &Path) -> Result<()> {
     if python.debian {
         words.push(prefix.join("base/lib").into());
     }
-    let mut command = confine::in_prefix(prefix, prefix, &words)?;
+    let mut command = spawn::in_prefix(prefix, prefix, &words)?;
     plumbing::trace(&command);
     let output = plumbing::tie(&mut command).output().context(|| "compile the standard library".into())?;
     // 1: some file did not compile, as some in the standard library are meant not to.
@@ -421,7 +421,7 @@ for name in "ssl hashlib sqlite3 ctypes zlib bz2 lzma json socket".split():
 print(json.dumps([sys.prefix, sysconfig.get_path("purelib"), sysconfig.get_path("scripts"), pip.__version__, bad, pip.__file__]))
 "#;
     let words = [prefix.join("bin/python3").into_os_string(), "-I".into(), "-c".into(), TRY.into()];
-    let output = confine::in_prefix(prefix, prefix, &words)?.output().context(|| "try the new Python".into())?;
+    let output = spawn::in_prefix(prefix, prefix, &words)?.output().context(|| "try the new Python".into())?;
     let said: Option<(PathBuf, PathBuf, PathBuf, String, Vec<String>, PathBuf)> =
         serde_json::from_slice(&output.stdout).ok();
     let Some((own, purelib, scripts, pip, missing, pip_file)) = said else {

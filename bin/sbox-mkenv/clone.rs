@@ -2,11 +2,11 @@
 
 use libsbox::bytecode;
 use libsbox::cache::Entry;
-use libsbox::confine;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::fs;
 use libsbox::plumbing;
+use libsbox::plumbing::spawn;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -83,6 +83,6 @@ fn refresh_byte_code(dir: &Path, prefix: &Path, changed: &[PathBuf]) -> Result<(
     const COMPILE: &str = "import py_compile, sys\nfor name in sys.argv[1:]: py_compile.compile(name, quiet=2)";
     let mut command: Vec<OsString> = vec![python.into(), "-I".into(), "-S".into(), "-c".into(), COMPILE.into()];
     command.extend(sources);
-    let mut command = confine::in_prefix(dir, prefix, &command)?;
+    let mut command = spawn::in_prefix(dir, prefix, &command)?;
     plumbing::output(&mut command).map(drop)
 }

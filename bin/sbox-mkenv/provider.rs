@@ -3,9 +3,9 @@
 //!
 //! It prints one JSON object; exit code 3 means that it cannot serve the runtime, and its stderr says why.
 
-use libsbox::config::Runtime;
 use libsbox::error::{Context, Error, Result};
 use libsbox::lockfile::Package;
+use libsbox::model::Runtime;
 use libsbox::plumbing;
 use libsbox::provider::CANNOT_SERVE;
 use serde::Deserialize;

@@ -56,7 +56,8 @@ pub fn serve(gate: &Gate, mut client: TcpStream) {
 impl Gate {
     fn dial(&self, host: &str, port: u16) -> Result<(Grant, TcpStream), Refusal> {
         let Some(grant) = self.rules.grant(host, port) else {
-            let entry = if libsbox::allow::PORTS.contains(&port) { host.to_owned() } else { format!("{host}:{port}") };
+            let entry =
+                if libsbox::model::DEFAULT_PORTS.contains(&port) { host.to_owned() } else { format!("{host}:{port}") };
             return Err(Refusal(
                 403,
                 format!("'{entry}' is not allowed; network: {{allow: [\"{entry}\"]}} would allow it"),

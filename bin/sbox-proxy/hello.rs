@@ -119,7 +119,7 @@ fn one_name(mut body: Reader<'_>) -> Result<String, &'static str> {
     if kind != 0 || !list.0.is_empty() || !body.0.is_empty() {
         return Err("the hello names more than one server");
     }
-    std::str::from_utf8(name.0).ok().and_then(libsbox::allow::name).ok_or("the name in the hello is no host name")
+    std::str::from_utf8(name.0).ok().and_then(libsbox::model::host_name).ok_or("the name in the hello is no host name")
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn authority(text: &str, default: Option<u16>) -> Result<(String, u16), &'static
         (None, Some(port)) => (text, port),
         _ => return Err("the host is not well-formed"),
     };
-    let host = libsbox::allow::name(host).ok_or("only names can be asked for, no addresses")?;
+    let host = libsbox::model::host_name(host).ok_or("only names can be asked for, no addresses")?;
     Ok((host, port))
 }
 
@@ -246,7 +246,7 @@ mod tests {
                 noise[at] = (state >> 20) as u8;
             }
             if let Ok(request) = parse(&noise) {
-                assert!(libsbox::allow::name(&request.host).as_deref() == Some(request.host.as_str()));
+                assert!(libsbox::model::host_name(&request.host).as_deref() == Some(request.host.as_str()));
             }
         }
     }

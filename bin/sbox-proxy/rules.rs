@@ -1,18 +1,18 @@
 //! Which names and ports are allowed.
 
-use libsbox::allow::Rule;
 use libsbox::error::{Error, Result};
+use libsbox::model::HostRule;
 use std::net::IpAddr;
 
 /// A rule of the command line.
-pub fn read(text: &str) -> Result<Rule> {
-    Rule::parse(text).map_err(Error::usage)
+pub fn read(text: &str) -> Result<HostRule> {
+    HostRule::parse(text).map_err(Error::usage)
 }
 
 /// All of them; one that denies wins.
 pub struct Rules {
-    pub allow: Vec<Rule>,
-    pub deny: Vec<Rule>,
+    pub allow: Vec<HostRule>,
+    pub deny: Vec<HostRule>,
 }
 
 /// What was allowed.
@@ -31,7 +31,7 @@ impl Rules {
             return None;
         }
         let rule = self.allow.iter().find(|rule| rule.matches(name, port))?;
-        let known = libsbox::allow::PORTS.contains(&port);
+        let known = libsbox::model::DEFAULT_PORTS.contains(&port);
         Some(Grant { any_protocol: rule.names_port() && !known, address: rule.address() })
     }
 }

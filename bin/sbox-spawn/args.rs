@@ -3,7 +3,7 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Error, Result};
-use libsbox::limits::Limits;
+use libsbox::model::Limits;
 use rustix::process::Pid;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
@@ -233,7 +233,7 @@ fn mode(name: OsString) -> Result<Mode> {
 /// Looked at here, so that a wrong one is an error before anything is started.
 fn rule(text: OsString) -> Result<String> {
     let text = text.string()?;
-    libsbox::allow::Rule::parse(&text).map_err(Error::usage)?;
+    libsbox::model::HostRule::parse(&text).map_err(Error::usage)?;
     Ok(text)
 }
 

@@ -1,7 +1,7 @@
 //! A control group for one sandbox, where this user may make one: cgroup v2, below the monitor's own group, delegated
 //! (as `systemd-run --user --scope -p Delegate=yes` and container engines do).
 
-use libsbox::limits::{DEFAULT_PIDS, Limits};
+use libsbox::model::{DEFAULT_PIDS, Limits};
 use rustix::process::Pid;
 use std::path::{Path, PathBuf};
 

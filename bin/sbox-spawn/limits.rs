@@ -5,7 +5,7 @@ use crate::args::Level;
 use crate::members::{self, Members};
 use libsbox::error::{Context, Result};
 use libsbox::format;
-use libsbox::limits::{DEFAULT_PIDS, Limits};
+use libsbox::model::{DEFAULT_PIDS, Limits};
 use libsbox::output;
 use rustix::process::{Resource, Rlimit};
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use crate::sandbox::Sandbox;
 use crate::{init, limits, unavailable};
 use libsbox::error::{Context, Error, Kind, Result};
 use libsbox::escape;
-use libsbox::limits::Limits;
+use libsbox::model::Limits;
 use libsbox::output;
 use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};

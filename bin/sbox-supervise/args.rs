@@ -109,7 +109,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     }
     let project = project.ok_or_else(|| Error::usage("missing option '--project'"))?;
     let name = name.ok_or_else(|| Error::usage("missing option '--name'"))?;
-    libsbox::project::daemon_name(&name)?;
+    libsbox::daemon::name::check(&name)?;
     let stop_timeout = Duration::from_secs(stop_timeout);
     let args = Args { project, name, isolation, restart, max_restarts, stop_timeout, log_size, log_keep, command };
     let is_spawn = args.command.first().is_some_and(|first| first.to_string_lossy().ends_with("sbox-spawn"));

@@ -2,10 +2,10 @@
 //! written is written later.
 
 use crate::args::Args;
+use libsbox::daemon::record::{self, Record, State};
 use libsbox::error::{Error, Result};
 use libsbox::process::Identity;
 use libsbox::project::Project;
-use libsbox::record::{self, Record, State};
 use libsbox::time;
 use std::time::Duration;
 

@@ -13,11 +13,11 @@ mod sandbox;
 use args::Args;
 use entry::Entry;
 use libsbox::cli::{self, Tool};
+use libsbox::daemon::record::State;
 use libsbox::error::{Context, Result};
 use libsbox::escape;
 use libsbox::output;
 use libsbox::project::Project;
-use libsbox::record::State;
 use libsbox::sys::{self, Signals};
 use log::Log;
 use rustix::fd::OwnedFd;
@@ -46,7 +46,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let project = Project::at(&args.project)?;
     let signals = away_from_the_terminal(&args)?;
     // As long as a sandbox is held, nobody takes its files away.
-    let _use = project.hold()?;
+    let _use = project.lock_shared()?;
     let log = Log::open(&project, &args.name, args.log_size, args.log_keep)?;
     let entry = Entry::reserve(&project, &args)?;
     let mut supervisor = Supervisor { args, signals, log, entry, wish: None, failures: 0 };

@@ -1,37 +1,47 @@
 //! What confines: network, ports, limits, and whether a level can give them.
 
 use super::Checker;
-use crate::allow::Rule;
-use crate::config::Network;
+
 use crate::config::raw::RawNetwork;
 use crate::escape::visible;
-use crate::limits::Limits;
+
 use crate::locate::Step;
+use crate::model::{HostRule, Isolation, Limits, Network};
+use crate::suggest;
 
 impl Checker<'_> {
     pub(super) fn network(&mut self, raw: RawNetwork) -> Network {
         match raw {
             RawNetwork::Mode(mode) if mode.is_empty() => Network::Host,
-            RawNetwork::Mode(mode) => match self.choice("network", mode, &["host", "none"]).as_str() {
+            RawNetwork::Mode(mode) => match mode.as_str() {
+                "host" => Network::Host,
                 "none" => Network::None,
-                _ => Network::Host,
+                other => {
+                    let message = format!("Unknown network: '{}'", visible(other));
+                    let hint = suggest::hint(other, &["host", "none"]);
+                    self.error("network", message, hint, &[Step::Key("network".into())]);
+                    Network::None
+                }
             },
             RawNetwork::Names { allow, deny, log } => {
-                self.rules("allow", &allow.items);
-                self.rules("deny", &deny.items);
-                Network::Allow { allow: allow.items, deny: deny.items, log }
+                Network::Allow { allow: self.rules("allow", &allow.items), deny: self.rules("deny", &deny.items), log }
             }
         }
     }
 
-    fn rules(&mut self, list: &str, rules: &[String]) {
+    fn rules(&mut self, list: &str, rules: &[String]) -> Vec<HostRule> {
+        let mut valid = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
-            if let Err(message) = Rule::parse(rule) {
-                let path = [Step::Key("network".into()), Step::Key(list.into()), Step::Index(index)];
-                let hint = "Use example.org, *.example.org, example.org:8443, or example.org=ADDRESS";
-                self.error(&format!("network.{list}[{index}]"), message, hint, &path);
+            match HostRule::parse(rule) {
+                Ok(rule) => valid.push(rule),
+                Err(message) => {
+                    let path = [Step::Key("network".into()), Step::Key(list.into()), Step::Index(index)];
+                    let hint = "Use example.org, *.example.org, example.org:8443, or example.org=ADDRESS";
+                    self.error(&format!("network.{list}[{index}]"), message, hint, &path);
+                }
             }
         }
+        valid
     }
 
     pub(super) fn ports(&mut self, raw: &[String], network: &Network) -> Vec<(u16, u16)> {
@@ -73,11 +83,11 @@ impl Checker<'_> {
     }
 
     /// A level that is asked for by name and cannot give what else is asked for.
-    pub(super) fn level(&mut self, isolation: &str, network: &Network, nested: bool) {
+    pub(super) fn level(&mut self, isolation: Isolation, network: &Network, nested: bool) {
         let lost = match (isolation, network) {
-            ("landlock" | "env", Network::Allow { .. }) => "a network of some names only",
-            ("env", Network::None) => "a program without network",
-            ("landlock" | "env", _) if nested => "namespaces of the agent's own",
+            (Isolation::Landlock | Isolation::Env, Network::Allow { .. }) => "a network of some names only",
+            (Isolation::Env, Network::None) => "a program without network",
+            (Isolation::Landlock | Isolation::Env, _) if nested => "namespaces of the agent's own",
             _ => return,
         };
         let message = format!("Level '{isolation}' cannot give {lost}");

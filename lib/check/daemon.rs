@@ -1,18 +1,27 @@
 //! What a configuration says of daemons.
 
 use super::Checker;
-use super::shape::meant;
+use crate::config::keys::Shape;
 use crate::config::raw::{Pairs, Text};
-use crate::config::{Daemon, Ready, Sign};
+use crate::config::{DaemonConfig, ReadinessProbe, Ready, keys};
 use crate::escape::visible;
-use crate::limits::{bytes, seconds};
 use crate::locate::Step;
+use crate::model::{bytes, seconds};
+use crate::suggest;
 use std::time::Duration;
 
 impl Checker<'_> {
-    pub(super) fn daemon(&mut self, restart: String, max: Option<Text>, stop: Option<Text>, logs: &Pairs) -> Daemon {
-        let mut daemon =
-            Daemon { restart: self.choice("restart", restart, &["no", "on-failure", "always"]), ..Daemon::default() };
+    pub(super) fn daemon(
+        &mut self,
+        restart: &str,
+        max: Option<Text>,
+        stop: Option<Text>,
+        logs: &Pairs,
+    ) -> DaemonConfig {
+        let mut daemon = DaemonConfig::default();
+        if let Some(policy) = self.choice("restart", restart) {
+            daemon.restart = policy;
+        }
         if let Some(Text(text)) = max.filter(|Text(text)| !text.is_empty()) {
             match text.parse() {
                 Ok(number) => daemon.max_restarts = number,
@@ -35,15 +44,15 @@ impl Checker<'_> {
                     Some(keep) => daemon.log_keep = keep,
                     None => self.wrong("logs", Some(name), value, "Use a number, like 3"),
                 },
-                _ => self.unknown("logs", name, &["max_size", "keep"]),
+                _ => self.unknown("logs", name),
             }
         }
         daemon
     }
 
     pub(super) fn ready(&mut self, raw: &Pairs) -> Option<Ready> {
-        let mut sign = None;
-        let mut timeout = Duration::from_secs(30);
+        let mut probe = None;
+        let mut timeout = Duration::from_secs(seconds(keys::default("ready.timeout")).unwrap_or(30));
         for (name, value) in &raw.0 {
             let found = match name.as_str() {
                 "timeout" => {
@@ -53,15 +62,15 @@ impl Checker<'_> {
                     }
                     continue;
                 }
-                "http" => Sign::http(value),
-                "tcp" => value.parse().ok().filter(|port| *port > 0).map(Sign::Tcp),
-                "log" => Some(Sign::Log(value.clone())).filter(|_| !value.is_empty()),
+                "http" => ReadinessProbe::http(value),
+                "tcp" => value.parse().ok().filter(|port| *port > 0).map(ReadinessProbe::Tcp),
+                "log" => Some(ReadinessProbe::Log(value.clone())).filter(|_| !value.is_empty()),
                 _ => {
-                    self.unknown("ready", name, &["http", "tcp", "log", "timeout"]);
+                    self.unknown("ready", name);
                     continue;
                 }
             };
-            match (found, &sign) {
+            match (found, &probe) {
                 (None, _) => self.wrong(
                     "ready",
                     Some(name),
@@ -69,28 +78,33 @@ impl Checker<'_> {
                     "Use 'http: \"http://127.0.0.1:8080/\"', 'tcp: 8080' or 'log: \"text\"'",
                 ),
                 (Some(_), Some(_)) => self.wrong("ready", Some(name), value, "Keep one of http, tcp and log"),
-                (found, None) => sign = found,
+                (found, None) => probe = found,
             }
         }
-        if sign.is_none()
+        if probe.is_none()
             && !raw.0.is_empty()
             && !self.findings.iter().any(|finding| finding.field.starts_with("ready"))
         {
             let hint = "Add one of http, tcp and log";
             self.error("ready", "Nothing to look for", hint, &[Step::Key("ready".into())]);
         }
-        sign.map(|sign| Ready { sign, timeout })
+        probe.map(|probe| Ready { probe, timeout })
     }
 
     pub(super) fn wrong(&mut self, key: &str, name: Option<&str>, value: &str, hint: &str) {
         let mut path = vec![Step::Key(key.into())];
         path.extend(name.map(|name| Step::Key(name.into())));
         let field = name.map_or_else(|| key.to_owned(), |name| format!("{key}.{name}"));
-        self.error(&field, format!("Cannot be '{}'", visible(value)), hint, &path);
+        self.error(&field, format!("Invalid value: '{}'", visible(value)), hint, &path);
     }
 
-    pub(super) fn unknown(&mut self, key: &str, name: &str, known: &[&str]) {
-        let hint = meant(name, known);
+    /// A key that the mapping `key` does not have.
+    pub(super) fn unknown(&mut self, key: &str, name: &str) {
+        let known = match keys::find(key).map(|key| key.shape) {
+            Some(Shape::Map(known)) => known,
+            _ => &[],
+        };
+        let hint = suggest::hint(name, known);
         let path = [Step::Key(key.into()), Step::Key(name.into())];
         self.error(&format!("{key}.{}", visible(name)), format!("Unknown key: '{}'", visible(name)), hint, &path);
     }

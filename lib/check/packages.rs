@@ -36,7 +36,7 @@ impl Checker<'_> {
             let mut path = vec![Step::Key(key.into())];
             path.extend(raw.is_list.then_some(Step::Index(index)));
             let field = if raw.is_list { format!("{key}[{index}]") } else { key.to_owned() };
-            self.error(&field, format!("Cannot be '{}'", visible(text)), hint, &path);
+            self.error(&field, format!("Invalid value: '{}'", visible(text)), hint, &path);
         }
         raw.items.clone()
     }
@@ -45,7 +45,7 @@ impl Checker<'_> {
     pub(super) fn mamba(&mut self, raw: &Pairs) -> Download {
         let mut download = Download::default();
         for (name, value) in &raw.0 {
-            let is_hash = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_hash = crate::fs::is_sha256(value);
             match name.as_str() {
                 "url" if value.starts_with("https://") || value.starts_with("http://") => {
                     download.url = Some(value.clone());
@@ -53,7 +53,7 @@ impl Checker<'_> {
                 "sha256" if is_hash => download.sha256 = Some(value.clone()),
                 "url" => self.wrong("mamba", Some(name), value, "Use an address that begins with https://"),
                 "sha256" => self.wrong("mamba", Some(name), value, "A SHA-256 has 64 hexadecimal digits"),
-                _ => self.unknown("mamba", name, &["url", "sha256"]),
+                _ => self.unknown("mamba", name),
             }
         }
         download

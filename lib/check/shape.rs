@@ -1,54 +1,40 @@
 //! Keys and the shapes of their values: what must be right before the values can be looked at.
 
 use super::{Checker, Severity};
-use crate::config::KEYS;
+use crate::config::keys::{self, Shape};
 use crate::escape::visible;
 use crate::locate::{Step, locate};
-use crate::suggest::did_you_mean;
+use crate::suggest;
 use serde_yaml::Value;
 
-/// The shape a value must have.
-#[derive(Clone, Copy)]
-enum Shape {
-    Text,
-    TextOrList,
-    List,
-    Map,
-}
+/// What a `network` with names looks like.
+const NETWORK_EXAMPLE: &str = "Use 'network: {allow: [example.org], deny: [], log: true}'";
 
 impl Checker<'_> {
     /// Looks at a key of the file and the shape of its value. Tells whether the file can be read on.
     pub(super) fn key(&mut self, key: &Value, value: &Value) -> bool {
         let Some(name) = key.as_str() else {
-            self.error("", "A key is no text", "Keys are words like 'runtime'", &[]);
+            self.error("", "Keys must be strings", "Keys are words like 'runtime'", &[]);
             return false;
         };
-        let shape = match name {
-            "runtime" | "install" | "build" | "cmd" | "channels" | "packages" => Shape::TextOrList,
-            "workdir" | "provider" | "isolation" | "restart" | "max_restarts" | "stop_timeout" => Shape::Text,
-            "copy" | "mount" => Shape::List,
-            "env" | "limits" | "logs" | "ready" | "mamba" => Shape::Map,
-            "ports" => Shape::TextOrList,
-            "network" => return self.network_shape(value),
-            "nested" => return self.truth(name, value),
-            _ => return self.strange_key(name),
-        };
-        self.shape(name, value, shape)
+        match keys::find(name).map(|key| key.shape) {
+            None => self.strange_key(name),
+            Some(Shape::Network(inner)) => self.network_shape(value, inner),
+            Some(Shape::Truth) => self.truth(name, value),
+            Some(shape) => self.shape(name, value, shape),
+        }
     }
 
     fn strange_key(&mut self, name: &str) -> bool {
         let place = locate(self.text, &[Step::Key(name.into())], true);
-        let hint = match did_you_mean(name, KEYS) {
-            Some(meant) => format!("Did you mean '{meant}'?"),
-            None => format!("Known keys: {}", KEYS.join(", ")),
-        };
+        let hint = suggest::hint(name, &keys::names());
         let message = format!("Unknown key: '{}'", visible(name));
         self.find(Severity::Error, &visible(name), message, hint, place);
         true
     }
 
     /// `network` is a mode, or a mapping with lists of names.
-    fn network_shape(&mut self, value: &Value) -> bool {
+    fn network_shape(&mut self, value: &Value, inner: &[&str]) -> bool {
         let Value::Mapping(map) = value else { return self.shape("network", value, Shape::Text) };
         let mut whole = true;
         for (key, value) in map {
@@ -60,8 +46,11 @@ impl Checker<'_> {
             };
             if !fits {
                 let path = [Step::Key("network".into()), Step::Key(name.into())];
-                let hint = "Use 'network: {allow: [example.org], deny: [], log: true}'";
-                self.error("network", format!("'{}' does not belong here", visible(name)), hint, &path);
+                let (message, hint) = match inner.contains(&name) {
+                    true => (format!("Invalid value of '{name}'"), NETWORK_EXAMPLE.to_owned()),
+                    false => (format!("Unknown key '{}' in 'network'", visible(name)), suggest::hint(name, inner)),
+                };
+                self.error("network", message, hint, &path);
             }
             whole &= fits;
         }
@@ -83,14 +72,14 @@ impl Checker<'_> {
             (_, Value::Null) => true,
             (Shape::Text, value) if scalar(value) => true,
             (Shape::TextOrList, Value::String(_)) => true,
-            (Shape::TextOrList | Shape::List, Value::Sequence(items)) => {
+            (Shape::TextOrList | Shape::Entries(_), Value::Sequence(items)) => {
                 let mut whole = true;
                 for (index, item) in items.iter().enumerate() {
                     let fits = match shape {
-                        Shape::List => self.entry_shape(name, index, item),
+                        Shape::Entries(inner) => self.entry_shape(name, index, item, inner),
                         _ => scalar(item),
                     };
-                    if !fits && !matches!((shape, item), (Shape::List, Value::Mapping(_))) {
+                    if !fits && !matches!((shape, item), (Shape::Entries(_), Value::Mapping(_))) {
                         let path = [Step::Key(name.into()), Step::Index(index)];
                         let hint = "Put the whole line in quotes if it has ': ' in it";
                         self.error(&format!("{name}[{index}]"), "Must be a text", hint, &path);
@@ -99,7 +88,7 @@ impl Checker<'_> {
                 }
                 whole
             }
-            (Shape::Map, Value::Mapping(map)) => {
+            (Shape::Map(_), Value::Mapping(map)) => {
                 let mut whole = true;
                 for (key, value) in map {
                     if !(scalar(key) && (scalar(value) || value.is_null())) {
@@ -119,8 +108,9 @@ impl Checker<'_> {
                 let wanted = match shape {
                     Shape::Text => "a text",
                     Shape::TextOrList => "a text or a list of texts",
-                    Shape::List => "a list",
-                    Shape::Map => "a mapping of names to values",
+                    Shape::Entries(_) => "a list",
+                    Shape::Map(_) => "a mapping of names to values",
+                    Shape::Truth | Shape::Network(_) => "something else",
                 };
                 self.error(name, format!("Must be {wanted}"), format!("See sbox-config(5) on '{name}'"), &path);
                 false
@@ -129,7 +119,7 @@ impl Checker<'_> {
     }
 
     /// An entry of `copy` or `mount`: a text, or a mapping of `src`, `dst` and `ro`.
-    fn entry_shape(&mut self, name: &str, index: usize, item: &Value) -> bool {
+    fn entry_shape(&mut self, name: &str, index: usize, item: &Value, inner: &[&str]) -> bool {
         let field = format!("{name}[{index}]");
         let path = [Step::Key(name.into()), Step::Index(index)];
         let map = match item {
@@ -147,7 +137,7 @@ impl Checker<'_> {
                 }
                 (key, _) => {
                     let shown = visible(key.unwrap_or("?"));
-                    let hint = meant(key.unwrap_or_default(), &["src", "dst", "ro"]);
+                    let hint = suggest::hint(key.unwrap_or_default(), inner);
                     self.error(&field, format!("Unknown key: '{shown}'"), hint, &path);
                 }
             }
@@ -156,13 +146,5 @@ impl Checker<'_> {
             self.error(&field, "'src' is missing", "Use '{src: ./app, dst: /app}'", &path);
         }
         before == self.findings.len()
-    }
-}
-
-/// What to do about a key of a mapping that is not one of those it has.
-pub(super) fn meant(name: &str, known: &[&str]) -> String {
-    match did_you_mean(name, known.iter().copied()) {
-        Some(meant) => format!("Did you mean '{meant}'?"),
-        None => format!("Known keys: {}", known.join(", ")),
     }
 }

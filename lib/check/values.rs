@@ -2,19 +2,17 @@
 
 use super::{Checker, RESERVED};
 use crate::config::raw::{Lines, RawEntry};
-use crate::config::{self, Command, Entry, Language, Runtime};
+use crate::config::{self, Command, MountEntry};
+use crate::error::Error;
 use crate::escape::{visible, visible_path};
 use crate::locate::Step;
-use crate::suggest::did_you_mean;
+use crate::model::{Language, Runtime};
 use std::path::Path;
+use std::str::FromStr;
 
 /// Top-level directories that belong to the system inside: nothing can be put there.
 const SYSTEM: [&str; 11] =
     ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/dev", "/sys", "/nix"];
-
-/// Versions that are known to work; others are tried, with a warning. End-of-life dates are the languages' own.
-const PYTHONS: [&str; 6] = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"];
-const NODES: [&str; 5] = ["18", "20", "22", "23", "24"];
 
 impl Checker<'_> {
     pub(super) fn runtimes(&mut self, raw: &Lines) -> Vec<Runtime> {
@@ -55,13 +53,11 @@ impl Checker<'_> {
     }
 
     fn recommended(&mut self, runtime: &Runtime, field: &str, path: &[Step]) {
-        let known: &[&str] = if runtime.language == Language::Python { &PYTHONS } else { &NODES };
-        let parts = if runtime.language == Language::Python { 2 } else { 1 };
-        let series = runtime.version.split('.').take(parts).collect::<Vec<_>>().join(".");
-        if !known.contains(&series.as_str()) {
-            let message =
-                format!("Version {} of {} is not among those tried", runtime.version, runtime.language.name());
-            self.warn(field, message, format!("Recommended: {}", known.join(", ")), path);
+        let tested = runtime.language.tested();
+        if !tested.contains(&runtime.series().as_str()) {
+            let language = if runtime.language == Language::Python { "Python" } else { "Node.js" };
+            let message = format!("{language} {} is not one of the tested versions", runtime.version);
+            self.warn(field, message, format!("Recommended: {}", tested.join(", ")), path);
         }
     }
 
@@ -72,12 +68,12 @@ impl Checker<'_> {
             let message = format!("Workdir must be an absolute path: '{shown}'");
             self.error("workdir", message, "Use an absolute path like '/app' or '/home/user/app'", &path);
         } else if Path::new(&workdir).components().any(|part| part == std::path::Component::ParentDir) {
-            self.error("workdir", format!("Workdir leads out with '..': '{shown}'"), "Use a path without '..'", &path);
+            self.error("workdir", format!("Workdir must not contain '..': '{shown}'"), "Use a path like '/app'", &path);
         }
         workdir
     }
 
-    pub(super) fn entries(&mut self, key: &str, raw: &[RawEntry], workdir: &str) -> Vec<Entry> {
+    pub(super) fn entries(&mut self, key: &str, raw: &[RawEntry], workdir: &str) -> Vec<MountEntry> {
         let mut entries = Vec::new();
         for (index, raw) in raw.iter().enumerate() {
             let field = format!("{key}[{index}]");
@@ -100,13 +96,13 @@ impl Checker<'_> {
     }
 
     /// Whether the project came as an archive that has what was copied: it is built without the sources.
-    fn was_packed_with(&self, entry: &Entry) -> bool {
+    fn was_packed_with(&self, entry: &MountEntry) -> bool {
         let place = Path::new(".sbox/rootfs").join(entry.dst.strip_prefix("/").unwrap_or(&entry.dst));
         let is_there = std::fs::symlink_metadata(self.root.join(place)).is_ok();
         is_there && crate::project::Project::at(self.root).is_ok_and(|project| crate::trust::was_packed(&project))
     }
 
-    fn entry(&mut self, key: &str, entry: &Entry, field: &str, path: &[Step]) {
+    fn entry(&mut self, key: &str, entry: &MountEntry, field: &str, path: &[Step]) {
         let shown = visible_path(&entry.src);
         let state = self.root.join(".sbox");
         if entry.src.starts_with(&state) {
@@ -148,7 +144,7 @@ impl Checker<'_> {
     }
 
     /// A copy that a mount would cover is one that nobody sees; two entries for one place contradict each other.
-    pub(super) fn overlaps(&mut self, copy: &[Entry], mount: &[Entry]) {
+    pub(super) fn overlaps(&mut self, copy: &[MountEntry], mount: &[MountEntry]) {
         for (index, entry) in copy.iter().enumerate() {
             let path = [Step::Key("copy".into()), Step::Index(index)];
             if let Some(cover) = mount.iter().find(|mount| entry.dst.starts_with(&mount.dst)) {
@@ -179,7 +175,7 @@ impl Checker<'_> {
 
     /// In a directory that is mounted read-write the agent may have put a link where a source is named: following it would
     /// give the agent whatever it points to.
-    pub(super) fn links(&mut self, key: &str, entries: &[Entry], mount: &[Entry]) {
+    pub(super) fn links(&mut self, key: &str, entries: &[MountEntry], mount: &[MountEntry]) {
         for (index, entry) in entries.iter().enumerate() {
             let writable = mount.iter().filter(|mount| !mount.read_only && mount.src != entry.src);
             let planted = writable
@@ -275,15 +271,15 @@ impl Checker<'_> {
         provider
     }
 
-    pub(super) fn choice(&mut self, key: &str, value: String, known: &[&str]) -> String {
-        if !known.contains(&value.as_str()) {
-            let hint = match did_you_mean(&value, known.iter().copied()) {
-                Some(meant) => format!("Did you mean '{meant}'?"),
-                None => format!("Use one of: {}", known.join(", ")),
-            };
-            self.error(key, format!("Unknown {key}: '{}'", visible(&value)), hint, &[Step::Key(key.into())]);
+    /// A value that is one of a few words, or the key's default.
+    /// A value that is one of a few words; nothing if it is none of them.
+    pub(super) fn choice<T: FromStr<Err = Error>>(&mut self, key: &str, value: &str) -> Option<T> {
+        let read: Result<T, Error> = value.parse();
+        if let Err(error) = &read {
+            let hint = error.hint_text().unwrap_or_default();
+            self.error(key, error.to_string(), hint, &[Step::Key(key.into())]);
         }
-        value
+        read.ok()
     }
 }
 

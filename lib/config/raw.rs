@@ -1,6 +1,6 @@
 //! The configuration as it is written, and what an entry of `copy` or `mount` means.
 
-use super::Entry;
+use super::MountEntry;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -224,7 +224,7 @@ impl<'de> Deserialize<'de> for RawEntry {
 impl RawEntry {
     /// Resolves the entry: `~` and relative sources against the home directory and the project.
     /// A bare path keeps its place when it is absolute, goes to `/NAME` when it is relative, and to `workdir` when it is `.`.
-    pub(crate) fn resolve(&self, root: &Path, workdir: &str) -> std::result::Result<Entry, String> {
+    pub(crate) fn resolve(&self, root: &Path, workdir: &str) -> std::result::Result<MountEntry, String> {
         let (src, dst, read_only, written) = match self {
             RawEntry::Map { src, dst, ro } => (src.clone(), dst.clone(), *ro, src.clone()),
             RawEntry::Line(line) => {
@@ -244,7 +244,7 @@ impl RawEntry {
             Some(dst) => dst,
             None => bare_destination(&written, &src, workdir)?,
         };
-        Ok(Entry { src, dst: destination(&dst)?, read_only, written })
+        Ok(MountEntry { src, dst: destination(&dst)?, read_only, written })
     }
 }
 
@@ -310,7 +310,7 @@ fn destination(dst: &str) -> std::result::Result<PathBuf, String> {
         return Err(format!("Destination must be an absolute path: '{}'", crate::escape::visible(dst)));
     }
     if path.components().any(|part| part == Component::ParentDir) {
-        return Err(format!("Destination leads out with '..': '{}'", crate::escape::visible(dst)));
+        return Err(format!("Destination must not contain '..': '{}'", crate::escape::visible(dst)));
     }
     if dst.chars().any(char::is_control) {
         return Err(format!("Destination has a control character: '{}'", crate::escape::visible(dst)));

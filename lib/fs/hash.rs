@@ -18,3 +18,8 @@ pub fn sha256_of(content: &mut dyn std::io::Read) -> std::io::Result<String> {
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Whether a text is a SHA-256 in hexadecimal, as sha256sum(1) prints it: 64 digits, in either case.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

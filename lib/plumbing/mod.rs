@@ -1,5 +1,9 @@
 //! Starting one of our programs from another. With `SBOX_TRACE=1` each command line is printed, quoted for pasting.
 
+pub mod envsh;
+pub mod sandbox;
+pub mod spawn;
+
 use crate::error::{Context, Error, Result};
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -54,7 +58,7 @@ pub fn untie(command: &mut Command) -> &mut Command {
 pub fn die_with_the_starter() -> bool {
     let parent = || rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
     let Some(starter) = std::env::var(STARTER).ok().filter(|starter| Some(starter) == parent().as_ref()) else {
-        // Not tied, or tied to a process further up: that one's child sees to it.
+        // Not tied, or tied to an ancestor, whose own child handles it.
         return true;
     };
     let tied = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));

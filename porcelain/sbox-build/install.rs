@@ -6,13 +6,13 @@
 use crate::Build;
 use libsbox::built::{Built, InstallRecord};
 use libsbox::config::Config;
-use libsbox::confine::Confine;
 use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::fs;
 use libsbox::output;
 use libsbox::plumbing;
+use libsbox::plumbing::sandbox::ProjectSandbox;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -147,9 +147,9 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     config.ports.clear();
     config.limits.time = None;
     if build.options.offline {
-        config.network = libsbox::config::Network::None;
+        config.network = libsbox::model::Network::None;
     }
-    let mut confine = Confine::new(build.project, &config);
+    let mut confine = ProjectSandbox::new(build.project, &config);
     confine.env.clone_from(&build.env);
     confine.rootfs.clone_from(&build.rootfs);
     let words: [OsString; 3] = ["/bin/sh".into(), "-c".into(), command.into()];

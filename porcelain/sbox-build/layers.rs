@@ -25,7 +25,7 @@ pub fn runtime_is_current(project: &Project, config: &Config, built: &Built) -> 
     let is_directory = std::fs::symlink_metadata(project.env()).is_ok_and(|metadata| metadata.is_dir());
     // The agent can empty its own environment; then its interpreter is gone and the layer has to be made again.
     let programs = config.runtimes.iter().all(|runtime| {
-        let name = if runtime.language == libsbox::config::Language::Python { "bin/python3" } else { "bin/node" };
+        let name = if runtime.language == libsbox::model::Language::Python { "bin/python3" } else { "bin/node" };
         project.env().join(name).symlink_metadata().is_ok()
     });
     same && is_directory && programs && !is_locked_otherwise(project, config, &request, built)
@@ -60,7 +60,7 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
         return Ok(false);
     }
     // Whoever runs in the old one would lose it. Asked before the work is done, and again when it is.
-    drop(project.take()?);
+    drop(libsbox::daemon::require_unused(project)?);
     let names: Vec<String> = config.runtimes.iter().map(ToString::to_string).collect();
     output::step(format_args!("Runtime {}", names.join(", ")));
     let replaces = project.env().symlink_metadata().is_ok();
@@ -204,7 +204,7 @@ pub fn put_in_place(build: &Build<'_>) -> Result<()> {
     let places =
         [(&build.env, project.env()), (&build.rootfs, project.rootfs()), (&build.record, project.stage_record())];
     let replaced: Vec<_> = places.into_iter().filter(|(new, place)| *new != place).collect();
-    let _unused = if replaced.is_empty() { None } else { Some(project.take()?) };
+    let _unused = if replaced.is_empty() { None } else { Some(libsbox::daemon::require_unused(project)?) };
     for (new, place) in replaced {
         fs::set_aside(&place, &project.trash())?;
         std::fs::rename(new, &place).context(|| format!("put '{}' in place", escape::visible_path(&place)))?;

@@ -6,13 +6,13 @@ mod attempts;
 use attempts::{Attempt, Baits};
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::config::{Language, Runtime};
-use libsbox::confine;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::fs;
+use libsbox::model::{Isolation, Language, Runtime};
 use libsbox::output;
 use libsbox::plumbing;
+use libsbox::plumbing::spawn;
 use libsbox::progress::Progress;
 use libsbox::provider;
 use serde::Deserialize;
@@ -184,7 +184,7 @@ fn header(stage: &Stage, runtime: &Runtime, seconds: f64) -> Result<()> {
     cli::out_line("")?;
     cli::out_line(bold("A curious agent in a sandbox"))?;
     cli::out_line(format_args!("  {runtime}, built in {seconds:.1}s in {}", escape::visible_path(stage.project())))?;
-    let level = confine::probe("auto")["level"].as_str().unwrap_or("none").to_owned();
+    let level = spawn::probe(Isolation::Auto).level;
     cli::out_line(format_args!("  no Docker, no root: isolation level '{level}', enforced by the kernel"))
 }
 

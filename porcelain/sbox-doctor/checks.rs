@@ -1,9 +1,10 @@
 //! One thing after the other that sbox needs, each by trying it where it can be tried.
 
-use libsbox::confine;
 use libsbox::error::Result;
 use libsbox::escape;
+use libsbox::model::Isolation;
 use libsbox::plumbing;
+use libsbox::plumbing::spawn::{self, Probe};
 use libsbox::provider;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -41,7 +42,7 @@ fn check(name: &'static str, state: State, found: impl Into<String>, fix: Option
 
 /// All of them, in the order in which one depends on another.
 pub fn all() -> Result<Vec<Check>> {
-    let probe = confine::probe("auto");
+    let probe = spawn::probe(Isolation::Auto);
     let mut checks = vec![sandbox(&probe)];
     checks.extend(settings());
     checks.push(system_calls());
@@ -55,8 +56,8 @@ pub fn all() -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-fn sandbox(probe: &serde_json::Value) -> Check {
-    if probe["namespace"] == true {
+fn sandbox(probe: &Probe) -> Check {
+    if probe.namespace {
         return check(
             "sandbox",
             State::Good,
@@ -64,10 +65,10 @@ fn sandbox(probe: &serde_json::Value) -> Check {
             None,
         );
     }
-    let reason = probe["reason"].as_str().unwrap_or("sbox-spawn cannot be started");
-    let level = probe["level"].as_str().unwrap_or("none");
+    let reason = probe.reason.as_deref().unwrap_or("the reason is not known");
+    let level = probe.level.as_str();
     let state = if level == "landlock" { State::Weaker } else { State::Missing };
-    check("sandbox", state, format!("level '{level}' only: {reason}"), probe["hint"].as_str())
+    check("sandbox", state, format!("level '{level}' only: {reason}"), probe.hint.as_deref())
 }
 
 fn setting(path: &str) -> Option<String> {
@@ -98,7 +99,7 @@ fn settings() -> Vec<Check> {
     }
     match setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() {
         Some("1") => {
-            let works = confine::probe("namespace")["namespace"] == true;
+            let works = spawn::probe(Isolation::Namespace).namespace;
             checks.push(match works {
                 true => check("AppArmor", State::Good, "restricts user namespaces, and lets sbox make them", None),
                 false => check("AppArmor", State::Missing, "lets only programs with a profile make user namespaces",
@@ -137,9 +138,9 @@ fn system_calls() -> Check {
     }
 }
 
-fn landlock(probe: &serde_json::Value) -> Check {
+fn landlock(probe: &Probe) -> Check {
     const BOOT: &str = "Linux 5.13 and later have it; 'landlock' must be in the list of the boot parameter 'lsm='";
-    match probe["landlock"].as_i64().unwrap_or(0) {
+    match probe.landlock {
         0 => check(
             "Landlock",
             State::Weaker,
@@ -166,9 +167,9 @@ fn network() -> Check {
     }
 }
 
-fn limits(probe: &serde_json::Value) -> Check {
-    match probe["limits"].as_str() {
-        Some("cgroup") => check("limits", State::Good, "a control group of its own", None),
+fn limits(probe: &Probe) -> Check {
+    match probe.limits.as_str() {
+        "cgroup" => check("limits", State::Good, "a control group of its own", None),
         _ => check(
             "limits",
             State::Weaker,

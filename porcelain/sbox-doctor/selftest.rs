@@ -3,11 +3,12 @@
 
 use crate::fixtures::{Fixtures, as_nobody, strange};
 use libsbox::cli;
-use libsbox::confine;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
+use libsbox::model::Isolation;
 use libsbox::output;
 use libsbox::plumbing;
+use libsbox::plumbing::spawn;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ fn promised(level: &str, said: &Said) -> bool {
 /// Makes all of them and prints what came of it.
 pub fn run(level: &str, as_json: bool) -> Result<u8> {
     let level = match level {
-        "auto" => confine::probe("auto")["level"].as_str().unwrap_or("none").to_owned(),
+        "auto" => spawn::probe(Isolation::Auto).level,
         level => level.to_owned(),
     };
     let verdicts = attack(&level)?;

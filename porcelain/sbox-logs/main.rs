@@ -6,14 +6,14 @@ mod printer;
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
+use libsbox::daemon::record::{self, State};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::format;
-use libsbox::limits;
 use libsbox::logs::{self, Reader};
+use libsbox::model;
 use libsbox::output;
-use libsbox::project::{self, Project};
-use libsbox::record::{self, State};
+use libsbox::project::Project;
 use libsbox::time;
 use printer::{Form, Printer};
 use serde_json::json;
@@ -116,9 +116,9 @@ fn name(project: &Project, options: &Options) -> Result<String> {
     }
     match &options.name {
         Some(name) if matches!(name.as_str(), "build" | "network") => Ok(name.clone()),
-        Some(name) => project::daemon_name(name).map(|()| name.clone()),
+        Some(name) => daemon::name::check(name).map(|()| name.clone()),
         None => {
-            let own = project::default_daemon_name(project);
+            let own = daemon::name::default(project);
             match daemon::choose(project, &record::list(project)?, None) {
                 Ok(record) => Ok(record.name),
                 // The record of the daemon is gone, its log is not.
@@ -131,7 +131,7 @@ fn name(project: &Project, options: &Options) -> Result<String> {
 
 /// Seconds since 1970 of a moment, or of so long ago.
 fn moment(text: &str) -> Result<u64> {
-    let ago = limits::seconds(text).map(|seconds| time::now().saturating_sub(seconds));
+    let ago = model::seconds(text).map(|seconds| time::now().saturating_sub(seconds));
     ago.or_else(|| time::seconds_of(text)).ok_or_else(|| {
         Error::usage(format!("'{}' is not a time", escape::visible(text)))
             .hint("write, for example, 10m for ten minutes ago, or 2026-01-30T12:00:00Z")

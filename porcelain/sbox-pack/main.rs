@@ -106,14 +106,14 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Err(Error::usage("'--base' belongs to '--format oci', '--exclude-env' and '--include-cache' do not"));
     }
     let project = Project::find()?;
-    let config = Config::load(&project)?;
+    let config = libsbox::check::load(&project)?;
     let lock = Built::read(&project).filter(Built::is_whole);
     let lock = lock.filter(|_| project.rootfs().is_dir() && project.env().is_dir());
     let lock =
         lock.ok_or_else(|| Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"))?;
     // Whoever writes in the meantime writes half of something into the archive.
     let _build = fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for a build to end"))?;
-    let _unused = match (options.force, project.take()) {
+    let _unused = match (options.force, libsbox::daemon::require_unused(&project)) {
         (true, _) => None,
         (false, Ok(lock)) => Some(lock),
         (false, Err(error)) => return Err(or_force(error)),

@@ -7,9 +7,9 @@
 
 use crate::{CACHES, Options, create, packed_at, secrets};
 use libsbox::built::Built;
+use libsbox::certificates;
 use libsbox::cli;
 use libsbox::config::{self, Command, Config, Piece};
-use libsbox::confine;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::format;
@@ -176,7 +176,7 @@ fn system(project: &Project) -> Result<Vec<Value>> {
     items.push(json!({"dst": "etc/passwd", "text": account("0:root:/:/bin/sh", "1000:agent:/home:/bin/sh")}));
     items.push(json!({"dst": "etc/group", "text": account("", "")}));
     items.push(json!({"dst": "etc/nsswitch.conf", "text": "passwd: files\ngroup: files\nhosts: files dns\n"}));
-    if let Some(bundle) = confine::system_certificates() {
+    if let Some(bundle) = certificates::system_bundle() {
         let real = Path::new(bundle).canonicalize().context(|| format!("read '{bundle}'"))?;
         items.push(json!({"dst": bundle.trim_start_matches('/'), "src": real}));
     }

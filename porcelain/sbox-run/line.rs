@@ -1,12 +1,12 @@
 //! Whether the program of a line was found. That `sh` was executed says nothing of what it was to run.
 
+use libsbox::daemon::record;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::logs::Reader;
 use libsbox::output;
 use libsbox::process::{self, Table};
 use libsbox::project::Project;
-use libsbox::record;
 use std::time::{Duration, Instant};
 
 /// How long to look. A shell has said by then that there is no such program; one that is still at its own commands is

@@ -7,11 +7,13 @@ mod ready;
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::config::{Command, Config};
-use libsbox::confine;
+use libsbox::daemon;
 use libsbox::daemon::Daemon;
 use libsbox::error::{Error, Result};
+use libsbox::model::Isolation;
 use libsbox::output;
-use libsbox::project::{self, Project};
+use libsbox::plumbing::sandbox;
+use libsbox::project::Project;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -40,7 +42,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let mut words = Vec::new();
     while let Some(arg) = args.next()? {
         match arg {
-            Long("isolation") => options.isolation = Some(args.value()?.string()?),
+            Long("isolation") => options.isolation = Some(args.value()?.string()?.parse()?),
             Short('d') | Long("detach") => options.detach = true,
             Short('n') | Long("name") => options.name = Some(args.value()?.string()?),
             Long("wait") => options.wait = true,
@@ -57,12 +59,12 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if options.name.is_some() || options.wait {
         return Err(Error::usage("'--name' and '--wait' belong to a daemon").hint("sbox run -d --name NAME"));
     }
-    confine::become_command(options.isolation, |_, config| command(words, config))
+    sandbox::become_command(options.isolation, |_, config| command(words, config))
 }
 
 #[derive(Default)]
 struct Options {
-    isolation: Option<String>,
+    isolation: Option<Isolation>,
     detach: bool,
     name: Option<String>,
     wait: bool,
@@ -70,11 +72,11 @@ struct Options {
 
 fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
     let project = Project::find()?;
-    let config = Config::load(&project)?;
+    let config = libsbox::check::load(&project)?;
     let words = command(words, &config)?;
     let name = match options.name {
-        Some(name) => project::daemon_name(&name).map(|()| name)?,
-        None => project::default_daemon_name(&project),
+        Some(name) => daemon::name::check(&name).map(|()| name)?,
+        None => daemon::name::default(&project),
     };
     if options.wait && config.daemon.ready.is_none() {
         return Err(Error::usage("the configuration does not say when a daemon is ready")

@@ -1,13 +1,14 @@
 //! `--wait`: whether a daemon is ready, as the configuration tells.
 
-use libsbox::config::{Config, Network, Ready, Sign};
+use libsbox::config::{Config, ReadinessProbe, Ready};
+use libsbox::daemon::record;
 use libsbox::error::{Context, Error, Result};
 use libsbox::format;
 use libsbox::logs::Reader;
+use libsbox::model::Network;
 use libsbox::plumbing;
 use libsbox::process::Table;
 use libsbox::project::Project;
-use libsbox::record;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -38,8 +39,8 @@ impl Watch {
     /// Before the start, so that the log is read from there.
     pub fn new(project: &Project, config: &Config, name: &str) -> Result<Option<Watch>> {
         let Some(ready) = config.daemon.ready.clone() else { return Ok(None) };
-        let log = match ready.sign {
-            Sign::Log(_) => Some(Reader::last(project, name, 0)?),
+        let log = match ready.probe {
+            ReadinessProbe::Log(_) => Some(Reader::last(project, name, 0)?),
             _ => None,
         };
         let own_network = config.network != Network::Host;
@@ -53,11 +54,11 @@ impl Watch {
         let mut bridge = None;
         let mut seen = Vec::new();
         loop {
-            let sign = self.ready.sign.clone();
+            let sign = self.ready.probe.clone();
             let is_ready = match &sign {
-                Sign::Log(text) => self.log_has(text.as_bytes(), &mut seen)?,
-                Sign::Tcp(port) => takes_connections(self.way(*port, pid, &mut bridge)?),
-                Sign::Http(port, path) => answers(self.way(*port, pid, &mut bridge)?, *port, path),
+                ReadinessProbe::Log(text) => self.log_has(text.as_bytes(), &mut seen)?,
+                ReadinessProbe::Tcp(port) => takes_connections(self.way(*port, pid, &mut bridge)?),
+                ReadinessProbe::Http(port, path) => answers(self.way(*port, pid, &mut bridge)?, *port, path),
             };
             if is_ready {
                 return Ok(());

@@ -116,7 +116,7 @@ fn what_runs_is_stopped_first_and_what_cannot_be_is_left_alone() {
     front.args(["run", "exec sleep 9.5002"]).current_dir(project.scratch.path("p"));
     let mut front = front.env("HOME", project.scratch.home()).spawn().unwrap();
     assert!(becomes(|| running("sleep", "9.5002") == 1));
-    project.sbox(&["clean"]).assert().code(1).stderr(contains("a sandbox of this project runs"));
+    project.sbox(&["clean"]).assert().code(1).stderr(contains("sandbox is still running"));
     assert!(project.state("env").exists());
     let _ = front.kill();
     let _ = front.wait();

@@ -1,14 +1,19 @@
 //! Names that a sandbox may reach: read from a configuration or a command line, and matched.
 
+use crate::error::Error;
 use crate::escape::visible;
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 /// Ports that a rule without one means: HTTP and HTTPS.
-pub const PORTS: [u16; 2] = [80, 443];
+pub const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
 /// `NAME`, `*.NAME`, with `:PORT` or not, with `=ADDRESS` or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct HostRule {
+    /// As it was written.
+    written: String,
     /// Lower case, without a dot at the end.
     name: String,
     /// Any name below it, and not itself.
@@ -19,14 +24,14 @@ pub struct Rule {
     address: Option<IpAddr>,
 }
 
-impl Rule {
+impl HostRule {
     /// Reads a rule; the error is a sentence.
-    pub fn parse(text: &str) -> Result<Rule, String> {
-        let wrong = |why: &str| format!("'{}' is no name to allow: {why}", visible(text));
+    pub fn parse(text: &str) -> Result<HostRule, String> {
+        let wrong = |why: &str| format!("'{}' is not a valid host rule: {why}", visible(text));
         let (place, address) = match text.split_once('=') {
             Some((place, address)) => {
                 let address = address.trim_matches(['[', ']']).parse();
-                (place, Some(address.map_err(|_| wrong("after '=' comes an address"))?))
+                (place, Some(address.map_err(|_| wrong("expected an address after '='"))?))
             }
             None => (text, None),
         };
@@ -36,25 +41,25 @@ impl Rule {
         let (host, port) = match place.rsplit_once(':') {
             Some((host, port)) => {
                 let port = port.parse().ok().filter(|port| *port > 0);
-                (host, Some(port.ok_or_else(|| wrong("after ':' comes a port"))?))
+                (host, Some(port.ok_or_else(|| wrong("expected a port after ':'"))?))
             }
             None => (place, None),
         };
         let (host, below) = host.strip_prefix("*.").map_or((host, false), |host| (host, true));
-        let name = name(host).ok_or_else(|| wrong("use a name like example.org or *.example.org"))?;
+        let name = host_name(host).ok_or_else(|| wrong("use a name like example.org or *.example.org"))?;
         if below && !name.contains('.') {
             return Err(wrong("it would allow a whole top-level domain"));
         }
-        Ok(Rule { name, below, port, address })
+        Ok(HostRule { written: text.to_owned(), name, below, port, address })
     }
 
-    /// Whether it holds for a name, as [`name`] gives it, and a port.
+    /// Whether it holds for a name, as [`host_name`] gives it, and a port.
     pub fn matches(&self, name: &str, port: u16) -> bool {
         let named = match self.below {
             false => name == self.name,
             true => name.strip_suffix(&self.name).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
         };
-        named && self.port.map_or(PORTS.contains(&port), |own| own == port)
+        named && self.port.map_or(DEFAULT_PORTS.contains(&port), |own| own == port)
     }
 
     /// Whether the rule names the port itself.
@@ -68,9 +73,23 @@ impl Rule {
     }
 }
 
+impl FromStr for HostRule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<HostRule, Error> {
+        HostRule::parse(text).map_err(Error::usage)
+    }
+}
+
+impl fmt::Display for HostRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
 /// A host name in the one form that is compared: lower case, no dot at the end. Nothing for what is no name: an address in
 /// any notation (`127.1`, `0x7f000001`, `2130706433`, `[::1]`), or characters that no host name has.
-pub fn name(text: &str) -> Option<String> {
+pub fn host_name(text: &str) -> Option<String> {
     let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let label = |label: &str| {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
@@ -90,7 +109,7 @@ mod tests {
 
     #[test]
     fn names_match_exactly_or_below() {
-        let rule = |text: &str| Rule::parse(text).unwrap();
+        let rule = |text: &str| HostRule::parse(text).unwrap();
         assert!(rule("Example.org.").matches("example.org", 443) && rule("example.org").matches("example.org", 80));
         for (text, name, port) in [
             ("example.org", "www.example.org", 443),
@@ -132,7 +151,7 @@ mod tests {
             "a%2eb",
         ] {
             let is_name = text == "localhost.";
-            assert_eq!(name(text).is_some(), is_name, "{text}");
+            assert_eq!(host_name(text).is_some(), is_name, "{text}");
         }
     }
 
@@ -148,8 +167,8 @@ mod tests {
             "10.0.0.1",
             "a.b=nowhere",
         ] {
-            assert!(Rule::parse(text).is_err(), "{text}");
+            assert!(HostRule::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Rule::parse("registry.corp:8080=10.1.2.3").unwrap().address(), Some([10, 1, 2, 3].into()));
+        assert_eq!(HostRule::parse("registry.corp:8080=10.1.2.3").unwrap().address(), Some([10, 1, 2, 3].into()));
     }
 }

@@ -9,10 +9,13 @@ mod values;
 pub use values::is_secret;
 
 use crate::config::raw::{Raw, Text};
-use crate::config::{Config, DEFAULT_WORKDIR};
+use crate::config::{self, Config, keys};
+use crate::error::{Error, Result};
 use crate::escape::visible;
 use crate::locate::{Step, locate};
+use crate::model::Isolation;
 use crate::output;
+use crate::project::Project;
 use serde_yaml::Value;
 use std::fmt;
 use std::path::Path;
@@ -20,7 +23,7 @@ use std::path::Path;
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// Nothing is built or run before it is mended.
+    /// Nothing is built or run before it is fixed.
     Error,
     /// It works, and probably not as meant.
     Warning,
@@ -99,6 +102,22 @@ impl Report {
     }
 }
 
+/// Reads a project's configuration; anything wrong in it is an error that counts the findings.
+pub fn load(project: &Project) -> Result<Config> {
+    let text = config::read(project)?;
+    let report = check(&text, project.root());
+    // What was copied is in the sandbox: where it came from matters when it is built, and may be on another machine.
+    let mut errors = report.errors().filter(|error| !error.only_for_builds);
+    let (first, errors) = (errors.next().map(ToString::to_string), errors.count() + 1);
+    match (report.config, first) {
+        (Some(config), None) => Ok(config),
+        (_, first) => {
+            Err(Error::new(format!("the configuration has errors ({errors}): {}", first.unwrap_or_default()))
+                .hint("sbox validate lists them all"))
+        }
+    }
+}
+
 /// Checks the text of a configuration of the project at `root`.
 pub fn check(text: &str, root: &Path) -> Report {
     let mut checker = Checker { text, root, findings: Vec::new() };
@@ -141,7 +160,7 @@ impl Checker<'_> {
             _ => {
                 self.error(
                     "",
-                    "The file is no mapping of keys to values",
+                    "The file must be a mapping of keys to values",
                     "Begin with a line like 'runtime: python:3.11'",
                     &[],
                 );
@@ -187,16 +206,17 @@ impl Checker<'_> {
     }
 
     fn find(&mut self, severity: Severity, field: &str, message: String, hint: String, place: Option<(usize, usize)>) {
-        let field = field.into();
+        // As in the examples of sbox-validate(1): what a finding says begins with a capital, what an error says does not.
+        let (field, message, hint) = (field.into(), capital(message), capital(hint));
         self.findings.push(Finding { severity, field, message, hint, place, only_for_builds: false });
     }
 
     fn read(&mut self, raw: Raw) -> Config {
-        let text = |value: Option<Text>, default: &str| match value {
+        let text = |value: Option<Text>, key: &str| match value {
             Some(Text(text)) if !text.is_empty() && text != "null" && text != "~" => text,
-            _ => default.to_owned(),
+            _ => keys::default(key).to_owned(),
         };
-        let workdir = self.workdir(text(raw.workdir, DEFAULT_WORKDIR));
+        let workdir = self.workdir(text(raw.workdir, "workdir"));
         let runtimes = self.runtimes(&raw.runtime);
         let copy = self.entries("copy", &raw.copy.0, &workdir);
         let mount = self.entries("mount", &raw.mount.0, &workdir);
@@ -206,19 +226,18 @@ impl Checker<'_> {
         self.commands("install", &raw.install.items, &runtimes);
         self.commands("build", &raw.build.items, &runtimes);
         self.variables(&raw.env.0);
-        let provider = self.provider(text(raw.provider, "auto"));
-        let isolation =
-            self.choice("isolation", text(raw.isolation, "auto"), &["auto", "namespace", "landlock", "env"]);
+        let provider = self.provider(text(raw.provider, "provider"));
+        let isolation = self.choice("isolation", &text(raw.isolation, "isolation")).unwrap_or(Isolation::Auto);
         let network = self.network(raw.network);
         let ports = self.ports(&raw.ports.items, &network);
         let limits = self.limits(&raw.limits.0);
         let nested = raw.nested.unwrap_or(false);
-        self.level(&isolation, &network, nested);
+        self.level(isolation, &network, nested);
         let cmd = self.cmd(raw.cmd);
         let channels = self.channels(&raw.channels);
         let packages = self.packages(&raw.packages);
         let mamba = self.mamba(&raw.mamba);
-        let mut daemon = self.daemon(text(raw.restart, "no"), raw.max_restarts, raw.stop_timeout, &raw.logs);
+        let mut daemon = self.daemon(&text(raw.restart, "restart"), raw.max_restarts, raw.stop_timeout, &raw.logs);
         daemon.ready = self.ready(&raw.ready);
         Config {
             runtimes,
@@ -241,6 +260,15 @@ impl Checker<'_> {
             hash: crate::fs::sha256(self.text.as_bytes())[..16].to_owned(),
         }
     }
+}
+
+/// The text with a capital at its head, unless our own name is there.
+fn capital(text: String) -> String {
+    if text.starts_with("sbox") {
+        return text;
+    }
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -1,15 +1,20 @@
 //! Starting and ending daemons: what `sbox run -d`, `sbox restart` and `sbox stop` have in common.
 
+pub mod name;
+pub mod record;
+
+use crate::built;
 use crate::config::Config;
-use crate::confine::{Confine, require_built};
 use crate::error::{Context, Error, Result};
 use crate::escape;
 use crate::fs;
+use crate::model::Isolation;
 use crate::output;
 use crate::plumbing;
+use crate::plumbing::sandbox::ProjectSandbox;
 use crate::project::Project;
-use crate::record::{self, Record, State};
 use crate::suggest;
+use record::{Record, State};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use std::ffi::OsString;
@@ -18,6 +23,21 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// Makes sure that no sandbox uses the project's environment and rootfs, and keeps it so until this is dropped.
+pub fn require_unused(project: &Project) -> Result<fs::Lock> {
+    if let Some(lock) = project.try_exclusive()? {
+        return Ok(lock);
+    }
+    let running = record::list(project).unwrap_or_default();
+    let live: Vec<&str> =
+        running.iter().filter(|record| record.status.is_live()).map(|record| record.name.as_str()).collect();
+    let error = Error::new("this project's sandbox is still running");
+    Err(match live.is_empty() {
+        true => error.hint("end the 'sbox run', 'exec' or 'shell' that uses it, and try again"),
+        false => error.hint(format!("daemons: {}; end them with: sbox stop --all", live.join(", "))),
+    })
+}
 
 /// A daemon that is to be started.
 #[derive(Debug)]
@@ -31,7 +51,7 @@ pub struct Daemon<'a> {
     /// What is executed.
     pub words: &'a [OsString],
     /// The isolation level, if not the configuration's.
-    pub isolation: Option<String>,
+    pub isolation: Option<Isolation>,
     /// The environment that it is started from, if not this process's.
     pub host: Option<Vec<(OsString, OsString)>>,
 }
@@ -41,17 +61,17 @@ impl Daemon<'_> {
     /// executed. Why it could not be was printed.
     pub fn start(self) -> Result<i32> {
         crate::trust::require(self.project, self.config)?;
-        require_built(self.project, self.config)?;
+        built::require(self.project, self.config)?;
         let wanted = &self.config.daemon;
-        let mut confine = Confine::new(self.project, self.config);
-        confine.isolation.clone_from(&self.isolation);
-        confine.stop_timeout = Some(wanted.stop_timeout);
-        confine.host.clone_from(&self.host);
-        let spawn = confine.command(&self.config.workdir, self.words)?;
+        let mut sandbox = ProjectSandbox::new(self.project, self.config);
+        sandbox.isolation = self.isolation;
+        sandbox.stop_timeout = Some(wanted.stop_timeout);
+        sandbox.host.clone_from(&self.host);
+        let spawn = sandbox.command(&self.config.workdir, self.words)?;
         let mut command = plumbing::program(record::SUPERVISOR)?;
         command.arg("--project").arg(self.project.root()).args(["--name", self.name]);
-        command.args(self.isolation.iter().flat_map(|level| ["--isolation", level]));
-        command.args(["--restart", &wanted.restart, "--max-restarts", &wanted.max_restarts.to_string()]);
+        command.args(self.isolation.iter().flat_map(|isolation| ["--isolation", isolation.name()]));
+        command.args(["--restart", wanted.restart.name(), "--max-restarts", &wanted.max_restarts.to_string()]);
         command.args(["--stop-timeout", &wanted.stop_timeout.to_string()]);
         command.args(["--log-size", &wanted.log_size.to_string(), "--log-keep", &wanted.log_keep.to_string()]);
         command.arg("--").arg(spawn.command.get_program()).args(spawn.command.get_args());
@@ -135,7 +155,7 @@ fn is_gone(process: &OwnedFd, patience: Duration) -> bool {
 
 /// The daemon of this name; without one, the project's own, or the only one there is.
 pub fn choose(project: &Project, records: &[Record], name: Option<&str>) -> Result<Record> {
-    let own = crate::project::default_daemon_name(project);
+    let own = name::default(project);
     let wanted = name.unwrap_or(&own);
     let live: Vec<&Record> = records.iter().filter(|record| record.status.is_live()).collect();
     let found = records.iter().find(|record| record.name == wanted);

@@ -1,9 +1,10 @@
 //! What a sandbox may use: read from a configuration or a command line, written back for one.
 
+use super::size::{bytes, seconds};
 use crate::escape::visible;
 
 /// The names of the limits, as a configuration has them.
-pub const NAMES: [&str; 7] = ["memory", "cpus", "pids", "open_files", "file_size", "tmp", "time"];
+pub const LIMITS: &[&str] = &["memory", "cpus", "pids", "open_files", "file_size", "tmp", "time"];
 
 /// Processes and threads of a sandbox for which nothing else was said: far above what agents need, far below what
 /// brings a machine down.
@@ -31,7 +32,7 @@ pub struct Limits {
 impl Limits {
     /// Sets one limit; the error says what a value looks like.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let wrong = |like: &str| format!("'{}' is no {name} limit; write it like {like}", visible(value));
+        let wrong = |like: &str| format!("'{}' is not a {name} limit; write, for example, {like}", visible(value));
         match name {
             "memory" => {
                 self.memory = Some(bytes(value).filter(|size| *size >= 1 << 20).ok_or_else(|| wrong("512M or 2G"))?)
@@ -42,9 +43,14 @@ impl Limits {
             "file_size" => self.file_size = Some(bytes(value).ok_or_else(|| wrong("100M"))?),
             "tmp" => self.tmp = Some(bytes(value).filter(|size| *size >= 4096).ok_or_else(|| wrong("1G"))?),
             "time" => self.time = Some(seconds(value).ok_or_else(|| wrong("90s, 30m or 2h"))?),
-            _ => return Err(format!("'{}' is no limit; there are: {}", visible(name), NAMES.join(", "))),
+            _ => return Err(format!("'{}' is not a limit; use one of: {}", visible(name), LIMITS.join(", "))),
         }
         Ok(())
+    }
+
+    /// Without those of the sandbox as a whole, which are kept in it already when somebody joins it.
+    pub fn of_each_process(&self) -> Limits {
+        Limits { tmp: None, time: None, ..self.clone() }
     }
 
     /// The limits as `NAME=VALUE`, as [`Limits::set`] reads them.
@@ -74,57 +80,14 @@ fn processors(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.01 && *number <= 4096.0)
 }
 
-/// A size: bytes, or with `K`, `M`, `G`, `T` (powers of 1024, as in container engines), `B` or `iB` after it or not.
-pub fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = (text[..end].parse::<f64>().ok()?, text[end..].trim().to_ascii_lowercase());
-    let power = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        _ => return None,
-    };
-    let size = number * 1024f64.powi(power);
-    (size >= 1.0 && size < 2f64.powi(60)).then_some(size as u64)
-}
-
-/// A span of time: seconds, or with `s`, `m`, `h`, `d` after it.
-pub fn seconds(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..end].parse().ok()?;
-    let unit = match text[end..].trim() {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.checked_mul(unit).filter(|seconds| *seconds > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_spans_have_units() {
-        assert_eq!(
-            ["512M", "2G", "1GiB", "1.5k", "4096", "1 TB"].map(bytes),
-            [Some(512 << 20), Some(2 << 30), Some(1 << 30), Some(1536), Some(4096), Some(1 << 40)]
-        );
-        assert_eq!(["", "x", "5X", "-1", "0", "1e3", "99999999999T", "inf"].map(bytes), [None; 8]);
-        assert_eq!(["90", "90s", "30m", "2h", "1d"].map(seconds), [90, 90, 1800, 7200, 86_400].map(Some));
-        assert_eq!(["", "0", "1w", "-5s", "99999999999999999999d"].map(seconds), [None; 5]);
-    }
-
-    #[test]
     fn what_is_written_is_read_back() {
         let mut limits = Limits::default();
-        for (name, value) in NAMES.iter().zip(["64M", "1.5", "50", "1024", "1G", "10M", "2h"]) {
+        for (name, value) in LIMITS.iter().zip(["64M", "1.5", "50", "1024", "1G", "10M", "2h"]) {
             limits.set(name, value).unwrap();
         }
         let mut again = Limits::default();

@@ -12,7 +12,7 @@ pub struct Project {
 
 impl Project {
     /// The project that the current directory is in: the nearest directory upward that has `.sbox/config.yaml`.
-    /// A bare `.sbox`, such as the one in a home directory that holds the cache, is no project.
+    /// A bare `.sbox`, such as the one in a home directory that holds the cache, is not a project.
     pub fn find() -> Result<Project> {
         let here = std::env::current_dir().context(|| "find the current directory".into())?;
         let root = here.ancestors().find(|place| place.join(".sbox/config.yaml").is_file()).ok_or_else(|| {
@@ -99,22 +99,25 @@ impl Project {
 
     /// Holds the project's environment and rootfs in use, until what this gives is dropped and the programs that were
     /// started in the meantime have ended. Any number of sandboxes can.
-    pub fn hold(&self) -> Result<crate::fs::Lock> {
+    pub fn lock_shared(&self) -> Result<crate::fs::Lock> {
         crate::fs::Lock::shared(&self.in_use())
     }
 
-    /// Makes sure that no sandbox uses environment and rootfs, and keeps it so until this is dropped.
-    pub fn take(&self) -> Result<crate::fs::Lock> {
-        crate::fs::Lock::alone(&self.in_use())?.ok_or_else(|| {
-            let running = crate::record::list(self).unwrap_or_default();
-            let live: Vec<&str> =
-                running.iter().filter(|record| record.status.is_live()).map(|record| record.name.as_str()).collect();
-            let error = Error::new("a sandbox of this project runs");
-            match live.is_empty() {
-                true => error.hint("end the 'sbox run', 'exec' or 'shell' that uses it, and try again"),
-                false => error.hint(format!("daemons: {}; end them with: sbox stop --all", live.join(", "))),
-            }
-        })
+    /// Makes sure that no sandbox uses environment and rootfs, and keeps it so until this is dropped. Nothing if one does.
+    pub fn try_exclusive(&self) -> Result<Option<crate::fs::Lock>> {
+        crate::fs::Lock::alone(&self.in_use())
+    }
+
+    /// What an agent leaves in its own directories is for nobody else on this host to start: a set-uid program there would
+    /// run as the user. If the directory belongs to another user, so does what happens in it.
+    pub fn close_to_others(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        let state = self.state();
+        if std::fs::symlink_metadata(&state)
+            .is_ok_and(|state| state.is_dir() && state.permissions().mode() & 0o077 != 0)
+        {
+            let _ = std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700));
+        }
     }
 
     fn in_use(&self) -> PathBuf {
@@ -162,43 +165,18 @@ impl Project {
     }
 }
 
-/// Refuses a name of a daemon that is no plain file name, or is that of another log.
-pub fn daemon_name(name: &str) -> Result<()> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    if !starts_well || name.len() > 64 || !name.chars().all(plain) {
-        return Err(Error::usage(format!("'{}' cannot be the name of a daemon", crate::escape::visible(name)))
-            .hint("letters, digits, '-', '_' and '.', at most 64, a letter or digit first"));
-    }
-    if matches!(name, "build" | "network") {
-        return Err(Error::usage(format!("'{name}' is the name of another log")).hint(format!("--name my-{name}")));
-    }
-    Ok(())
-}
-
-/// The name of the daemon for which no other was said: that of the project, as far as it can be one.
-pub fn default_daemon_name(project: &Project) -> String {
-    let name: String =
-        project.name().chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
-    let name: String = name.trim_start_matches(['-', '.']).chars().take(64).collect();
-    match daemon_name(&name) {
-        Ok(()) => name,
-        Err(_) => "default".into(),
-    }
-}
-
 /// Why a character cannot be in the path of a project.
 fn why_not(c: char) -> Option<&'static str> {
     match c {
-        ':' => Some("has a colon in it, which separates the directories of PATH"),
-        '"' | '$' | '`' | '\\' => Some("has a character in it that the scripts of pip and npm cannot quote"),
-        c if c.is_control() => Some("has a control character in it"),
+        ':' => Some("contains ':', which PATH cannot hold"),
+        '"' | '$' | '`' | '\\' => Some("contains a character that the scripts of pip and npm cannot quote"),
+        c if c.is_control() => Some("contains a control character"),
         _ => None,
     }
 }
 
 fn impossible(root: &Path, why: &str) -> Error {
-    Error::new(format!("cannot have a project at '{}': the path {why}", visible_path(root)))
+    Error::new(format!("project path '{}' {why}", visible_path(root)))
         .hint("move the project to a path without it; spaces and apostrophes are fine")
 }
 

@@ -1,0 +1,102 @@
+//! The configuration, `.sbox/config.yaml`, as the programs use it. What is wrong with one is found by [`crate::check`].
+
+mod daemon;
+mod expand;
+pub mod keys;
+pub(crate) mod raw;
+
+pub use daemon::{DaemonConfig, ReadinessProbe, Ready};
+pub use expand::{Piece, pieces};
+
+use crate::error::{Context, Result};
+use crate::model::{Isolation, Limits, Network, Runtime};
+use crate::project::Project;
+use std::fmt;
+use std::path::PathBuf;
+
+/// A `copy` or `mount` entry, resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountEntry {
+    /// On the host: absolute.
+    pub src: PathBuf,
+    /// In the sandbox: absolute, without `.` and `..`.
+    pub dst: PathBuf,
+    /// Whether the agent may only read it.
+    pub read_only: bool,
+    /// As it stands in the file, for messages.
+    pub written: String,
+}
+
+/// What is run by `sbox run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// One line, for `sh -c`.
+    Line(String),
+    /// A program and its arguments.
+    Words(Vec<String>),
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Command::Line(line) => f.write_str(line),
+            Command::Words(words) => f.write_str(&words.join(" ")),
+        }
+    }
+}
+
+/// Where a program is downloaded, if not at its makers' place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Download {
+    /// The address.
+    pub url: Option<String>,
+    /// What has to come.
+    pub sha256: Option<String>,
+}
+
+/// A whole valid configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// At least one.
+    pub runtimes: Vec<Runtime>,
+    /// `auto` or the name of a provider.
+    pub provider: String,
+    /// Absolute, in the sandbox.
+    pub workdir: String,
+    /// What is copied in when building.
+    pub copy: Vec<MountEntry>,
+    /// What of the host is there while running.
+    pub mount: Vec<MountEntry>,
+    /// The commands of `install`, then those of `build`.
+    pub install: Vec<String>,
+    /// The default command.
+    pub cmd: Option<Command>,
+    /// In the order of the file, not expanded.
+    pub env: Vec<(String, String)>,
+    /// The level that is asked for.
+    pub isolation: Isolation,
+    /// What it can reach.
+    pub network: Network,
+    /// Ports of the host's loopback that lead to ports inside: on the host, inside.
+    pub ports: Vec<(u16, u16)>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Whether it may make user namespaces and mounts of its own.
+    pub nested: bool,
+    /// How daemons run.
+    pub daemon: DaemonConfig,
+    /// Where conda's packages come from, if not from where it has them by itself.
+    pub channels: Vec<String>,
+    /// Packages of conda's beside the runtimes.
+    pub packages: Vec<String>,
+    /// Where micromamba comes from.
+    pub mamba: Download,
+    /// SHA-256 of the file, the first 16 digits.
+    pub hash: String,
+}
+
+/// The text of the project's configuration.
+pub fn read(project: &Project) -> Result<String> {
+    let path = project.config();
+    std::fs::read_to_string(&path).context(|| format!("read '{}'", crate::escape::visible_path(&path)))
+}

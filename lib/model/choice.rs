@@ -1,0 +1,141 @@
+//! Values that are one of a few words.
+
+use crate::error::Error;
+use crate::escape::visible;
+use crate::suggest;
+use std::fmt;
+use std::str::FromStr;
+
+/// An enum whose variants have names: what a configuration and a command line may say, in the order of the manual.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// The words, in the order of the manual.
+            pub const NAMES: &[&str] = &[$($word),+];
+
+            /// The word for it.
+            pub fn name(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<$name, Error> {
+                match text {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err(unknown($what, text, $name::NAMES)),
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+choice! {
+    /// What enforces the boundary, strongest first.
+    Level, "isolation level" {
+        /// Namespaces and a system call filter: what is not mounted does not exist.
+        Namespace = "namespace",
+        /// Landlock: what is not mounted is denied.
+        Landlock = "landlock",
+        /// Nothing: only the environment is arranged.
+        Env = "env",
+    }
+}
+
+choice! {
+    /// The level that a configuration or a command line asks for.
+    Isolation, "isolation level" {
+        /// The strongest that the host supports.
+        Auto = "auto",
+        /// [`Level::Namespace`] or an error.
+        Namespace = "namespace",
+        /// [`Level::Landlock`] or an error.
+        Landlock = "landlock",
+        /// [`Level::Env`].
+        Env = "env",
+    }
+}
+
+choice! {
+    /// The network modes of `sbox-spawn`.
+    NetworkMode, "network" {
+        /// All that the host can reach.
+        Host = "host",
+        /// Its own loopback.
+        None = "none",
+        /// Its own loopback, and names through a proxy.
+        Proxy = "proxy",
+    }
+}
+
+choice! {
+    /// When a daemon that has ended is started again.
+    RestartPolicy, "restart policy" {
+        /// Never.
+        No = "no",
+        /// When its exit code was not 0.
+        OnFailure = "on-failure",
+        /// Always, until it is stopped.
+        Always = "always",
+    }
+}
+
+impl Isolation {
+    /// The level that was asked for by name; nothing for `auto`.
+    pub fn named(self) -> Option<Level> {
+        match self {
+            Isolation::Auto => None,
+            Isolation::Namespace => Some(Level::Namespace),
+            Isolation::Landlock => Some(Level::Landlock),
+            Isolation::Env => Some(Level::Env),
+        }
+    }
+}
+
+impl From<Level> for Isolation {
+    fn from(level: Level) -> Isolation {
+        match level {
+            Level::Namespace => Isolation::Namespace,
+            Level::Landlock => Isolation::Landlock,
+            Level::Env => Isolation::Env,
+        }
+    }
+}
+
+/// The error for a word that is not one of `known`.
+fn unknown(what: &str, text: &str, known: &[&str]) -> Error {
+    Error::usage(format!("unknown {what}: '{}'", visible(text))).hint(suggest::hint(text, known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_back_and_a_slip_is_recognised() {
+        for word in Isolation::NAMES {
+            assert_eq!(word.parse::<Isolation>().unwrap().name(), *word);
+        }
+        let error = "namspace".parse::<Level>().unwrap_err();
+        assert_eq!(error.to_string(), "unknown isolation level: 'namspace'");
+        assert_eq!(error.hint_text(), Some("did you mean 'namespace'?"));
+    }
+}

@@ -1,0 +1,18 @@
+//! The words of a configuration as types: parsed once, carried as values, printed when they become an argument.
+
+mod choice;
+mod host_rule;
+mod limits;
+mod network;
+mod runtime;
+mod size;
+
+pub use choice::{Isolation, Level, NetworkMode, RestartPolicy};
+pub use host_rule::{DEFAULT_PORTS, HostRule, host_name};
+pub use limits::{DEFAULT_PIDS, LIMITS, Limits};
+pub use network::Network;
+pub use runtime::{Language, Runtime};
+pub use size::{bytes, seconds};
+
+/// The directories of the system in which programs are looked for, after those of the environment.
+pub const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";

@@ -1,0 +1,121 @@
+//! What a project's sandbox is made of.
+
+use super::spawn::Spawn;
+use super::{envsh, exec};
+use crate::built::{self, Built};
+use crate::config::Config;
+use crate::error::Result;
+use crate::model::{Isolation, Level, Network};
+use crate::project::Project;
+use rustix::fd::OwnedFd;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How a project's sandbox is started.
+#[derive(Debug)]
+pub struct ProjectSandbox<'a> {
+    /// The project.
+    pub project: &'a Project,
+    /// Its configuration.
+    pub config: &'a Config,
+    /// The directory that appears as `.sbox/env`: another one while a new environment is being built.
+    pub env: PathBuf,
+    /// The directory that appears as the root, and as `.sbox/rootfs`.
+    pub rootfs: PathBuf,
+    /// The isolation level, if not the configuration's.
+    pub isolation: Option<Isolation>,
+    /// Seconds that everything inside has to end at SIGTERM; without it the command alone gets the signal.
+    pub stop_timeout: Option<u64>,
+    /// What the variables of the configuration are expanded from, if not this process's environment.
+    pub host: Option<Vec<(OsString, OsString)>>,
+}
+
+/// A command that is ready to be started, and what it inherits.
+#[derive(Debug)]
+pub struct Prepared {
+    /// `sbox-spawn` with all its arguments.
+    pub command: Command,
+    _environment: OwnedFd,
+    _in_use: crate::fs::Lock,
+}
+
+impl<'a> ProjectSandbox<'a> {
+    /// The sandbox of a project as it was built.
+    pub fn new(project: &'a Project, config: &'a Config) -> ProjectSandbox<'a> {
+        let (env, rootfs) = (project.env(), project.rootfs());
+        ProjectSandbox { project, config, env, rootfs, isolation: None, stop_timeout: None, host: None }
+    }
+
+    /// A command that runs `words` in `directory` of the sandbox.
+    pub fn command(&self, directory: &str, words: &[OsString]) -> Result<Prepared> {
+        let inside = Built::seen_from_inside(self.project);
+        let isolation = match self.isolation {
+            Some(isolation) => isolation,
+            // Nothing weaker could show the project at the path that is written in its files.
+            None if self.config.isolation == Isolation::Auto && inside != *self.project => Isolation::Namespace,
+            None => self.config.isolation,
+        };
+        // Held until the sandbox has ended: sbox-spawn inherits it.
+        let in_use = self.project.lock_shared()?;
+        let environment = self.environment(isolation)?;
+        self.project.close_to_others();
+        let mut spawn = Spawn::new()?.root(&self.rootfs).hide(&self.project.state());
+        for mount in &self.config.mount {
+            spawn = spawn.bind(&mount.src, &mount.dst, mount.read_only);
+        }
+        if matches!(self.config.network, Network::Allow { log: true, .. }) {
+            self.project.open_logs()?;
+        }
+        spawn = spawn
+            .bind_nofollow(&self.rootfs, &inside.rootfs())
+            .bind_nofollow(&self.env, &inside.env())
+            .isolation(isolation)
+            .chdir(directory)
+            .network(&self.config.network, &self.project.network_log())
+            .ports(&self.config.ports)
+            .limits(&self.config.limits);
+        if let Some(seconds) = self.stop_timeout {
+            spawn = spawn.stop_timeout(seconds);
+        }
+        let command = spawn.nested(self.config.nested).env_fd(&environment).command(words);
+        Ok(Prepared { command, _environment: environment, _in_use: in_use })
+    }
+
+    /// A command that runs `words` in `directory` of the running sandbox that contains process `pid`.
+    pub fn joining(&self, pid: i32, directory: &str, words: &[OsString]) -> Result<Prepared> {
+        let environment = self.environment(Isolation::Namespace)?;
+        let in_use = self.project.lock_shared()?;
+        let command = Spawn::new()?
+            .join(pid)
+            .chdir(directory)
+            .network_mode(self.config.network.mode())
+            .limits(&self.config.limits.of_each_process())
+            .nested(self.config.nested)
+            .env_fd(&environment)
+            .command(words);
+        Ok(Prepared { command, _environment: environment, _in_use: in_use })
+    }
+
+    fn environment(&self, isolation: Isolation) -> Result<OwnedFd> {
+        // sbox-envsh names a level, and `auto` is the strongest until sbox-spawn knows better.
+        let level = isolation.named().unwrap_or(Level::Namespace);
+        envsh::into_memory(self.project, level, self.host.as_deref())
+    }
+}
+
+/// Becomes a command in the sandbox of the project that the current directory is in; returns only if that failed.
+/// `words` says which, once the configuration is known.
+pub fn become_command(
+    isolation: Option<Isolation>,
+    words: impl FnOnce(&Project, &Config) -> Result<Vec<OsString>>,
+) -> Result<u8> {
+    let project = Project::find()?;
+    let config = crate::check::load(&project)?;
+    let words = words(&project, &config)?;
+    crate::trust::require(&project, &config)?;
+    built::require(&project, &config)?;
+    let mut sandbox = ProjectSandbox::new(&project, &config);
+    sandbox.isolation = isolation;
+    Err(exec(&mut sandbox.command(&config.workdir, &words)?.command))
+}

@@ -1,0 +1,171 @@
+//! The command line of `sbox-spawn`, option by option. The order of the calls is the order of the options, and order is
+//! meaning there: see sbox-spawn(1).
+
+use super::program;
+use crate::error::Result;
+use crate::model::{Isolation, Limits, Network, NetworkMode, SYSTEM_PATH};
+use rustix::fd::{AsFd, AsRawFd};
+use serde::{Deserialize, Serialize};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A command line of `sbox-spawn` in the making.
+#[derive(Debug)]
+pub struct Spawn(Command);
+
+impl Spawn {
+    /// One without options: a sandbox in which there is nothing but the system.
+    pub fn new() -> Result<Spawn> {
+        Ok(Spawn(program("sbox-spawn")?))
+    }
+
+    fn option(mut self, name: &str, values: &[&OsStr]) -> Spawn {
+        self.0.arg(name).args(values);
+        self
+    }
+
+    /// The directory whose entries are the top-level entries of the sandbox, read-write.
+    pub fn root(self, directory: &Path) -> Spawn {
+        self.option("--root", &[directory.as_os_str()])
+    }
+
+    /// A directory of which nothing may be seen, wherever it lies in what is mounted.
+    pub fn hide(self, directory: &Path) -> Spawn {
+        self.option("--hide", &[directory.as_os_str()])
+    }
+
+    /// A file or directory of the host, read-only or not.
+    pub fn bind(self, src: &Path, dst: &Path, read_only: bool) -> Spawn {
+        self.option(if read_only { "--ro-bind" } else { "--bind" }, &[src.as_os_str(), dst.as_os_str()])
+    }
+
+    /// A directory that an agent may have written: no link leads to it.
+    pub fn bind_nofollow(self, src: &Path, dst: &Path) -> Spawn {
+        self.option("--own", &[src.as_os_str(), dst.as_os_str()])
+    }
+
+    /// The level that is asked for.
+    pub fn isolation(self, isolation: Isolation) -> Spawn {
+        self.option("--isolation", &[isolation.name().as_ref()])
+    }
+
+    /// Where the command starts.
+    pub fn chdir(self, directory: &str) -> Spawn {
+        self.option("--chdir", &[directory.as_ref()])
+    }
+
+    /// The network mode alone; what a proxy lets through comes with [`Spawn::network`].
+    pub fn network_mode(self, mode: NetworkMode) -> Spawn {
+        self.option("--network", &[mode.name().as_ref()])
+    }
+
+    /// What can be reached, and where the access log goes if one is asked for.
+    pub fn network(mut self, network: &Network, access_log: &Path) -> Spawn {
+        self = self.network_mode(network.mode());
+        if let Network::Allow { allow, deny, log } = network {
+            for (option, rules) in [("--allow", allow), ("--deny", deny)] {
+                for rule in rules {
+                    self = self.option(option, &[rule.to_string().as_ref()]);
+                }
+            }
+            if *log {
+                self = self.option("--access-log", &[access_log.as_os_str()]);
+            }
+        }
+        self
+    }
+
+    /// Ports of the host's loopback that lead to ports inside.
+    pub fn ports(mut self, ports: &[(u16, u16)]) -> Spawn {
+        for (host, inside) in ports {
+            self = self.option("--port", &[format!("{host}:{inside}").as_ref()]);
+        }
+        self
+    }
+
+    /// What may be used.
+    pub fn limits(mut self, limits: &Limits) -> Spawn {
+        for limit in limits.written() {
+            self = self.option("--limit", &[limit.as_ref()]);
+        }
+        self
+    }
+
+    /// Seconds that everything inside has to end at SIGTERM; without it the command alone gets the signal.
+    pub fn stop_timeout(self, seconds: u64) -> Spawn {
+        self.option("--stop-timeout", &[seconds.to_string().as_ref()])
+    }
+
+    /// Whether namespaces of the command's own are allowed.
+    pub fn nested(mut self, nested: bool) -> Spawn {
+        if nested {
+            self.0.arg("--nested");
+        }
+        self
+    }
+
+    /// Enters the sandbox that process `pid` is in, instead of making one.
+    pub fn join(self, pid: i32) -> Spawn {
+        self.option("--join", &[pid.to_string().as_ref()])
+    }
+
+    /// A variable of the command.
+    pub fn setenv(self, name: &str, value: &OsStr) -> Spawn {
+        self.option("--setenv", &[name.as_ref(), value])
+    }
+
+    /// The whole environment of the command, to be read from an inherited descriptor: it may hold secrets, and those never
+    /// travel in arguments.
+    pub fn env_fd(self, environment: impl AsFd) -> Spawn {
+        self.option("--env-fd", &[environment.as_fd().as_raw_fd().to_string().as_ref()])
+    }
+
+    /// The command that runs `words`.
+    pub fn command(mut self, words: &[OsString]) -> Command {
+        self.0.arg("--").args(words);
+        self.0
+    }
+}
+
+/// A command that runs `words` of an environment with nothing but it: no project, no network, no variable of the user's.
+/// `directory` appears as `prefix`, which is the path that is written in the environment's files.
+pub fn in_prefix(directory: &Path, prefix: &Path, words: &[OsString]) -> Result<Command> {
+    let mut path = prefix.join("bin").into_os_string();
+    path.push(":");
+    path.push(SYSTEM_PATH);
+    let spawn = Spawn::new()?.bind_nofollow(directory, prefix).network_mode(NetworkMode::None);
+    Ok(spawn.setenv("PATH", &path).command(words))
+}
+
+/// What `sbox-spawn --probe` says of this host.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Probe {
+    /// The level that is given when one is asked for; `none` if it cannot be had.
+    pub level: String,
+    /// Whether level `namespace` can be had.
+    pub namespace: bool,
+    /// The version of the kernel's Landlock, 0 without it.
+    pub landlock: i64,
+    /// What counts limits: `cgroup` or `rlimit`.
+    pub limits: String,
+    /// Why level `namespace` cannot be had.
+    pub reason: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// What this host supports when a level is asked for, from the program that would use it.
+pub fn probe(isolation: Isolation) -> Probe {
+    let ask = || -> Option<Probe> {
+        let mut command = Spawn::new().ok()?.isolation(isolation).0;
+        let output = command.arg("--probe").stderr(Stdio::null()).output().ok()?;
+        serde_json::from_slice(&output.stdout).ok()
+    };
+    ask().unwrap_or_else(|| Probe {
+        level: "none".into(),
+        reason: Some("sbox-spawn cannot be started".into()),
+        ..Probe::default()
+    })
+}
