@@ -62,7 +62,7 @@ impl fmt::Display for Finding {
 /// What a check found, and the configuration if it could be read.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// In the order of the checks.
+    /// In the order of the lines.
     pub findings: Vec<Finding>,
     /// Present when the file has the right shape; meaningful when there are no errors.
     pub config: Option<Config>,
@@ -122,6 +122,7 @@ pub fn load(project: &Project) -> Result<Config> {
 pub fn check(text: &str, root: &Path) -> Report {
     let mut checker = Checker { text, root, findings: Vec::new() };
     let config = checker.run();
+    checker.findings.sort_by_key(|finding| finding.place);
     Report { findings: checker.findings, config }
 }
 
@@ -167,20 +168,33 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let mut whole = true;
+        let mut misshapen = Vec::new();
         for (key, value) in &map {
-            whole &= self.key(key, value);
+            if !self.key(key, value) {
+                misshapen.push(key.as_str()?);
+            }
         }
-        if !whole {
-            return None;
-        }
-        match serde_yaml::from_str::<Raw>(if map.is_empty() { "{}" } else { self.text }) {
-            Ok(raw) => Some(self.read(raw)),
+        let text = if map.is_empty() { "{}" } else { self.text };
+        match Raw::without(&misshapen, serde_yaml::Deserializer::from_str(text)) {
+            Ok(raw) if misshapen.is_empty() => Some(self.read(raw)),
+            Ok(raw) => {
+                self.look_at_the_rest(raw, &misshapen);
+                None
+            }
             Err(error) => {
                 self.yaml_error(&error);
                 None
             }
         }
+    }
+
+    /// Finds what else is wrong in a file that cannot be read whole. The keys that were left out are not missing.
+    fn look_at_the_rest(&mut self, raw: Raw, left_out: &[&str]) {
+        let before = self.findings.len();
+        self.read(raw);
+        let is_left_out = |field: &str| left_out.iter().any(|key| field.split(['[', '.']).next() == Some(key));
+        let rest = self.findings.split_off(before);
+        self.findings.extend(rest.into_iter().filter(|finding| !is_left_out(&finding.field)));
     }
 
     fn yaml_error(&mut self, error: &serde_yaml::Error) {
@@ -282,9 +296,16 @@ mod tests {
     #[test]
     fn all_findings_come_at_once_with_their_places() {
         let found = findings("runtime: ruby:3.0\nworkdir: relative/path\ninstall:\n  - sudo apt-get install x\n");
-        assert_eq!(found[0], "[workdir] Workdir must be an absolute path: 'relative/path' (line 2, column 10)");
-        assert_eq!(found[1], "[runtime] Invalid runtime format: 'ruby:3.0' (line 1, column 10)");
+        assert_eq!(found[0], "[runtime] Invalid runtime format: 'ruby:3.0' (line 1, column 10)");
+        assert_eq!(found[1], "[workdir] Workdir must be an absolute path: 'relative/path' (line 2, column 10)");
         assert_eq!(found[2], "[install[0]] Using sudo in install command (line 4, column 5)");
+    }
+
+    #[test]
+    fn a_key_of_the_wrong_shape_hides_nothing_else() {
+        let found = findings("bogus: 1\nruntime: {a: b}\nworkdir: rel\nnetwork:\n  foo: 1\nlimits: {memory: 4Q}\n");
+        let fields: Vec<&str> = found.iter().filter_map(|finding| finding.split(['[', ']']).nth(1)).collect();
+        assert_eq!(fields, ["bogus", "runtime", "workdir", "network", "limits.memory"], "{found:?}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use super::MountEntry;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
@@ -32,6 +33,51 @@ pub(crate) struct Raw {
     pub channels: Lines,
     pub packages: Lines,
     pub mamba: Pairs,
+}
+
+impl Raw {
+    /// Reads a file, but for the values of some of its keys.
+    pub(crate) fn without<'de, D: Deserializer<'de>>(left_out: &[&str], file: D) -> std::result::Result<Raw, D::Error> {
+        file.deserialize_map(Without(left_out))
+    }
+}
+
+struct Without<'a>(&'a [&'a str]);
+
+impl<'de> Visitor<'de> for Without<'_> {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping of keys to values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Raw, A::Error> {
+        Raw::deserialize(MapAccessDeserializer::new(Keys { map, left_out: self.0 }))
+    }
+}
+
+/// The keys of a mapping, but for some.
+struct Keys<'a, A> {
+    map: A,
+    left_out: &'a [&'a str],
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Keys<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> std::result::Result<Option<K::Value>, A::Error> {
+        while let Some(Text(key)) = self.map.next_key()? {
+            if !self.left_out.contains(&key.as_str()) {
+                return seed.deserialize(key.into_deserializer()).map(Some);
+            }
+            self.map.next_value::<de::IgnoredAny>()?;
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> std::result::Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
 }
 
 /// `network` as it is written: a mode, or names.

@@ -12,11 +12,11 @@ fn all_findings_are_printed_in_the_documented_format() {
 
 [ERROR] Configuration errors (2):
 
-  1. [workdir] Workdir must be an absolute path: 'relative/path' (line 2, column 10)
-     → Use an absolute path like '/app' or '/home/user/app'
-
-  2. [runtime] Invalid runtime format: 'ruby:3.0' (line 1, column 10)
+  1. [runtime] Invalid runtime format: 'ruby:3.0' (line 1, column 10)
      → Use format 'language:version', e.g., 'python:3.11' or 'node:22'
+
+  2. [workdir] Workdir must be an absolute path: 'relative/path' (line 2, column 10)
+     → Use an absolute path like '/app' or '/home/user/app'
 
 [WARN] Configuration warnings (1):
 
