@@ -47,8 +47,8 @@ pub fn all(baits: &Baits) -> Vec<Attempt> {
     }
     list.file("read another project's .env", &baits.secret);
     list.directory("look at the host's temporary files", Path::new(baits.secret.parent().unwrap_or(Path::new("/tmp"))));
-    list.file("read the host's list of accounts (shadow)", Path::new("/etc/shadow"));
-    list.forbid("token", &baits.token, "find a token of your shell's environment", "exported here".into());
+    list.file("read the host's password file", Path::new("/etc/shadow"));
+    list.forbid("token", &baits.token, "find a token in your environment", "exported here".into());
     list.forbid("signal", &baits.process.to_string(), "signal one of your processes", format!("pid {}", baits.process));
     list.forbid("open", "/usr/bin/env", "change a program in /usr", describe(Path::new("/usr/bin/env")));
     list.forbid("open", &baits.config.to_string_lossy(), "rewrite its own configuration", describe(&baits.config));

@@ -55,7 +55,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     demonstrate(&stage, &runtime)
 }
 
-/// A runtime that this host can give without a download; else Node.js, through npm.
+/// A runtime that this host has, without a download; or else Node.js, through npm.
 fn available() -> Result<Runtime> {
     if let Some(runtime) = provider::python_of_this_host()? {
         return Ok(runtime);
@@ -105,7 +105,7 @@ impl Drop for Bystander {
     }
 }
 
-/// What the agent said of one attempt.
+/// What the agent reported on one attempt.
 #[derive(Debug, Deserialize)]
 struct Outcome {
     id: usize,
@@ -173,7 +173,8 @@ fn run_agent(stage: &Stage, token: &str) -> Result<Vec<Outcome>> {
     command.current_dir(stage.project()).env("SBOX_DEMO_TOKEN", token);
     let output = plumbing::output(&mut command)?;
     let outcome = |line: &[u8]| {
-        serde_json::from_slice(line).map_err(|error| Error::new(format!("the agent said something strange: {error}")))
+        serde_json::from_slice(line)
+            .map_err(|error| Error::new(format!("unexpected output from the demo agent: {error}")))
     };
     output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(outcome).collect()
 }
@@ -188,15 +189,17 @@ fn header(stage: &Stage, runtime: &Runtime, seconds: f64) -> Result<()> {
     cli::out_line(format_args!("  no Docker, no root: isolation level '{level}', enforced by the kernel"))
 }
 
-const COLUMNS: (usize, usize) = (44, 18);
+/// The columns of the table: with what an agent gets, a line has 79.
+const COLUMNS: (usize, usize, usize) = (42, 17, 18);
 
 fn table(attempts: &[Attempt], outcomes: &[Outcome]) -> Result<u8> {
     let colour = output::colour(std::io::stdout().is_terminal());
     let mut leaks = 0;
     for (allowed, title) in [(false, "It tried to"), (true, "It may")] {
-        let head = format!("  {title:<44}{:<18}{}", "On this machine", "In the sandbox");
+        let (what, host, _) = COLUMNS;
+        let head = format!("  {title:<what$}{:<host$}{}", "On this machine", "In the sandbox");
         cli::out_line(format_args!("\n{}", output::paint(colour, "1", &head)))?;
-        cli::out_line(format_args!("  {}", "─".repeat(COLUMNS.0 + COLUMNS.1 + 20)))?;
+        cli::out_line(format_args!("  {}", "─".repeat(COLUMNS.0 + COLUMNS.1 + COLUMNS.2)))?;
         for attempt in attempts.iter().filter(|attempt| attempt.allowed == allowed) {
             let outcome = outcomes.iter().find(|outcome| outcome.id == attempt.id);
             let good = outcome.is_some_and(|outcome| outcome.reached == allowed);
@@ -210,7 +213,9 @@ fn table(attempts: &[Attempt], outcomes: &[Outcome]) -> Result<u8> {
         cli::out_line(output::paint(
             colour,
             "32",
-            &format!("  None of {forbidden} forbidden things was reached. If it is not mounted, it does not exist."),
+            &format!(
+                "  None of the {forbidden} forbidden things was reached.\n  If it is not mounted, it does not exist."
+            ),
         ))?;
         cli::out_line("\n  Next: sbox init myapp && cd myapp && sbox build && sbox run")?;
         return Ok(0);
@@ -218,7 +223,9 @@ fn table(attempts: &[Attempt], outcomes: &[Outcome]) -> Result<u8> {
     cli::out_line(output::paint(
         colour,
         "31",
-        &format!("  {leaks} attempt(s) did not end as they should: do not trust this sandbox, and please report it."),
+        &format!(
+            "  Attempts that did not end as they should: {leaks}.\n  Do not trust this sandbox, and please report it."
+        ),
     ))?;
     Ok(1)
 }
@@ -231,7 +238,7 @@ fn row(attempt: &Attempt, outcome: Option<&Outcome>, good: bool, colour: bool) -
         Some(outcome) => meaning(&outcome.got),
     };
     let got = output::paint(colour, if good { "32" } else { "31" }, &got);
-    format!("  {mark} {:<42}{:<18}{got}", attempt.what, attempt.host)
+    format!("  {mark} {:<1$}{2:<3$}{got}", attempt.what, COLUMNS.0 - 2, attempt.host, COLUMNS.1)
 }
 
 fn meaning(errno: &str) -> String {
@@ -240,7 +247,7 @@ fn meaning(errno: &str) -> String {
         "EACCES" | "EPERM" => "denied",
         "EROFS" => "read-only",
         "ESRCH" => "no such process",
-        "ENODATA" => "nowhere to be found",
+        "ENODATA" => "not found",
         other => return escape::visible(other),
     }
     .into()
