@@ -128,13 +128,18 @@ fn to_json(status: &Status) -> serde_json::Value {
         "workdir": status.config.workdir,
         "command": status.config.cmd.as_ref().map(ToString::to_string).unwrap_or_default(),
         "built": status.built,
-        "upToDate": status.state == State::UpToDate,
+        "up_to_date": status.state == State::UpToDate,
         "state": status.state.words(),
         "isolation": status.isolation,
         "processes": {"running": running(status).count(), "total": status.daemons.len(), "daemons": status.daemons},
         "logs": status.logs.iter().map(|(name, _)| name).collect::<Vec<_>>(),
     });
+    // The names of version 0.1.0, for one version more.
+    out["upToDate"] = out["up_to_date"].clone();
     if let (true, Some(lock)) = (status.built, &status.lock) {
+        out["build_info"] = json!({
+            "config_hash": lock.config_hash, "built_at": lock.built_at, "runtime": lock.runtime, "runtimes": lock.runtimes,
+        });
         out["buildInfo"] = json!({
             "configHash": lock.config_hash, "builtAt": lock.built_at, "runtime": lock.runtime, "runtimes": lock.runtimes,
         });

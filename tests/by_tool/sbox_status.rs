@@ -12,13 +12,18 @@ fn it_tells_what_is_and_what_changed() {
             serde_json::from_str(&stdout(&scratch.sbox("p").args(["status", "--json"]).output().unwrap())).unwrap();
         (
             json["built"].as_bool().unwrap(),
-            json["upToDate"].as_bool().unwrap(),
+            json["up_to_date"].as_bool().unwrap(),
             json["state"].as_str().unwrap().to_owned(),
         )
     };
     assert_eq!(state(), (false, false, "Not built".into()));
     scratch.sbox("p").arg("build").assert().success();
     assert_eq!(state(), (true, true, "Up to date".into()));
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&scratch.sbox("p").args(["status", "--json"]).output().unwrap())).unwrap();
+    assert_eq!(json["upToDate"], json["up_to_date"]);
+    assert_eq!(json["buildInfo"]["builtAt"], json["build_info"]["built_at"]);
+    assert!(json["build_info"]["built_at"].is_string());
     scratch
         .sbox("p")
         .arg("status")
