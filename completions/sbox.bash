@@ -184,8 +184,8 @@ _sbox_value() {
         'supervise --restart') _sbox_words no on-failure always ;;
         'proxy --access-log') _sbox_files -f ;;
         'attempt -c' | 'attempt --class') _sbox_words files writes processes privilege ipc environment network kernel ;;
-        'envsh --format') _sbox_words sh json null ;;
-        'envsh --isolation') _sbox_words namespace landlock env ;;
+        'envsh --format') _sbox_words sh fish json null ;;
+        'envsh --isolation') _sbox_words namespace landlock env none ;;
         'stage --into') _sbox_files -d ;;
         'stage --record') _sbox_files -f ;;
         'mkenv --provider') _sbox_words auto conda npm host ;;

@@ -47,7 +47,7 @@ Make sure that there is a micromamba, and print its path. It is taken from
   -V, --version                  print the version
 ";
 
-/// Where micromamba's makers publish it (<https://mamba.readthedocs.io>, \"Installing micromamba\").
+/// Where micromamba's makers publish it (<https://mamba.readthedocs.io>, "Installing micromamba").
 const OFFICIAL: &str = "https://micro.mamba.pm/api/micromamba/{platform}/latest";
 
 /// The platforms for which there is one, as conda names them.

@@ -45,8 +45,8 @@ fn main() -> ExitCode {
     TOOL.main(run)
 }
 
-#[derive(Debug, Clone, Copy, Default)]
 /// What was asked for on the command line.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     force: bool,
     verbose: bool,

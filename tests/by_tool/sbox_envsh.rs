@@ -1,4 +1,4 @@
-use crate::common::{Scratch, stdout};
+use crate::common::{Scratch, need_program, stderr, stdout};
 use predicates::str::contains;
 use std::collections::BTreeMap;
 
@@ -119,4 +119,39 @@ fn the_script_is_the_same_each_time() {
     scratch.project("p", "runtime: node:22\nenv: {B: 1, A: 2}\n");
     let script = || stdout(&scratch.sbox("p").arg("envsh").output().unwrap());
     assert_eq!(script(), script());
+}
+
+#[test]
+fn the_script_does_not_claim_to_confine() {
+    let scratch = Scratch::new("envsh-level");
+    scratch.project("p", "runtime: node:22\n");
+    for format in ["sh", "fish"] {
+        let script = scratch.sbox("p").args(["envsh", "--format", format]).output().unwrap();
+        let line = stdout(&script).lines().find(|line| line.contains("SBOX_ISOLATION")).unwrap().to_owned();
+        assert!(line.ends_with("none") || line.ends_with("'none'"), "{line}");
+    }
+}
+
+#[test]
+fn fish_gets_the_same_values_and_runs_nothing() {
+    if !need_program("fish") {
+        return;
+    }
+    let scratch = Scratch::new("envsh-fish");
+    let config = "runtime: node:22\nenv:\n  EVIL: \"(touch PWN)$(touch PWN)'\\\\\"\n  TOKEN: \"a${TOKEN}b\"\n  NONE: \"${NOPE}\"\n  OR: \"x${NOPE:-it's}y\"\n";
+    scratch.project("p", config);
+    let script = scratch.sbox("p").args(["envsh", "--format", "fish"]).output().unwrap();
+    scratch.write("env.fish", &stdout(&script));
+    let run = std::process::Command::new("fish")
+        .args(["--no-config", "-c", "source env.fish; printf '%s|' $EVIL $TOKEN \"$NONE\" $OR $PATH[1] $HOME"])
+        .current_dir(&scratch.root)
+        .env("TOKEN", "canary")
+        .env("HOME", scratch.home())
+        .output()
+        .unwrap();
+    let project = scratch.path("p");
+    let (bin, home) = (project.join(".sbox/env/bin"), project.join(".sbox/rootfs/home"));
+    let expected = format!("(touch PWN)$(touch PWN)'\\|acanaryb||xit'sy|{}|{}|", bin.display(), home.display());
+    assert_eq!(stdout(&run), expected, "{}", stderr(&run));
+    assert!(!scratch.path("PWN").exists());
 }

@@ -1,6 +1,8 @@
 //! sbox-envsh: the environment of a project's programs. The single place that computes it.
 #![forbid(unsafe_code)]
 
+mod script;
+
 use lexopt::prelude::*;
 use libsbox::check::RESERVED;
 use libsbox::cli::{self, Tool};
@@ -9,7 +11,6 @@ use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::model::Network;
 use libsbox::output;
-use libsbox::plumbing::quote;
 use libsbox::project::Project;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -20,10 +21,11 @@ const USAGE: &str = "\
 usage: sbox-envsh [-q] [--format FORMAT] [--isolation LEVEL]
 Print the environment of the project's programs.
 
-      --format FORMAT     sh (a script to source), json, or null: NAME=VALUE,
-                          each followed by NUL [sh]
-      --isolation LEVEL   namespace, landlock or env: what SBOX_ISOLATION says
-                          [namespace]
+      --format FORMAT     sh, fish, json or null: a script for POSIX shells or
+                          for fish, to be sourced on the host; JSON; or
+                          NAME=VALUE, each followed by NUL [sh]
+      --isolation LEVEL   namespace, landlock, env or none: what SBOX_ISOLATION
+                          says [none in scripts, or else namespace]
   -q, --quiet             do not warn about variables that the host lacks
   -h, --help              print this text
   -V, --version           print the version
@@ -36,30 +38,38 @@ fn main() -> ExitCode {
 #[derive(Clone, Copy)]
 enum Format {
     Sh,
+    Fish,
     Json,
     Null,
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut format, mut level, mut quiet) = (Format::Sh, String::from("namespace"), false);
+    let (mut format, mut level, mut quiet) = (Format::Sh, None, false);
     while let Some(arg) = args.next()? {
         match arg {
             Long("format") => format = parse_format(&args.value()?)?,
             Short('q') | Long("quiet") => quiet = true,
-            Long("isolation") => level = args.value()?.string()?,
+            Long("isolation") => level = Some(args.value()?.string()?),
             other => return Err(cli::common(other)),
         }
     }
     let project = Project::find()?;
     let config = libsbox::check::load(&project)?;
-    let level = if level == "auto" { "namespace" } else { &level };
-    let project = match format {
+    let is_script = matches!(format, Format::Sh | Format::Fish);
+    let level = match level.as_deref() {
+        // Who sources a script is on the host, and not confined.
+        None if is_script => "none",
+        None | Some("auto") => "namespace",
+        Some(level) => level,
+    };
+    let project = match is_script {
         // To be sourced on the host, where things are where they are.
-        Format::Sh => project,
-        _ => libsbox::built::Built::seen_from_inside(&project),
+        true => project,
+        false => libsbox::built::Built::seen_from_inside(&project),
     };
     match format {
-        Format::Sh => cli::out(script(&project, &config, level).as_bytes())?,
+        Format::Sh => cli::out(script::sh(&project, &config, level).as_bytes())?,
+        Format::Fish => cli::out(script::fish(&project, &config, level).as_bytes())?,
         Format::Json => cli::out_json(&json(&environment(&project, &config, level, quiet)))?,
         Format::Null => cli::out(&null(&environment(&project, &config, level, quiet)))?,
     }
@@ -69,9 +79,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 fn parse_format(name: &OsStr) -> Result<Format> {
     match name.to_str() {
         Some("sh") => Ok(Format::Sh),
+        Some("fish") => Ok(Format::Fish),
         Some("json") => Ok(Format::Json),
         Some("null") => Ok(Format::Null),
-        _ => Err(Error::usage(format!("unknown format '{}'", name.to_string_lossy())).hint("sh, json or null")),
+        _ => Err(Error::usage(format!("unknown format '{}'", name.to_string_lossy())).hint("sh, fish, json or null")),
     }
 }
 
@@ -176,7 +187,7 @@ fn own(project: &Project, level: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A value of `env:` with the host's variables in it. One that is not set is empty, and said.
+/// A value of `env:` with the host's variables in it. One that is not set is empty, with a warning.
 fn expand(name: &str, value: &str, quiet: bool) -> OsString {
     let mut out = OsString::new();
     for piece in pieces(value) {
@@ -212,45 +223,4 @@ fn null(variables: &Variables) -> Vec<u8> {
 
 fn json(variables: &Variables) -> serde_json::Map<String, serde_json::Value> {
     variables.iter().map(|(name, value)| (name.clone(), value.to_string_lossy().into_owned().into())).collect()
-}
-
-/// A script for the host's shell. Host variables stay references: what is secret is not written to the disk.
-fn script(project: &Project, config: &Config, level: &str) -> String {
-    let mut out =
-        String::from("# Made by sbox: source it to use the project's runtime in this shell. It confines nothing.\n");
-    for (name, value) in own(project, level) {
-        out += &format!("export {name}={}\n", quote(&value));
-    }
-    out += &format!("export PATH={}:\"$PATH\"\n", quote(&own_path(project)));
-    for (name, value) in config.env.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str())) {
-        out += &format!("export {name}={}\n", shell_value(value));
-    }
-    out
-}
-
-fn shell_value(value: &str) -> String {
-    let piece = |piece: Piece| match piece {
-        Piece::Text(text) => quote(&text),
-        Piece::Variable { name, default: None } => format!("\"${{{name}-}}\""),
-        Piece::Variable { name, default: Some(default) } => {
-            format!("\"${{{name}:-}}\"$([ -n \"${{{name}:-}}\" ] || printf %s {})", quote(&default))
-        }
-    };
-    pieces(value).into_iter().map(piece).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_cannot_be_made_to_run_anything() {
-        assert_eq!(shell_value("$(touch x)`id`\""), "'$(touch x)`id`\"'");
-        assert_eq!(shell_value("a'b"), r"'a'\''b'");
-    }
-
-    #[test]
-    fn secrets_stay_references_in_the_script() {
-        assert_eq!(shell_value("Bearer ${TOKEN}"), "'Bearer '\"${TOKEN-}\"");
-    }
 }
