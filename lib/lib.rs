@@ -19,6 +19,8 @@ pub mod error;
 pub mod escape;
 pub mod format;
 pub mod fs;
+pub mod git;
+pub mod host_triggers;
 pub mod locate;
 pub mod lockfile;
 pub mod logs;
