@@ -14,7 +14,7 @@ use libsbox::lockfile::Package;
 use libsbox::model::{Language, Runtime};
 use libsbox::plumbing;
 use libsbox::plumbing::spawn;
-use libsbox::provider::{Request, cannot};
+use libsbox::provider::{self, Request, cannot};
 use serde_json::json;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -32,7 +32,7 @@ reason on stderr.
 ";
 
 fn main() -> ExitCode {
-    TOOL.main(run)
+    TOOL.main(|args| provider::answer(run(args)))
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {

@@ -28,10 +28,15 @@ fn check(directory: &Path, byte_code: &Path) -> Option<Stale> {
     let metadata = std::fs::metadata(&source).ok()?;
     let mut head = [0; 16];
     std::fs::File::open(byte_code).ok()?.read_exact(&mut head).ok()?;
+    let fresh = is_fresh(&head, metadata.mtime(), metadata.len());
+    (!fresh).then(|| Stale { source, byte_code: byte_code.into() })
+}
+
+/// Whether byte code that begins with `head` fits a source of this time and size. One with a hash in place of a time does.
+pub fn is_fresh(head: &[u8; 16], time: i64, size: u64) -> bool {
     let field = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     // Both are kept modulo 2^32.
-    let fresh = field(8) == metadata.mtime() as u32 && field(12) == metadata.len() as u32;
-    (field(4) == 0 && !fresh).then(|| Stale { source, byte_code: byte_code.into() })
+    field(4) != 0 || field(8) == time as u32 && field(12) == size as u32
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What a provider of runtimes is asked, see sbox-mkenv(1):
-//! `sbox-mkenv-NAME [--resolve] [--channel C]... [--package P]... [--lock FILE] [--offline] SPEC... [PREFIX]`.
+//! `sbox-mkenv-NAME [--resolve] [--channel C]... [--package P]... [--lock FILE] [--update] [--offline] SPEC... [PREFIX]`.
 
 use crate::cli;
 use crate::error::{Error, Kind, Result};
 use crate::model::Runtime;
 use crate::plumbing;
 use lexopt::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -25,6 +26,8 @@ pub struct Request {
     pub packages: Vec<String>,
     /// The exact packages to take: a JSON array of [`crate::lockfile::Package`].
     pub lock: Option<PathBuf>,
+    /// What is known of channels is to be asked for again, however new it is.
+    pub update: bool,
     /// Nothing may be fetched.
     pub offline: bool,
 }
@@ -33,13 +36,15 @@ impl Request {
     /// Reads the command line of a provider.
     pub fn parse(args: &mut lexopt::Parser) -> Result<Request> {
         let (mut resolve, mut words) = (false, Vec::new());
-        let (mut channels, mut packages, mut lock, mut offline) = (Vec::new(), Vec::new(), None, false);
+        let (mut channels, mut packages, mut lock) = (Vec::new(), Vec::new(), None);
+        let (mut update, mut offline) = (false, false);
         while let Some(arg) = args.next()? {
             match arg {
                 Long("resolve") => resolve = true,
                 Long("channel") => channels.push(args.value()?.string()?),
                 Long("package") => packages.push(args.value()?.string()?),
                 Long("lock") => lock = Some(PathBuf::from(args.value()?)),
+                Long("update") => update = true,
                 Long("offline") => offline = true,
                 Value(word) => words.push(word),
                 other => return Err(cli::common(other)),
@@ -56,7 +61,7 @@ impl Request {
         if prefix.as_ref().is_some_and(|prefix| !prefix.is_absolute() || prefix.symlink_metadata().is_ok()) {
             return Err(Error::usage("PREFIX must be an absolute path that does not exist yet"));
         }
-        Ok(Request { runtimes, prefix, channels, packages, lock, offline })
+        Ok(Request { runtimes, prefix, channels, packages, lock, update, offline })
     }
 
     /// The one runtime that is asked for, for a provider that has no more than that.
@@ -72,6 +77,26 @@ impl Request {
 /// The refusal of a provider: another may serve.
 pub fn cannot(why: impl Into<String>) -> Error {
     Error::of(Kind::Unavailable, why)
+}
+
+/// What a provider prints on stdout when it cannot serve.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why not, for a person; further lines say more.
+    pub refused: String,
+}
+
+/// Ends a provider: one that cannot serve says so on stdout, where whoever asked reads it, and a person at a terminal, too.
+pub fn answer(result: Result<u8>) -> Result<u8> {
+    match result {
+        Err(error) if error.kind() == Kind::Unavailable => {
+            let hint = error.hint_text().map(|hint| format!("\n{hint}")).unwrap_or_default();
+            let refusal = Refusal { refused: format!("{error}{hint}") };
+            cli::out_line(serde_json::to_string(&refusal).map_err(|error| Error::new(error.to_string()))?)?;
+            Ok(CANNOT_SERVE)
+        }
+        other => other,
+    }
 }
 
 /// The newest Python that this host can give without a download, among those that are known to work: 3.12 first, for

@@ -66,7 +66,7 @@ fn unpack(file: File, to: &Path, url: &str) -> Result<()> {
         entry.read_exact(&mut start).map_err(|error| broken(&error))?;
         if Form::of(&start) != Some(Form::Program) {
             return Err(Error::new(format!(
-                "what is bin/micromamba in the archive from '{}' is no program",
+                "bin/micromamba in the archive from '{}' is not a program",
                 visible(url)
             )));
         }

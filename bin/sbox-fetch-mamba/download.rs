@@ -55,7 +55,7 @@ impl Source {
             Some(host) if matches!(host, "localhost" | "127.0.0.1") || self.sha256.is_some() => Ok(()),
             Some(_) => Err(Error::new(format!("'{}' is not encrypted", visible(&self.shown())))
                 .hint("use https, or say with --sha256 what has to come")),
-            None => Err(Error::usage(format!("'{}' is no address of a web server", visible(&self.shown())))),
+            None => Err(Error::usage(format!("'{}' is not an http or https URL", visible(&self.shown())))),
         }
     }
 }
@@ -92,12 +92,29 @@ pub fn fetch(source: &Source, part: &Path) -> Result<String> {
     }
     let mut file = File::open(part).context(|| "read what was downloaded".into())?;
     let sha256 = fs::sha256_of(&mut file).context(|| "read what was downloaded".into())?;
-    match &source.sha256 {
-        Some(wanted) if *wanted != sha256 => {
+    // One that was asked for counts; one that lies beside the download, as releases have it, finds what broke on the way.
+    let wanted = source.sha256.clone().or_else(|| published(&agent, source));
+    match wanted {
+        Some(wanted) if wanted != sha256 => {
             Err(Error::new(format!("what came from '{}' has SHA-256 {sha256}, not {wanted}", visible(&source.shown()))))
         }
         _ => Ok(sha256),
     }
+}
+
+/// The checksum that is published beside a download, at the same address with `.sha256` behind it; nothing if there is none.
+fn published(agent: &Agent, source: &Source) -> Option<String> {
+    let (path, query) = source.url.split_once('?').map_or((&*source.url, None), |(path, query)| (path, Some(query)));
+    let url = query.map_or_else(|| format!("{path}.sha256"), |query| format!("{path}.sha256?{query}"));
+    let mut response = agent.get(&url).call().ok().filter(|response| response.status() == StatusCode::OK)?;
+    let text = response.body_mut().with_config().limit(4096).read_to_string().ok()?;
+    digest(&text)
+}
+
+/// The SHA-256 in a checksum file: alone, or with the name of the file behind it.
+fn digest(text: &str) -> Option<String> {
+    let word = text.split_whitespace().next()?;
+    (word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| word.to_lowercase())
 }
 
 fn agent(source: &Source) -> Result<Agent> {
@@ -238,7 +255,7 @@ fn too_large(source: &Source) -> Error {
     Error::new(format!("what comes from '{}' is larger than any micromamba", visible(&source.shown())))
 }
 
-/// An answer that is no file.
+/// An answer that is not a file.
 fn refused(response: &Response<Body>, source: &Source) -> Failure {
     let status = response.status();
     let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
@@ -293,7 +310,7 @@ fn looks_right(part: &Path, kind: &str, source: &Source) -> std::result::Result<
             visible(&text.chars().take(40).collect::<String>())
         ),
     };
-    Err(Failure::Final(Error::new(format!("what came from '{}' is no micromamba: {what}", visible(&source.shown())))))
+    Err(Failure::Final(Error::new(format!("what came from '{}' is not a micromamba: {what}", visible(&source.shown())))))
 }
 
 fn bar(length: Option<u64>, already: u64) -> ProgressBar {
@@ -338,6 +355,14 @@ mod tests {
             assert!(source(url, None).allow().is_err(), "{url}");
         }
         assert!(source("http://host/x", Some("aa")).allow().is_ok());
+    }
+
+    #[test]
+    fn a_checksum_file_is_read_and_a_page_is_not_one() {
+        let hex = "AB".repeat(32);
+        assert_eq!(digest(&format!("{hex}\n")), Some(hex.to_lowercase()));
+        assert_eq!(digest(&format!("{hex}  micromamba.tar.bz2\n")), Some(hex.to_lowercase()));
+        assert_eq!((digest("<html>"), digest("")), (None, None));
     }
 
     #[test]

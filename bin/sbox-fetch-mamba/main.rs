@@ -18,6 +18,7 @@ use libsbox::output;
 use libsbox::plumbing;
 use libsbox::project::Project;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use std::time::Duration;
 const TOOL: Tool = Tool { name: "sbox-fetch-mamba", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox-fetch-mamba [--url URL] [--sha256 HEX] [--platform NAME] [--on-path]
-                        [--offline | --print-url]
+                        [--json] [--offline | --print-url]
 Make sure that there is a micromamba, and print its path. It is taken from
 .sbox/bin/micromamba of the project or from the cache, or else downloaded.
 
@@ -39,6 +40,8 @@ Make sure that there is a micromamba, and print its path. It is taken from
                                  or osx-arm64 [this machine's]
       --on-path                  prefer one on PATH to a download
       --offline                  download nothing
+      --json                     print a JSON object, {\"path\": ...}, or
+                                 {\"refused\": ...} with the reason
       --connect-timeout SECONDS  how long to wait for a connection [10]
       --idle-timeout SECONDS     how long to wait for the next bytes [30]
       --retries N                how often to try again [3]
@@ -65,6 +68,7 @@ struct Options {
     on_path: bool,
     offline: bool,
     print_url: bool,
+    json: bool,
     connect_timeout: Option<u64>,
     idle_timeout: Option<u64>,
     retries: Option<u64>,
@@ -80,6 +84,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Long("on-path") => options.on_path = true,
             Long("offline") => options.offline = true,
             Long("print-url") => options.print_url = true,
+            Long("json") => options.json = true,
             Long("connect-timeout") => options.connect_timeout = Some(args.value()?.parse()?),
             Long("idle-timeout") => options.idle_timeout = Some(args.value()?.parse()?),
             Long("retries") => options.retries = Some(args.value()?.parse()?),
@@ -91,7 +96,16 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         cli::out_line(&wanted.source.url)?;
         return Ok(0);
     }
-    cli::out_line(ensure(&wanted, &options)?.display())?;
+    match ensure(&wanted, &options) {
+        Ok(path) if options.json => cli::out_line(json!({"path": path}))?,
+        Ok(path) => cli::out_line(path.display())?,
+        Err(error) if options.json => {
+            let hint = error.hint_text().map(|hint| format!("\n{hint}")).unwrap_or_default();
+            cli::out_line(json!({"refused": format!("{error}{hint}")}))?;
+            return Ok(1);
+        }
+        Err(error) => return Err(error),
+    }
     Ok(0)
 }
 
@@ -190,7 +204,7 @@ fn placed(project: &Project, wanted: &Wanted) -> Result<Option<PathBuf>> {
     let shown = visible_path(&path);
     match std::fs::metadata(&path) {
         Err(_) => return Ok(None),
-        Ok(metadata) if !metadata.is_file() => return Err(Error::new(format!("'{shown}' is no file"))),
+        Ok(metadata) if !metadata.is_file() => return Err(Error::new(format!("'{shown}' is not a file"))),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
             return Err(Error::new(format!("'{shown}' is not executable"))
                 .hint(format!("chmod +x {}", plumbing::quote(&path.to_string_lossy()))));
@@ -198,8 +212,8 @@ fn placed(project: &Project, wanted: &Wanted) -> Result<Option<PathBuf>> {
         Ok(_) => {}
     }
     if wanted.source.sha256.is_some() && hash(&path) != wanted.source.sha256 {
-        return Err(Error::new(format!("'{shown}' has another SHA-256 than the one asked for"))
-            .hint("remove it, or ask for its own"));
+        return Err(Error::new(format!("'{shown}' does not have the SHA-256 that was asked for"))
+            .hint("delete it, or pass its own hash with --sha256"));
     }
     Ok(Some(path))
 }

@@ -7,17 +7,18 @@ use libsbox::lockfile::Package;
 /// Where packages come from if nobody says so: the community's channel.
 pub const DEFAULT: &str = "conda-forge";
 
-/// The address without a user, a password, or a token (`/t/TOKEN/`, as Anaconda's servers have it).
+/// The address without a user, a password, or a token (`/t/TOKEN/`, as Anaconda's servers have it). micromamba shows the
+/// same with stars in their place.
 pub fn shown(text: &str) -> String {
     let public = |part: &str| {
         let Some((scheme, rest)) = part.split_once("://") else { return part.to_owned() };
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let host = host.rsplit('@').next().unwrap_or(host);
-        let path = match path.strip_prefix("t/").and_then(|rest| rest.split_once('/')) {
-            Some((_, path)) => path,
-            None => path,
-        };
-        format!("{scheme}://{host}/{path}").trim_end_matches('/').to_owned()
+        let mut segments: Vec<&str> = path.split('/').collect();
+        if let Some(at) = segments.windows(2).position(|pair| pair[0] == "t" && !pair[1].is_empty()) {
+            segments.drain(at..at + 2);
+        }
+        format!("{scheme}://{host}/{}", segments.join("/")).trim_end_matches('/').to_owned()
     };
     text.split(", ").map(public).collect::<Vec<_>>().join(", ")
 }
@@ -29,6 +30,7 @@ pub fn without_passwords(packages: Vec<Package>) -> Vec<Package> {
 /// The same packages with the passwords of the channels that they are from.
 pub fn with_passwords(packages: &[Package], channels: &[String]) -> Vec<Package> {
     let full = |url: &str| {
+        let url = &*shown(url);
         let of = |channel: &&String| below(url, &shown(channel)).is_some() && shown(channel) != **channel;
         match channels.iter().find(of) {
             Some(channel) => {
@@ -44,7 +46,7 @@ fn below<'a>(url: &'a str, channel: &str) -> Option<&'a str> {
     url.strip_prefix(channel.trim_end_matches('/'))?.strip_prefix('/')
 }
 
-/// Refuses a package that is from none of the channels: a lock may have come with an archive,
+/// Refuses a package that is not from one of the channels: a lock may have come with an archive,
 /// and who accepted its channels has not accepted others.
 pub fn only_from(packages: &[Package], channels: &[String]) -> Result<()> {
     let usual = [DEFAULT.to_owned()];
@@ -62,7 +64,7 @@ pub fn only_from(packages: &[Package], channels: &[String]) -> Result<()> {
     };
     match packages.iter().find(strange) {
         Some(package) => Err(Error::new(format!(
-            "'{}' is from none of the channels: {}",
+            "'{}' is not from one of the channels: {}",
             escape::visible(&package.name),
             escape::visible(&shown(&package.url))
         ))),
@@ -82,6 +84,12 @@ mod tests {
         let package = Package { url: "https://host/private/noarch/x-1-0.conda".into(), ..Package::default() };
         let full = with_passwords(std::slice::from_ref(&package), &[channel]);
         assert_eq!(full[0].url, "https://me:secret@host/t/tk-1/private/noarch/x-1-0.conda");
-        assert_eq!(without_passwords(full), [package]);
+        assert_eq!(without_passwords(full), std::slice::from_ref(&package));
+        // What micromamba chooses has stars in their place.
+        let masked = Package { url: "https://me:*****@host/t/**********/private/noarch/x-1-0.conda".into(), ..package.clone() };
+        let full = with_passwords(&[masked.clone()], &["https://me:secret@host/t/tk-1/private".into()]);
+        assert_eq!(full[0].url, "https://me:secret@host/t/tk-1/private/noarch/x-1-0.conda");
+        assert_eq!(without_passwords(vec![masked]), [package]);
+        assert_eq!(shown("https://host/conda/t/tk-1/private/"), "https://host/conda/private");
     }
 }

@@ -1,123 +1,174 @@
-//! micromamba's errors in words that say what to do.
+//! micromamba's failures in sentences that say what to change.
 
-use crate::micromamba::{Micromamba, Said, Step};
-use crate::refusal;
+use crate::channel;
+use crate::indexes;
+use crate::mamba_error::{Cause, MambaError, Unreached};
+use crate::micromamba::{Micromamba, Step};
+use crate::problem::{self, Problem, Spec};
 use libsbox::cache::version_key;
 use libsbox::error::{Error, Kind};
 use libsbox::escape::visible;
+use libsbox::format;
+use libsbox::provider::cannot;
 use serde_json::Value;
+use std::time::Duration;
 
 /// How many versions are named.
 const NAMED: usize = 12;
 
-/// Why no packages could be chosen.
-pub fn solving(mamba: &Micromamba, said: &Said, specs: &[String]) -> Error {
-    let missing = missing(&said.0, specs);
-    if !missing.is_empty() {
-        let one = |name: &String| match versions(mamba, name) {
-            Some(versions) if versions.is_empty() => format!("the channels have no '{}'", visible(name)),
-            Some(versions) => {
-                let wanted = specs.iter().find(|spec| name_of(spec) == name).map_or(name.as_str(), String::as_str);
-                format!("the channels have no '{}'; there is {}", visible(wanted), visible(&versions.join(", ")))
-            }
-            None => format!("the channels have no '{}' that fits", visible(name)),
-        };
-        return refusal(missing.iter().map(one).collect::<Vec<_>>().join("\n"));
+/// Why packages could not be chosen.
+pub fn solving(mamba: &Micromamba, error: &MambaError, specs: &[String], offline: bool) -> Error {
+    if error.cause != Cause::Unsolvable {
+        return general(mamba, error);
     }
-    if said.has_conflict() {
-        return refusal(format!("the packages do not go together:\n{}", said.tree()));
+    // What is not an index is an empty one for micromamba, and then nothing exists.
+    if let Some(error) = not_an_index(mamba, offline) {
+        return error;
     }
-    general(said)
-}
-
-/// Why they could not be fetched or linked.
-pub fn linking(said: &Said) -> Error {
-    if said.is_damage() {
-        let why = said.lines().join("\n");
-        return refusal(format!("a package is not what its hash says, also when it is fetched anew:\n{why}"));
-    }
-    general(said)
-}
-
-fn general(said: &Said) -> Error {
-    if said.is_full() {
-        return Error::of(Kind::Failure, "micromamba could not write: no space left on the device")
-            .hint("free some space, or move the cache: SBOX_CACHE=/elsewhere; sbox cache clean --all empties it");
-    }
-    let lines = said.lines().join("\n");
-    if said.is_cut_off() {
-        let hint = match said.is_certificate() {
-            true => {
-                "the certificate is not trusted: a company's own authority is found in the system's store, or by SSL_CERT_FILE"
-            }
-            false => {
-                "a mirror is used with 'channels: [https://mirror/...]', or SBOX_CHANNEL_ALIAS for names; a proxy with https_proxy"
-            }
-        };
-        return refusal(format!("a channel cannot be reached:\n{lines}\n{hint}"));
-    }
-    refusal(format!("micromamba failed:\n{lines}"))
-}
-
-impl Said {
-    fn has_conflict(&self) -> bool {
-        let text = self.0.to_lowercase();
-        ["could not solve", "incompatible", "conflicts with", "nothing provides"].iter().any(|sign| text.contains(sign))
-    }
-
-    /// What it said, without what every line begins with and without its last words that say it once more.
-    fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
-        for line in self.0.lines() {
-            let line = strip(line);
-            if !line.is_empty() && !lines.contains(&line) && !line.starts_with(['{', '}']) && lines.len() < 12 {
-                lines.push(line);
-            }
-        }
-        lines.iter().map(|line| format!("  {}", visible(line))).collect()
-    }
-
-    /// The explanation of a conflict, which is drawn as a tree.
-    fn tree(&self) -> String {
-        let skipped = ["Could not solve for environment specs", "critical libmamba"];
-        let lines = self.0.lines().map(str::trim_end).filter(|line| !line.trim().is_empty());
-        let lines = lines.filter(|line| !skipped.iter().any(|text| line.contains(text)));
-        lines.take(30).map(|line| visible(line.trim_start_matches("error    libmamba "))).collect::<Vec<_>>().join("\n")
-    }
-}
-
-fn strip(line: &str) -> String {
-    let line = line.trim();
-    let rest = ["error", "critical", "warning", "info"]
-        .iter()
-        .find_map(|level| line.strip_prefix(level)?.trim_start().strip_prefix("libmamba"));
-    rest.unwrap_or(line).trim().to_owned()
-}
-
-fn name_of(spec: &str) -> &str {
-    let spec = spec.rsplit("::").next().unwrap_or(spec);
-    spec.split(|c: char| " =<>!~[".contains(c)).next().unwrap_or(spec)
-}
-
-/// The packages that were asked for and do not exist: each version of micromamba says so in words like these.
-fn missing(text: &str, specs: &[String]) -> Vec<String> {
-    const SIGNS: [&str; 3] = ["does not exist", "nothing provides requested", "no candidates were found"];
-    let names = specs.iter().map(|spec| name_of(spec));
-    let lines: Vec<&str> =
-        text.lines().filter(|line| SIGNS.iter().any(|sign| line.to_lowercase().contains(sign))).collect();
-    let is_named = |name: &&str| {
-        lines.iter().any(|line| {
-            line.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).any(|word| word == *name)
-        })
+    // Only without --json does it say of what it speaks.
+    let step = if offline { Step::ChooseOffline } else { Step::Choose };
+    let told = match mamba.run(step, &["--dry-run"], specs) {
+        Err(told) => told,
+        Ok(_) => return cannot("the packages could not be chosen at first, and now they can: run it again"),
     };
-    let mut found: Vec<String> = names.filter(is_named).map(Into::into).collect();
-    found.dedup();
-    found
+    if told.cause != Cause::Unsolvable {
+        return general(mamba, &told);
+    }
+    let tree = told.tree();
+    match problem::read(&tree) {
+        Some(problems) => cannot(problems.iter().map(|one| sentence(mamba, one, offline)).collect::<Vec<_>>().join("\n")),
+        None if tree.is_empty() => cannot(format!("the packages cannot be installed together:\n{told}")),
+        None => cannot(format!("the packages cannot be installed together:\n{}", problem::drawn(&tree))),
+    }
+}
+
+fn not_an_index(mamba: &Micromamba, offline: bool) -> Option<Error> {
+    let channels = mamba.addresses();
+    if let Some((address, what)) = indexes::strange(&mamba.cache, &channels) {
+        let message = format!("channel '{address}' answers with {what} in place of an index");
+        return Some(cannot(format!("{message}\ncheck the address under 'channels', and whether the network asks for a login")));
+    }
+    if !offline || mamba.has_index() {
+        return None;
+    }
+    let shown: Vec<String> = channels.iter().map(|channel| channel::shown(channel)).collect();
+    Some(cannot(format!(
+        "nothing is known of channel {} yet, and nothing is fetched (--offline)\nbuild once without --offline",
+        quoted(&shown)
+    )))
+}
+
+fn quoted(items: &[String]) -> String {
+    items.iter().map(|item| format!("'{}'", visible(item))).collect::<Vec<_>>().join(", ")
+}
+
+fn sentence(mamba: &Micromamba, problem: &Problem, offline: bool) -> String {
+    let there_is = |spec: &Spec| match versions(mamba, &spec.name, offline) {
+        Some(versions) if !versions.is_empty() => format!("; they have {}", visible(&versions.join(", "))),
+        _ => String::new(),
+    };
+    let text = match problem {
+        Problem::Missing(spec) => match versions(mamba, &spec.name, offline) {
+            Some(versions) if versions.is_empty() => {
+                format!("the channels have no package '{}': is the name right, and the channel?", spec.name)
+            }
+            Some(versions) => format!("the channels do not have '{spec}'; they have {}", versions.join(", ")),
+            None => format!("the channels do not have '{spec}'"),
+        },
+        Problem::NeedsMissing { package, needs } => {
+            format!("'{package}' needs {needs}, which the channels do not have{}", there_is(needs))
+        }
+        Problem::NeedsSystem { package, needs } => {
+            format!("'{package}' needs {needs} of the machine, which this one does not have")
+        }
+        Problem::Clash(first, second) => {
+            format!("the packages cannot be installed together: {}", problem::clash(first, second))
+        }
+    };
+    visible(&text)
+}
+
+/// Why packages could not be fetched or linked.
+pub fn fetching(mamba: &Micromamba, error: &MambaError) -> Error {
+    match &error.cause {
+        Cause::Damage => cannot(format!("a package is not what its hash says, and was not when it was fetched again:\n{error}")),
+        Cause::Unchecked => cannot(format!("a package cannot be checked:\n{error}")),
+        _ => general(mamba, error),
+    }
+}
+
+pub fn linking(mamba: &Micromamba, error: &MambaError) -> Error {
+    match &error.cause {
+        // It has no network: what it would fetch is what it did not find.
+        Cause::Network(unreached) => {
+            let file = unreached.url.rsplit('/').next().unwrap_or_default();
+            Error::new(format!("'{}' vanished from the package cache", visible(file))).hint("run the build again")
+        }
+        Cause::TooLong(limit) => {
+            let message = format!("linking was not done in {}: does a script of a package hang?", format::span(limit.as_secs()));
+            Error::new(message).hint("SBOX_LINK_TIMEOUT=SECONDS gives it longer")
+        }
+        _ => general(mamba, error),
+    }
+}
+
+pub fn general(mamba: &Micromamba, error: &MambaError) -> Error {
+    match &error.cause {
+        Cause::Full => full(mamba),
+        Cause::Network(unreached) => network(unreached),
+        Cause::BadSpec => cannot(format!("a package is not written as conda writes it:\n{error}")),
+        Cause::Version => cannot(format!("this micromamba is not one that sbox can use (1.5 and later):\n{error}")),
+        Cause::Silent(waited) => silent(mamba, *waited),
+        Cause::BrokenIndex => cannot(format!("the index of a channel cannot be read:\n{error}")),
+        _ => cannot(format!("micromamba failed:\n{error}")),
+    }
+}
+
+fn full(mamba: &Micromamba) -> Error {
+    let message = format!("there is no room for the packages in '{}'", visible(&mamba.cache.dir.to_string_lossy()));
+    Error::of(Kind::Failure, message)
+        .hint("free some space, or move the cache: SBOX_CACHE=/elsewhere; sbox cache clean --all empties it")
+}
+
+fn silent(mamba: &Micromamba, waited: Duration) -> Error {
+    let shown: Vec<String> = mamba.addresses().iter().map(|channel| channel::shown(channel)).collect();
+    cannot(format!(
+        "channel {} sent nothing for {}\nSBOX_CHANNEL_TIMEOUT=SECONDS waits longer; a mirror is used with 'channels: [https://mirror/...]'",
+        quoted(&shown),
+        format::span(waited.as_secs())
+    ))
+}
+
+pub fn network(unreached: &Unreached) -> Error {
+    let url = visible(&unreached.url);
+    let is_package = url.ends_with(".conda") || url.ends_with(".tar.bz2");
+    let channel = url.rsplit_once('/').and_then(|(subdir, _)| subdir.rsplit_once('/')).map_or(&*url, |(channel, _)| channel);
+    let what = if is_package { &*url } else { channel };
+    let why = match unreached.status {
+        Some(status @ (401 | 403)) => format!("the server does not allow it ({status})"),
+        Some(404) if is_package => "the server no longer has it (404)".into(),
+        Some(404) => "the server has no channel there (404)".into(),
+        Some(status) if status >= 500 => format!("the server failed ({status})"),
+        Some(status) => format!("the server answered {status}"),
+        None => unreached.why.clone(),
+    };
+    let hint = match unreached.status {
+        _ if unreached.is_certificate => {
+            "a company's own authority is looked for in the system's store, or named by SSL_CERT_FILE"
+        }
+        Some(404) if is_package => "sbox build --update chooses packages that are there",
+        Some(401 | 403) => "an address may have a password: https://USER:PASSWORD@HOST/..., or a token: https://HOST/t/TOKEN/...",
+        Some(404) => "check the address under 'channels'",
+        _ => "a mirror is used with 'channels: [https://mirror/...]', or SBOX_CHANNEL_ALIAS for names; a proxy with https_proxy",
+    };
+    let kind = if is_package { "package" } else { "channel" };
+    cannot(format!("cannot reach {kind} '{what}': {why}\n{hint}"))
 }
 
 /// The versions of a package that the channels have, newest first; nothing if they cannot be asked.
-fn versions(mamba: &Micromamba, name: &str) -> Option<Vec<String>> {
-    let answer = mamba.run(Step::Search, &["--json"], &[name.to_owned()]).ok()?;
+fn versions(mamba: &Micromamba, name: &str, offline: bool) -> Option<Vec<String>> {
+    let args: &[&str] = if offline { &["--json", "--offline"] } else { &["--json"] };
+    let answer = mamba.run(Step::Search, args, &[name.to_owned()]).ok()?;
     let answer: Value = serde_json::from_slice(&answer).ok()?;
     let mut versions: Vec<String> = answer["result"]["pkgs"]
         .as_array()?
@@ -130,31 +181,4 @@ fn versions(mamba: &Micromamba, name: &str) -> Option<Vec<String>> {
     versions.truncate(NAMED);
     versions.extend((more > 0).then(|| format!("and {more} older ones")));
     Some(versions)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_does_not_exist_is_found_in_the_words_of_several_versions() {
-        let specs = ["python=3.99".into(), "pip".into(), "tool >=2".into()];
-        for text in [
-            "    └─ python 3.99**  does not exist (perhaps a typo or a missing channel).",
-            "error    libmamba Problem: nothing provides requested python 3.99**",
-            "No candidates were found for python 3.99.*.",
-        ] {
-            assert_eq!(missing(text, &specs), ["python"], "{text}");
-        }
-        assert!(missing("tool 1.0 conflicts with the versions reported above", &specs).is_empty());
-    }
-
-    #[test]
-    fn names_of_specs() {
-        for (spec, name) in
-            [("git >=2.40", "git"), ("numpy=1.26", "numpy"), ("conda-forge::gcc", "gcc"), ("x[build=1]", "x")]
-        {
-            assert_eq!(name_of(spec), name);
-        }
-    }
 }

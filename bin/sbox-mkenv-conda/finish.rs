@@ -1,87 +1,25 @@
-//! What micromamba leaves undone: the hashes of what it fetched, the room in binary files, times and byte code.
+//! What micromamba leaves undone: the room in binary files, times and byte code.
 
-use crate::micromamba::{Micromamba, Said};
+use crate::micromamba::Micromamba;
+use crate::pkgs::stem;
+use libsbox::bytecode;
 use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
-use libsbox::escape;
 use libsbox::fs;
 use libsbox::lockfile::Package;
 use libsbox::plumbing;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-/// The name of a package's file without its ending, under which it is unpacked in the cache.
-pub fn stem(package: &Package) -> Option<&str> {
-    let name = package.url.rsplit('/').next()?;
-    name.strip_suffix(".conda").or_else(|| name.strip_suffix(".tar.bz2"))
-}
-
-fn archive(package: &Package, pkgs: &Path) -> PathBuf {
-    pkgs.join(package.url.rsplit('/').next().unwrap_or_default())
-}
-
-/// What micromamba noted when it unpacked a package.
-fn noted(package: &Package, pkgs: &Path) -> Option<Value> {
-    let path = pkgs.join(stem(package)?).join("info/repodata_record.json");
-    serde_json::from_slice(&fs::read_plain(&path)?).ok()
-}
-
-fn wanted(package: &Package) -> Option<&str> {
-    package.hash.strip_prefix("sha256:").filter(|hash| !hash.is_empty())
-}
-
-/// Whether a package need not be fetched.
-pub fn is_cached(package: &Package, pkgs: &Path) -> bool {
-    let unpacked = noted(package, pkgs).is_some_and(|record| match wanted(package) {
-        Some(hash) => record["sha256"] == hash,
-        None => record["md5"] == *package.md5,
-    });
-    unpacked || archive(package, pkgs).is_file()
-}
-
-/// Compares what was fetched with the SHA-256 that was solved for, or locked: MD5, by which micromamba checks its lists,
-/// stops nobody who means it.
-pub fn verify(packages: &[Package], pkgs: &Path) -> Result<(), Said> {
-    for package in packages {
-        let Some(wanted) = wanted(package) else { continue };
-        let path = archive(package, pkgs);
-        let found = match File::open(&path) {
-            Ok(mut file) => fs::sha256_of(&mut file).context(|| format!("read '{}'", escape::visible_path(&path)))?,
-            Err(_) => {
-                noted(package, pkgs).and_then(|record| Some(record["sha256"].as_str()?.to_owned())).unwrap_or_default()
-            }
-        };
-        if found != wanted {
-            return Err(Said(format!(
-                "{}: SHA256 sum doesn't match expectation\nExpected: {wanted}\nActual: {found}",
-                package.name
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Removes packages from the cache.
-pub fn forget(packages: &[Package], pkgs: &Path) -> Result<()> {
-    for package in packages {
-        let trash = pkgs.join(".trash");
-        fs::set_aside(&archive(package, pkgs), &trash)?;
-        if let Some(stem) = stem(package) {
-            fs::set_aside(&pkgs.join(stem), &trash)?;
-        }
-        fs::empty_trash(&trash);
-    }
-    Ok(())
-}
-
-pub fn finish(mamba: &Micromamba, packages: &[Package], pkgs: &Path) -> Result<()> {
+pub fn finish(mamba: &Micromamba, packages: &[Package]) -> Result<()> {
     let env = Dir::open(&mamba.env())?;
     for package in packages {
         let Some(stem) = stem(package) else { continue };
-        complete(&env, &pkgs.join(stem), stem)?;
+        complete(&env, &mamba.cache.place(package).folder, stem)?;
     }
     compile(mamba)
 }
@@ -100,7 +38,7 @@ fn complete(env: &Dir, unpacked: &Path, stem: &str) -> Result<()> {
         record.ok_or_else(|| Error::new(format!("there is no 'conda-meta/{stem}.json' in what micromamba made")))?;
     let listed = fs::read_plain(&unpacked.join("info/paths.json"));
     let listed: Value = listed.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-    let known: std::collections::BTreeMap<&str, &Value> = listed["paths"]
+    let known: BTreeMap<&str, &Value> = listed["paths"]
         .as_array()
         .into_iter()
         .flatten()
@@ -133,13 +71,22 @@ fn complete(env: &Dir, unpacked: &Path, stem: &str) -> Result<()> {
     Ok(())
 }
 
-/// Compiles what has no byte code, or stale: agents never write any, so that it would be compiled anew at every start.
+/// Compiles what has no byte code, or stale: agents never write any, so that it would be compiled again at every start.
 fn compile(mamba: &Micromamba) -> Result<()> {
     if !mamba.env().join("bin/python3").exists() {
         return Ok(());
     }
+    let sources = without_byte_code(&mamba.env());
+    if sources.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<u8> = sources
+        .iter()
+        .flat_map(|source| [mamba.prefix().join(source).as_os_str().as_encoded_bytes(), b"\n"].concat())
+        .collect();
+    fs::write_atomic(&mamba.place().join("sources"), &list, 0o600)?;
     let python = mamba.prefix().join("bin/python3");
-    let lib = mamba.prefix().join("lib");
+    let list = mamba.prefix().with_file_name("sources");
     let words = [
         python.as_os_str(),
         "-I".as_ref(),
@@ -147,11 +94,45 @@ fn compile(mamba: &Micromamba) -> Result<()> {
         "compileall".as_ref(),
         "-q".as_ref(),
         "-j0".as_ref(),
-        lib.as_os_str(),
+        "-i".as_ref(),
+        list.as_os_str(),
     ];
     let mut command = mamba.in_environment(&words.map(OsString::from))?;
     plumbing::trace(&command);
-    // Files that are no Python of this version (templates, tests of old syntax) make it fail, and are of no matter.
+    // Files that are not Python of this version (templates, tests of old syntax) make it fail, and are of no matter.
     let status = plumbing::tie(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.map(drop).context(|| "start 'sbox-spawn'".into())
+}
+
+/// The Python files of an environment that have no byte code that fits, by their paths in it. compileall would look at all
+/// of them, in Python. Scripts of packages ran there: nothing is followed.
+fn without_byte_code(env: &Path) -> Vec<PathBuf> {
+    let (mut sources, mut compiled) = (BTreeMap::new(), BTreeMap::new());
+    let mut look = |dir: &Dir, entry: &libsbox::dir::Entry, place: &Path| -> Result<()> {
+        let name = entry.name.to_string_lossy();
+        let folder = place.parent().unwrap_or(place);
+        if entry.kind != rustix::fs::FileType::RegularFile {
+            return Ok(());
+        }
+        if let Some(module) = name.strip_suffix(".py") {
+            if let Some(stat) = dir.stat(&entry.name)? {
+                sources.insert(folder.join(module), (place.to_owned(), stat));
+            }
+        } else if name.ends_with(".pyc") && folder.ends_with("__pycache__") {
+            let mut head = [0; 16];
+            if std::io::Read::read_exact(&mut dir.file(&entry.name)?, &mut head).is_ok() {
+                let module = name.split('.').next().unwrap_or_default();
+                compiled.insert(folder.with_file_name(module), head);
+            }
+        }
+        Ok(())
+    };
+    let _ = Dir::open(env).and_then(|env| env.sub("lib")).and_then(|lib| lib.walk(&mut look));
+    let is_fresh = |module: &Path, stat: &rustix::fs::Stat| {
+        compiled.get(module).is_some_and(|head| bytecode::is_fresh(head, stat.st_mtime, stat.st_size.cast_unsigned()))
+    };
+    let missing = sources.iter().filter(|(module, (_, stat))| !is_fresh(module, stat));
+    // A name with a line break in it would be two in the list.
+    let is_one = |place: &&PathBuf| !place.as_os_str().as_encoded_bytes().contains(&b'\n');
+    missing.map(|(_, (place, _))| place).filter(is_one).map(|place| Path::new("lib").join(place)).collect()
 }

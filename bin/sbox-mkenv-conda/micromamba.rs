@@ -1,105 +1,44 @@
 //! Running micromamba: confined, with a home, a root prefix and certificates of our choice, and nothing else.
 
-use crate::channel;
+use crate::mamba_error::{Cause, MambaError};
+use crate::pkgs::PackageCache;
+use crate::scripts::Script;
+use crate::watch::{self, Limit};
+use crate::{channel, indexes, patience};
 use libsbox::certificates;
 use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::fs;
 use libsbox::lockfile::Package;
-use libsbox::output;
 use libsbox::plumbing;
 use libsbox::plumbing::spawn;
 use libsbox::project::Project;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 /// What micromamba does in one run, and what that needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Choose packages: network, the package cache for the channels' indexes.
     Choose,
-    /// The same with what was fetched before.
+    /// The same with what was fetched before, without a network.
     ChooseOffline,
-    /// Fetch and unpack packages: the same.
+    /// Fetch and unpack packages, and choose them first unless a list is given: the same.
     Fetch,
+    /// Repair what is damaged in the package cache from what else is there: no network. micromamba's own `--offline` fetches
+    /// the packages of a list all the same.
+    Repair,
     /// Put them into the prefix and run their scripts: no network, the package cache read-only.
     Link,
     /// List what there is of a package.
     Search,
 }
 
-/// What micromamba said when it failed.
-#[derive(Debug)]
-pub struct Said(pub String);
-
-impl Said {
-    fn has(&self, signs: &[&str]) -> bool {
-        let text = self.0.to_lowercase();
-        signs.iter().any(|sign| text.contains(sign))
-    }
-
-    /// Whether a server could not be reached, or broke off.
-    pub fn is_cut_off(&self) -> bool {
-        self.has(&[
-            "could not resolve",
-            "couldn't resolve",
-            "connect to server",
-            "failed to connect",
-            "timeout was reached",
-            "download error",
-            "failure when receiving",
-            "status: 4",
-            "status: 5",
-            "offline",
-            "transfer finalized",
-        ])
-    }
-
-    /// Whether another try may do better: not when a name or a certificate is wrong, nor when there is no such file.
-    fn is_passing(&self) -> bool {
-        self.is_cut_off()
-            && !self.has(&[
-                "could not resolve",
-                "couldn't resolve",
-                "certificate",
-                "connect to server",
-                "failed to connect",
-                "status: 4",
-                "offline",
-            ])
-    }
-
-    /// Whether something in the package cache is not what it should be.
-    pub fn is_damage(&self) -> bool {
-        self.has(&[
-            "invalid package cache",
-            "extracted directory cache",
-            "incorrect download",
-            "sum doesn't match",
-            "not valid",
-            "error when extracting",
-            "could not extract",
-            "unexpected end",
-            "corrupt",
-            "truncated",
-        ])
-    }
-
-    pub fn is_full(&self) -> bool {
-        self.has(&["no space left", "disk quota exceeded"])
-    }
-
-    pub fn is_certificate(&self) -> bool {
-        self.has(&["certificate"])
-    }
-}
-
-impl From<Error> for Said {
-    fn from(error: Error) -> Said {
-        Said(error.to_string())
+impl Step {
+    fn has_network(self) -> bool {
+        matches!(self, Step::Choose | Step::Fetch | Step::Search)
     }
 }
 
@@ -108,7 +47,7 @@ pub struct Micromamba {
     program: PathBuf,
     channels: Vec<String>,
     /// Where things are on the host.
-    pkgs: PathBuf,
+    pub cache: PackageCache,
     work: PathBuf,
     root: PathBuf,
     /// Where they are for micromamba: the same for everybody, if the sandbox can show them elsewhere.
@@ -125,6 +64,9 @@ struct Inside {
 
 /// The name of the environment in its place.
 const NAME: &str = "env";
+
+/// A place with less room than this is full.
+const ROOM: u64 = 64 << 10;
 
 /// Length of the prefix that is written into files. Above about 100 bytes micromamba gives up the `#!` lines of scripts
 /// (the kernel's limit was 127 before 5.1); below, what a script compiled into a file has no room to grow. Files that
@@ -150,8 +92,8 @@ impl Micromamba {
             }
         };
         let channels = if channels.is_empty() { vec![channel::DEFAULT.into()] } else { channels.to_vec() };
-        let (program, pkgs, work) = (program.to_owned(), pkgs.to_owned(), work.to_owned());
-        Ok(Micromamba { program, channels, pkgs, work, root, inside })
+        let (program, cache, work) = (program.to_owned(), PackageCache { dir: pkgs.to_owned() }, work.to_owned());
+        Ok(Micromamba { program, channels, cache, work, root, inside })
     }
 
     /// The prefix that is written in the files.
@@ -161,7 +103,22 @@ impl Micromamba {
 
     /// Where it is on the host until it is delivered.
     pub fn env(&self) -> PathBuf {
-        self.work.join("place").join(NAME)
+        self.place().join(NAME)
+    }
+
+    /// The directory that it is made in: nothing else of ours is there.
+    pub fn place(&self) -> PathBuf {
+        self.work.join("place")
+    }
+
+    /// The home that is thrown away: on the host, and for micromamba.
+    pub fn home(&self) -> (PathBuf, PathBuf) {
+        (self.work.join("home"), self.inside.home.clone())
+    }
+
+    /// Where micromamba sees a file of the package cache; nothing where no file can be shown in the place of another.
+    pub fn seen(&self, path: &Path) -> Option<PathBuf> {
+        self.is_elsewhere().then(|| Some(self.inside.pkgs.join(path.strip_prefix(&self.cache.dir).ok()?)))?
     }
 
     pub fn deliver(&self, prefix: &Path) -> Result<()> {
@@ -170,40 +127,80 @@ impl Micromamba {
     }
 
     /// Forgets an environment that was begun.
-    pub fn start_anew(&self) -> Result<()> {
+    pub fn start_again(&self) -> Result<()> {
         fs::remove_tree(&self.env())
     }
 
-    /// Writes the list of packages for micromamba; gives its path there. The MD5 is what all its versions check by; a
+    /// The addresses of the channels as far as they are known: what stands behind a name, micromamba knows, or a mirror.
+    pub fn addresses(&self) -> Vec<String> {
+        let full = |channel: &String| match alias() {
+            Some(alias) if !channel.contains("://") => {
+                format!("{}/{channel}", alias.to_string_lossy().trim_end_matches('/'))
+            }
+            _ => channel.clone(),
+        };
+        self.channels.iter().map(full).collect()
+    }
+
+    /// Whether anything is known of the channels without asking them.
+    pub fn has_index(&self) -> bool {
+        indexes::is_there(&self.cache, &self.addresses())
+    }
+
+    /// Writes the list of packages for micromamba; gives its path there. The MD5 is what all its versions check by; the
     /// SHA-256 is compared by us.
-    pub fn explicit(&self, packages: &[Package]) -> Result<PathBuf> {
+    pub fn explicit(&self, packages: &[Package]) -> Result<String> {
         let mut text = String::from("@EXPLICIT\n");
         for package in packages {
             let hash = if package.md5.is_empty() { &package.hash } else { &package.md5 };
             text.push_str(&format!("{}#{hash}\n", package.url));
         }
         fs::write_atomic(&self.work.join("home/packages.txt"), text.as_bytes(), 0o600)?;
-        Ok(self.inside.home.join("packages.txt"))
+        Ok(self.inside.home.join("packages.txt").display().to_string())
     }
 
-    /// The same as [`Micromamba::run`], again after a pause if the network failed.
-    pub fn patiently(&self, step: Step, args: &[&str], specs: &[String]) -> Result<Vec<u8>, Said> {
-        let tries = if crate::is_hasty() { 1 } else { 3 };
-        for attempt in 1.. {
-            match self.run(step, args, specs) {
-                Err(said) if said.is_passing() && attempt < tries => {
-                    output::info(format_args!("the channel broke off; trying again in {attempt} s"));
-                    std::thread::sleep(Duration::from_secs(attempt));
-                }
-                result => return result,
-            }
+    /// One run; what it wrote on stdout, or why it failed.
+    pub fn run(&self, step: Step, args: &[&str], specs: &[String]) -> Result<Vec<u8>, MambaError> {
+        self.run_with(step, args, specs, &[])
+    }
+
+    /// Links the packages of a list.
+    pub fn link(&self, list: &str, scripts: &[Script]) -> Result<(), MambaError> {
+        self.run_with(Step::Link, &["--file", list], &[], scripts).map(drop)
+    }
+
+    fn run_with(&self, step: Step, args: &[&str], specs: &[String], scripts: &[Script]) -> Result<Vec<u8>, MambaError> {
+        let mut command = self.sandbox(step, scripts)?;
+        self.arguments(&mut command, step, args, specs);
+        let progress = || self.cache.progress();
+        let limit = match step {
+            Step::Link => Limit::Total(patience::linking()),
+            _ => Limit::Silence(patience::silence(), &progress),
+        };
+        let ended = watch::output(&mut command, &limit)?;
+        match (ended.is_over, ended.status.success(), limit) {
+            (true, _, Limit::Silence(time, _)) => Err(MambaError::own(Cause::Silent(time), "")),
+            (true, _, Limit::Total(time)) => Err(MambaError::own(Cause::TooLong(time), "")),
+            (_, true, _) => Ok(ended.stdout),
+            _ => Err(self.failed(step, &ended)),
         }
-        Err(Said(String::new()))
     }
 
-    /// One run; what it wrote on stdout, or all that it said when it failed.
-    pub fn run(&self, step: Step, args: &[&str], specs: &[String]) -> Result<Vec<u8>, Said> {
-        let mut command = self.sandbox(step)?;
+    fn failed(&self, step: Step, ended: &watch::Ended) -> MambaError {
+        let mut error = MambaError::of(ended.status.code(), &ended.stderr, &ended.stdout);
+        // What was being made when the room ran out is still there when it links, and when it reads an index.
+        let place = match (step, &error.cause) {
+            (Step::Link, _) => self.place(),
+            (_, Cause::BrokenIndex) => self.cache.dir.clone(),
+            _ => return error,
+        };
+        if rustix::fs::statvfs(&place).is_ok_and(|fs| fs.f_bavail * fs.f_frsize < ROOM) {
+            error.cause = Cause::Full;
+        }
+        error
+    }
+
+    fn arguments(&self, command: &mut Command, step: Step, args: &[&str], specs: &[String]) {
         command.arg(if self.is_elsewhere() { "/sbox/bin/micromamba".as_ref() } else { self.program.as_os_str() });
         command.arg(if step == Step::Search { "search" } else { "create" });
         command.args(["--yes", "--override-channels"]);
@@ -215,30 +212,28 @@ impl Micromamba {
             Some(file) => command.arg("--rc-file").arg(if self.is_elsewhere() { "/sbox/condarc".into() } else { file }),
             None => command.arg("--no-rc"),
         };
-        command.args(self.channels.iter().flat_map(|channel| ["--channel", channel]));
-        match step {
-            // The prefix must not exist yet: this one never will.
-            Step::Choose | Step::ChooseOffline => command.arg("--prefix").arg(self.inside.home.join("none")),
-            Step::Fetch => command.args(["--download-only", "--prefix"]).arg(self.inside.home.join("none")),
-            Step::Link => command.args(["--always-copy", "--no-pyc", "--prefix"]).arg(self.prefix()),
-            Step::Search => &mut command,
-        };
-        if matches!(step, Step::Fetch | Step::Link) {
-            // What another program did to the cache is found, whether or not the size is the same.
-            command.args(["--safety-checks", "enabled", "--extra-safety-checks"]);
+        for channel in &self.channels {
+            // What links is written into the environment's history, which agents read.
+            let channel = if step.has_network() { channel.clone() } else { channel::shown(channel) };
+            command.arg("--channel").arg(channel);
         }
+        // The prefix must not exist yet, unless it is linked: this one is thrown away.
+        let none = self.inside.home.join("none");
+        match step {
+            Step::Choose | Step::ChooseOffline => command.arg("--prefix").arg(none),
+            Step::Fetch | Step::Repair => command.args(["--download-only", "--prefix"]).arg(none),
+            Step::Link => command.args(["--always-copy", "--no-pyc", "--prefix"]).arg(self.prefix()),
+            Step::Search => &mut *command,
+        };
+        match step {
+            // What another program did to the cache is found, whether or not the size is the same, and repaired.
+            Step::Fetch | Step::Repair => command.args(["--safety-checks", "enabled", "--extra-safety-checks"]),
+            // That has just been done, and a script of ours stands where a package has its own.
+            Step::Link => command.args(["--safety-checks", "disabled"]),
+            _ => &mut *command,
+        };
         command.args((step == Step::ChooseOffline).then_some("--offline"));
         command.args(args).args(specs);
-        plumbing::trace(&command);
-        let output = plumbing::tie(&mut command).stdin(Stdio::null()).output();
-        let output = output.context(|| "start 'sbox-spawn'".into())?;
-        match output.status.success() {
-            true => Ok(output.stdout),
-            // With --json some versions put their errors on stdout.
-            false => Err(Said(
-                [output.stderr, output.stdout].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat(),
-            )),
-        }
     }
 
     /// A command of the environment itself, with nothing but it.
@@ -250,14 +245,13 @@ impl Micromamba {
         self.inside.root != self.root
     }
 
-    fn sandbox(&self, step: Step) -> Result<Command> {
+    fn sandbox(&self, step: Step, scripts: &[Script]) -> Result<Command> {
         let mut command = plumbing::program("sbox-spawn")?;
-        let has_network = matches!(step, Step::Choose | Step::Fetch | Step::Search);
-        command.args(["--network", if has_network { "host" } else { "none" }]);
+        command.args(["--network", if step.has_network() { "host" } else { "none" }]);
         let own = |command: &mut Command, dir: &Path, at: &Path| {
             command.arg("--own").args([dir, at]);
         };
-        own(&mut command, &self.work.join("place"), &self.inside.place);
+        own(&mut command, &self.place(), &self.inside.place);
         own(&mut command, &self.work.join("home"), &self.inside.home);
         // Nor do scripts get what the next run would read.
         let root = if step == Step::Link { self.work.join("root") } else { self.root.clone() };
@@ -270,13 +264,16 @@ impl Micromamba {
             // Scripts of packages run now: what others will build from, they may read. What micromamba itself writes goes
             // into a cache that is thrown away.
             Step::Link => {
-                command.arg("--ro-bind").args([&self.pkgs, &self.inside.pkgs]);
+                command.arg("--ro-bind").args([&self.cache.dir, &self.inside.pkgs]);
+                for script in scripts {
+                    command.arg("--ro-bind").args(script.mount());
+                }
                 let own_pkgs = self.inside.home.join("pkgs");
                 fs::make_dirs(&self.work.join("home/pkgs"))?;
                 format!("{},{}", own_pkgs.display(), self.inside.pkgs.display())
             }
             _ => {
-                own(&mut command, &self.pkgs, &self.inside.pkgs);
+                own(&mut command, &self.cache.dir, &self.inside.pkgs);
                 self.inside.pkgs.display().to_string()
             }
         };
@@ -286,6 +283,10 @@ impl Micromamba {
             command.arg("--ro-bind").args([&self.program, &self.program]);
         }
         for dir in self.channels.iter().filter_map(|channel| channel.strip_prefix("file://")) {
+            if !Path::new(dir).is_dir() {
+                return Err(Error::new(format!("there is no directory '{}'", escape::visible(dir)))
+                    .hint("check the address under 'channels'"));
+            }
             command.arg("--ro-bind").args([dir, dir]);
         }
         if let (true, Some(file)) = (self.is_elsewhere(), condarc()) {
@@ -298,13 +299,16 @@ impl Micromamba {
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
             ("MAMBA_ROOT_PREFIX", &*self.inside.root.to_string_lossy()),
             ("CONDA_PKGS_DIRS", &pkgs),
-            // Its own loop spins for a minute at full speed when a server is down; ours waits between tries.
-            ("MAMBA_REMOTE_MAX_RETRIES", "0"),
-            ("MAMBA_REMOTE_CONNECT_TIMEOUT_SECS", if crate::is_hasty() { "3" } else { "10" }),
+            // Some versions before 2.8 try for a minute at full speed otherwise; 2.8 does what it likes.
+            ("MAMBA_REMOTE_MAX_RETRIES", "2"),
         ] {
             command.args(["--setenv", name, value]);
         }
-        if has_network {
+        if step == Step::Link {
+            // It cannot lock a cache that is read-only, and says so in every run; nor is there need, in this step.
+            command.args(["--setenv", "MAMBA_USE_LOCKFILES", "false"]);
+        }
+        if step.has_network() {
             self.network(&mut command)?;
         }
         command.arg("--");
@@ -376,15 +380,5 @@ mod tests {
         let prefix = padded().join(NAME);
         assert_eq!(prefix.as_os_str().len(), LENGTH);
         assert!(format!("#!{}/bin/python3.12\n", prefix.display()).len() <= 127);
-    }
-
-    #[test]
-    fn failures_are_told_apart() {
-        let cut = Said("Download error (28) Timeout was reached [https://x]".into());
-        assert!(cut.is_cut_off() && cut.is_passing() && !cut.is_damage());
-        let name = Said("Download error (6) Could not resolve hostname [https://x]".into());
-        assert!(name.is_cut_off() && !name.is_passing());
-        assert!(Said("File not valid: SHA256 sum doesn't match expectation".into()).is_damage());
-        assert!(Said("Cannot find a valid extracted directory cache for x".into()).is_damage());
     }
 }

@@ -16,7 +16,7 @@ use libsbox::escape;
 use libsbox::fs;
 use libsbox::lockfile::Package;
 use libsbox::model::Language;
-use libsbox::provider::Request;
+use libsbox::provider::{self, Request};
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ the system's directories.
 ";
 
 fn main() -> ExitCode {
-    TOOL.main(run)
+    TOOL.main(|args| provider::answer(run(args)))
 }
 
 /// An interpreter that was found and asked.

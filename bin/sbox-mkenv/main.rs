@@ -6,7 +6,7 @@
 
 mod clone;
 mod provider;
-mod serve;
+mod provision;
 
 use lexopt::prelude::*;
 use libsbox::cache;
@@ -83,23 +83,23 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let prefix = words.pop().map(PathBuf::from).filter(|_| !words.is_empty());
     let prefix = prefix.ok_or_else(|| Error::usage("missing SPEC and PREFIX"))?;
     if !prefix.is_absolute() {
-        return Err(Error::usage(format!("'{}' is no absolute path", escape::visible_path(&prefix))));
+        return Err(Error::usage(format!("'{}' is not an absolute path", escape::visible_path(&prefix))));
     }
     wanted.runtimes = words
         .into_iter()
         .map(|word| Runtime::parse(&word.to_string_lossy()).map_err(|error| Error::usage(error.to_string())))
         .collect::<Result<Vec<_>>>()?;
     if wanted.locked && (wanted.update || lock.is_none()) {
-        return Err(Error::usage("'--locked' needs '--lock', and does not go with '--update'"));
+        return Err(Error::usage("'--locked' needs '--lock', and cannot be used together with '--update'"));
     }
     wanted.request = cache::request(&wanted.runtimes, &wanted.channels, &wanted.packages);
     if let Some(lock) = lock.filter(|_| !wanted.update) {
         wanted.lock = records(&lock, &wanted)?;
     }
     let into = into.unwrap_or_else(|| prefix.clone());
-    let served = serve::serve(&wanted)?;
-    clone::clone(&served.iter().map(|served| &served.entry).collect::<Vec<_>>(), &into, &prefix)?;
-    let made = served.iter().flat_map(serve::Served::records);
+    let provisioned = provision::provision(&wanted)?;
+    clone::clone(&provisioned.iter().map(|one| &one.entry).collect::<Vec<_>>(), &into, &prefix)?;
+    let made = provisioned.iter().flat_map(provision::Provisioned::records);
     cli::out_line(json!({"prefix": prefix, "runtimes": made.collect::<Vec<_>>()}))?;
     Ok(0)
 }
@@ -110,7 +110,7 @@ fn records(path: &std::path::Path, wanted: &Wanted) -> Result<Vec<RuntimeRecord>
     // It may have come with an archive: a link would lead anywhere.
     let text = fs::read_plain(path).ok_or_else(|| Error::new(format!("there is no '{shown}'")));
     let parsed = text.and_then(|text| {
-        serde_json::from_slice::<Lockfile>(&text).map_err(|_| Error::new(format!("'{shown}' is no lock")))
+        serde_json::from_slice::<Lockfile>(&text).map_err(|_| Error::new(format!("'{shown}' is not a valid lock file")))
     });
     let lock = match parsed {
         Ok(lock) => lock,
@@ -119,7 +119,7 @@ fn records(path: &std::path::Path, wanted: &Wanted) -> Result<Vec<RuntimeRecord>
     };
     match lock.serves(&wanted.runtimes, &wanted.request, &wanted.provider) {
         true => Ok(lock.runtimes),
-        false if wanted.locked => Err(Error::new(format!("'{shown}' is of other runtimes, packages or channels"))
+        false if wanted.locked => Err(Error::new(format!("'{shown}' was made for different runtimes, packages or channels"))
             .hint("sbox build brings it up to date")),
         false => Ok(Vec::new()),
     }

@@ -1,16 +1,20 @@
 //! Talking to a provider: `sbox-mkenv-NAME [--resolve] [options] SPEC... [PREFIX]`. It gets those options only that say
 //! something: one that does not know them refuses.
 //!
-//! It prints one JSON object; exit code 3 means that it cannot serve the runtime, and its stderr says why.
+//! It prints one JSON object; with exit code 3 it cannot serve the runtime, and the object says why: `{"refused": "..."}`.
 
 use libsbox::error::{Context, Error, Result};
 use libsbox::lockfile::Package;
 use libsbox::model::Runtime;
 use libsbox::plumbing;
-use libsbox::provider::CANNOT_SERVE;
+use libsbox::provider::{CANNOT_SERVE, Refusal};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// The provider that puts several runtimes, and packages, into one environment. Two environments of its making, one over the
+/// other, would have two versions of the libraries that both bring.
+pub const MULTI_RUNTIME: &str = "conda";
 
 /// A provider that is there.
 pub struct Provider {
@@ -39,9 +43,11 @@ pub struct Ask<'a> {
     pub packages: &'a [String],
     /// The exact packages.
     pub lock: Option<&'a [Package]>,
+    /// What is known of channels is to be asked for again.
+    pub update: bool,
     pub offline: bool,
-    /// Whether to wait for what is slow; otherwise somebody else is asked soon.
-    pub patient: bool,
+    /// Whether another provider can be asked instead: then this one does not wait for what is slow.
+    pub has_fallback: bool,
 }
 
 impl Provider {
@@ -83,31 +89,29 @@ impl Provider {
         command.args(ask.channels.iter().flat_map(|channel| ["--channel", channel]));
         command.args(ask.packages.iter().flat_map(|package| ["--package", package]));
         command.args(ask.offline.then_some("--offline"));
-        if !ask.patient {
+        // Only of channels is anything known that could be old.
+        command.args((ask.update && self.name == MULTI_RUNTIME).then_some("--update"));
+        if ask.has_fallback {
             command.env("SBOX_PATIENCE", "short");
         }
         command
     }
 
-    /// A refusal is kept for the end, when nobody served; it would only confuse when somebody else did.
+    /// Its words go where ours go; its refusal is kept for the end, when nobody could serve.
     fn run(&self, mut command: Command) -> Result<std::result::Result<Made, String>> {
         plumbing::trace(&command);
-        let output = plumbing::tie(&mut command).stdin(Stdio::null()).stderr(Stdio::piped()).output();
+        let output = plumbing::tie(&mut command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
         let output = output.context(|| format!("start the provider '{}'", self.name))?;
-        let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match output.status.code() {
             Some(0) => {}
-            Some(code) if code == i32::from(CANNOT_SERVE) => return Ok(Err(words)),
-            _ => {
-                libsbox::output::line(words);
-                return Err(Error::reported(1));
+            Some(code) if code == i32::from(CANNOT_SERVE) => {
+                let refusal: Option<Refusal> = serde_json::from_slice(&output.stdout).ok();
+                return Ok(Err(refusal.map_or_else(|| "it cannot serve this".into(), |refusal| refusal.refused)));
             }
-        }
-        for line in words.lines() {
-            libsbox::output::line(line);
+            _ => return Err(Error::reported(1)),
         }
         let made = serde_json::from_slice(&output.stdout);
         made.map(Ok)
-            .map_err(|error| Error::new(format!("the provider '{}' printed no JSON object: {error}", self.name)))
+            .map_err(|error| Error::new(format!("the provider '{}' did not print a JSON object: {error}", self.name)))
     }
 }

@@ -102,7 +102,7 @@ fn one_that_was_placed_by_hand_comes_first() {
     run().assert().code(1).stderr(contains("is not executable")).stderr(contains("chmod +x"));
     std::fs::set_permissions(&placed, std::fs::Permissions::from_mode(0o755)).unwrap();
     run().assert().success().stdout(format!("{}\n", placed.display()));
-    run().args(["--sha256", &"0".repeat(64)]).assert().code(1).stderr(contains("another SHA-256"));
+    run().args(["--sha256", &"0".repeat(64)]).assert().code(1).stderr(contains("does not have the SHA-256 that was asked for"));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn an_archive_gives_one_regular_file_or_nothing() {
         (&[("bin/micromamba", Err("/bin/sh"))], "something strange"),
         (&[("bin/micromamba", Ok(PROGRAM)), ("bin/micromamba", Ok(PROGRAM))], "something strange"),
         (&[("bin/other", Ok(PROGRAM))], "there is no bin/micromamba"),
-        (&[("bin/micromamba", Ok("<html>"))], "is no program"),
+        (&[("bin/micromamba", Ok("<html>"))], "is not a program"),
         (&[("../../escaped", Ok("x")), ("/tmp/escaped-too", Ok("x"))], "there is no bin/micromamba"),
     ];
     for (entries, said) in cases {

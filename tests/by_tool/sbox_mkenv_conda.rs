@@ -97,7 +97,7 @@ fn a_lock_gives_the_same_files_on_another_machine() {
     // Of other packages, and then with a hash that nothing has.
     let other = place.scratch.read("two/.sbox/config.yaml").replace("[where]", "[where, tool]");
     place.scratch.project("two", &other);
-    build(&["build", "--locked"]).assert().code(1).stderr(contains("is of other runtimes, packages or channels"));
+    build(&["build", "--locked"]).assert().code(1).stderr(contains("was made for different runtimes, packages or channels"));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_script_of_a_package_reads_nothing_reaches_nobody_and_leaves_the_cache() {
     assert_eq!(networks, ["lo"]);
     // That of the whole host is not among the directories it sees, nor the user's home.
     assert!(!said.contains(place.scratch.home().to_str().unwrap()), "{said}");
-    let cached = std::fs::read_to_string(place.scratch.path("cache/pkgs/tool-2.0-0/share/tool")).unwrap();
+    let cached = std::fs::read_to_string(place.cached("tool-2.0-0/share/tool")).unwrap();
     assert_eq!(cached, "2.0");
 }
 
@@ -149,7 +149,7 @@ fn a_poisoned_environment_or_cache_reaches_no_neighbour() {
     place.sbox("two", &["build"]).assert().success();
     assert_eq!(place.scratch.read("two/.sbox/env/share/tool"), "2.0");
     // Another program of the user's has written into the package cache, without changing a size.
-    std::fs::write(place.scratch.path("cache/pkgs/tool-2.0-0/share/tool"), "6.6").unwrap();
+    std::fs::write(place.cached("tool-2.0-0/share/tool"), "6.6").unwrap();
     place.project("three", "packages: [tool, where]\n");
     let output = place.sbox("three", &["build"]).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
@@ -161,9 +161,8 @@ fn a_damaged_package_is_fetched_again() {
     let Some(place) = Place::new("conda-damage") else { return };
     place.project("one", "packages: [tool]\n");
     place.sbox("one", &["build"]).assert().success();
-    let pkgs = place.scratch.path("cache/pkgs");
-    std::fs::write(pkgs.join("tool-2.0-0.conda"), "half").unwrap();
-    std::fs::remove_dir_all(pkgs.join("tool-2.0-0")).unwrap();
+    std::fs::write(place.cached("tool-2.0-0.conda"), "half").unwrap();
+    std::fs::remove_dir_all(place.cached("tool-2.0-0")).unwrap();
     std::fs::remove_dir_all(place.scratch.path("cache/runtimes")).unwrap();
     place.project("two", "packages: [tool]\n");
     let output = place.sbox("two", &["build"]).output().unwrap();
@@ -214,19 +213,18 @@ fn errors_say_what_there_is_and_what_clashes() {
         stderr(&output)
     };
     let said = build("version", "packages: ['tool=7']\n");
-    assert!(said.contains("the channels have no 'tool=7'; there is 2.0, 1.0"), "{said}");
+    assert!(said.contains("the channels do not have 'tool 7'; they have 2.0, 1.0"), "{said}");
     let said = build("name", "packages: [tol]\n");
-    assert!(said.contains("the channels have no 'tol'"), "{said}");
+    assert!(said.contains("the channels have no package 'tol'"), "{said}");
     let said = build("clash", "packages: [clash, 'tool=2']\n");
-    assert!(said.contains("do not go together") && said.contains("clash") && said.contains("tool"), "{said}");
+    assert!(said.contains("cannot be installed together: 'clash' needs tool <2, and 'tool 2' is asked for"), "{said}");
     place.scratch.project(
         "down",
         &format!("runtime: {}\nprovider: conda\nchannels: ['http://127.0.0.1:9/x']\n", place.conda.python.0),
     );
     place.place_micromamba(&place.scratch.path("down"));
     let said = place.sbox("down", &["build"]).assert().code(1);
-    said.stderr(contains("a channel cannot be reached"))
-        .stderr(contains("http://127.0.0.1:9/x"))
+    said.stderr(contains("cannot reach channel 'http://127.0.0.1:9/x': '127.0.0.1:9': connection refused"))
         .stderr(contains("SBOX_CHANNEL_ALIAS"));
 }
 
@@ -264,7 +262,7 @@ fn auto_takes_conda_if_it_can_and_does_not_change_later() {
         .assert()
         .success()
         .stderr(contains("by provider 'host'"))
-        .stderr(contains("not by provider 'conda': cannot download"));
+        .stderr(contains("skipped provider 'conda': cannot download"));
     place.place_micromamba(&root);
     place.sbox("two", &["build", "--force"]).assert().success().stderr(contains("by provider 'host'"));
     let mut update = place.sbox("two", &["build", "--update"]);
@@ -391,12 +389,11 @@ fn without_a_micromamba_it_refuses_and_says_why() {
     command
         .assert()
         .code(3)
-        .stderr(contains("cannot download micromamba"))
-        .stderr(contains("curl -L"))
-        .stdout(predicates::str::is_empty());
+        .stdout(contains(r#"{"refused":"cannot download micromamba"#))
+        .stdout(contains("curl -L"));
     let mut build = scratch.program("sbox-mkenv-conda");
     build.args(["--offline", "node:22"]).arg(scratch.path("env"));
-    build.assert().code(3).stderr(contains("nothing is downloaded").and(contains("[ERROR]")));
+    build.assert().code(3).stdout(contains("nothing is downloaded").and(contains("refused")));
 }
 
 #[test]

@@ -56,8 +56,8 @@ fn a_version_that_does_not_exist_is_told_from_a_registry_out_of_reach() {
         scratch.write("home/fails", words);
         npm(&scratch).arg("node:22").arg(scratch.path("env")).assert().code(3)
     };
-    run("npm error code ETARGET\nnpm error notarget No matching version found\n").stderr(contains("has no node-"));
-    run("npm error code ENOTFOUND\nnpm error getaddrinfo\n").stderr(contains("ENOTFOUND"));
+    run("npm error code ETARGET\nnpm error notarget No matching version found\n").stdout(contains("has no node-"));
+    run("npm error code ENOTFOUND\nnpm error getaddrinfo\n").stdout(contains("ENOTFOUND"));
     assert!(!scratch.path("env").exists());
 }
 
@@ -70,7 +70,7 @@ fn python_and_a_missing_npm_are_refused_as_a_provider_refuses() {
         .args(["--resolve", "node:22"])
         .assert()
         .code(3)
-        .stderr(contains("no npm"));
+        .stdout(contains("no npm"));
 }
 
 #[test]

@@ -109,9 +109,15 @@ impl Place {
         command
     }
 
+    /// Where the cache has a package: in the folder of its address.
+    pub fn cached(&self, name: &str) -> PathBuf {
+        self.scratch.path(&format!("cache/pkgs/http/127.0.0.1_{}/noarch/{name}", self.server.port))
+    }
+
     /// How many packages were fetched.
     pub fn fetched(&self) -> usize {
         let is_package = |path: &str| path.ends_with(".conda") || path.ends_with(".tar.bz2");
-        self.server.requests().iter().filter(|request| is_package(request.path())).count()
+        let requests = self.server.requests();
+        requests.iter().filter(|request| request.line.starts_with("GET ") && is_package(request.path())).count()
     }
 }

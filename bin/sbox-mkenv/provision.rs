@@ -1,8 +1,8 @@
-//! Who serves: the cache, a provider that the lock names, or the first that can.
+//! Who provides the runtimes: the cache, a provider that the lock names, or the first that can.
 
 use crate::Wanted;
 use crate::clone;
-use crate::provider::{Ask, Made, Provider};
+use crate::provider::{Ask, MULTI_RUNTIME, Made, Provider};
 use libsbox::cache::{self, Draft, Entry};
 use libsbox::error::{Error, Kind, Result};
 use libsbox::escape;
@@ -13,12 +13,8 @@ use libsbox::output;
 use libsbox::time;
 use serde_json::{Value, json};
 
-/// A provider that puts several runtimes, and packages, into one environment. Two environments of its making, one over the
-/// other, would have two versions of the libraries that both bring.
-const JOINT: &str = "conda";
-
 /// The cache entry that serves, which nobody removes until it was copied.
-pub struct Served {
+pub struct Provisioned {
     pub entry: Entry,
     runtimes: Vec<Runtime>,
     cached: bool,
@@ -26,7 +22,7 @@ pub struct Served {
     _lock: Option<fs::Lock>,
 }
 
-impl Served {
+impl Provisioned {
     /// What is said of each runtime: that of the lock, and whether it came from the cache.
     pub fn records(&self) -> impl Iterator<Item = Value> {
         self.runtimes.iter().enumerate().map(|(at, runtime)| {
@@ -44,18 +40,18 @@ impl Served {
     }
 }
 
-/// What a provider said that it cannot.
+/// Providers that cannot, and their reasons.
 type Refusals = Vec<(String, String)>;
 
-pub fn serve(wanted: &Wanted) -> Result<Vec<Served>> {
+pub fn provision(wanted: &Wanted) -> Result<Vec<Provisioned>> {
     let mut refusals = Refusals::new();
     let may = |name: &str, record: Option<&RuntimeRecord>| match record {
         // A later build does not change to another provider by itself: what runs in it was tried with this one.
         Some(record) => record.provider == name,
         None => wanted.provider == "auto" || wanted.provider == name,
     };
-    if may(JOINT, wanted.lock.first())
-        && let Some(served) = ask(wanted, JOINT, &wanted.runtimes, wanted.lock.first(), &mut refusals)?
+    if may(MULTI_RUNTIME, wanted.lock.first())
+        && let Some(served) = try_provider(wanted, MULTI_RUNTIME, &wanted.runtimes, wanted.lock.first(), &mut refusals)?
     {
         return Ok(vec![served]);
     }
@@ -65,8 +61,8 @@ pub fn serve(wanted: &Wanted) -> Result<Vec<Served>> {
         let named =
             record.map(|record| record.provider.as_str()).or((wanted.provider != "auto").then_some(&*wanted.provider));
         let names = named.as_ref().map_or(known, std::slice::from_ref);
-        for name in names.iter().filter(|name| **name != JOINT) {
-            if let Some(served) = ask(wanted, name, std::slice::from_ref(runtime), record, &mut refusals)? {
+        for name in names.iter().filter(|name| **name != MULTI_RUNTIME) {
+            if let Some(served) = try_provider(wanted, name, std::slice::from_ref(runtime), record, &mut refusals)? {
                 return Ok(served);
             }
         }
@@ -74,21 +70,20 @@ pub fn serve(wanted: &Wanted) -> Result<Vec<Served>> {
     };
     let served = wanted.runtimes.iter().enumerate().map(&mut one).collect::<Result<Vec<_>>>()?;
     for (name, refusal) in &refusals {
-        // Why it was another that served.
-        let why = plain(name, refusal).lines().next().unwrap_or_default().trim_end_matches(':');
-        output::info(format_args!("not by provider '{name}': {}", escape::visible(why)));
+        let why = refusal.lines().next().unwrap_or_default().trim_end_matches(':');
+        output::info(format_args!("skipped provider '{name}': {}", escape::visible(why)));
     }
     Ok(served)
 }
 
-/// Has one provider serve; nothing if it cannot, and then it said why.
-fn ask(
+/// What one provider provides; nothing if it cannot, and then it said why.
+fn try_provider(
     wanted: &Wanted,
     name: &str,
     runtimes: &[Runtime],
     record: Option<&RuntimeRecord>,
     refusals: &mut Refusals,
-) -> Result<Option<Served>> {
+) -> Result<Option<Provisioned>> {
     let is_named = wanted.provider == name || record.is_some();
     let Some(provider) = Provider::find(name)? else {
         return match is_named {
@@ -98,7 +93,7 @@ fn ask(
         };
     };
     let mut asked = runtimes.to_vec();
-    if let (true, Some(record), false) = (wanted.locked, record, name == JOINT) {
+    if let (true, Some(record), false) = (wanted.locked, record, name == MULTI_RUNTIME) {
         // Another provider has no list of packages to go by; but it can be asked for the very version.
         asked[0].version.clone_from(&record.version);
     }
@@ -106,19 +101,19 @@ fn ask(
         runtimes: &asked,
         channels: &wanted.channels,
         packages: &wanted.packages,
-        lock: record.filter(|_| name == JOINT).map(|record| &record.packages[..]),
+        lock: record.filter(|_| name == MULTI_RUNTIME).map(|record| &record.packages[..]),
+        update: wanted.update,
         offline: wanted.offline,
-        // Where another can serve, nobody waits long for this one.
-        patient: is_named,
+        has_fallback: !is_named,
     };
-    match held(wanted, &provider, &request)? {
+    match pin_entry(wanted, &provider, &request)? {
         Ok((entry, cached, lock)) => {
             if let (true, Some(record)) = (wanted.locked, record) {
                 same_as_locked(record, &entry)?;
             }
             let runtimes = runtimes.to_vec();
             let request = wanted.request.clone();
-            Ok(Some(Served { entry, runtimes, cached, request, _lock: lock }))
+            Ok(Some(Provisioned { entry, runtimes, cached, request, _lock: lock }))
         }
         Err(refusal) => {
             refusals.push((name.to_owned(), refusal));
@@ -153,11 +148,12 @@ fn same_as_locked(record: &RuntimeRecord, entry: &Entry) -> Result<()> {
     .hint("sbox build, without --locked, takes what is here and writes a new lock"))
 }
 
-type Held = (Entry, bool, Option<fs::Lock>);
+type Pinned = (Entry, bool, Option<fs::Lock>);
 
-fn held(wanted: &Wanted, provider: &Provider, ask: &Ask<'_>) -> Result<std::result::Result<Held, String>> {
+/// [`find_or_make`], with a lock by which nobody removes the entry until it was copied.
+fn pin_entry(wanted: &Wanted, provider: &Provider, ask: &Ask<'_>) -> Result<std::result::Result<Pinned, String>> {
     for _ in 0..5 {
-        let (entry, cached) = match obtain(wanted, provider, ask)? {
+        let (entry, cached) = match find_or_make(wanted, provider, ask)? {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -171,11 +167,11 @@ fn held(wanted: &Wanted, provider: &Provider, ask: &Ask<'_>) -> Result<std::resu
 }
 
 /// The entry that serves, made if there is none, and whether it was there; or the provider's words on why it has none.
-fn obtain(wanted: &Wanted, provider: &Provider, ask: &Ask<'_>) -> Result<std::result::Result<(Entry, bool), String>> {
+fn find_or_make(wanted: &Wanted, provider: &Provider, ask: &Ask<'_>) -> Result<std::result::Result<(Entry, bool), String>> {
     let group = &ask.runtimes[0];
     // Those of a joint provider are told apart by everything that was asked for; what one runtime alone needs, any
     // request for a runtime alone is served with.
-    let request = if provider.name == JOINT { &*wanted.request } else { "" };
+    let request = if provider.name == MULTI_RUNTIME { &*wanted.request } else { "" };
     let exactly = ask.lock.map(|packages| cache::fingerprint(request, packages));
     let cached = |fingerprint: Option<&str>| -> Result<Option<Entry>> {
         let entries = cache::entries(group)?;
@@ -189,7 +185,7 @@ fn obtain(wanted: &Wanted, provider: &Provider, ask: &Ask<'_>) -> Result<std::re
     // A provider that can tell cheaply what it would make is asked, so that an upgraded interpreter is seen; for the
     // others, and for what has gone from the host since, the newest entry serves.
     let serves_as_it_is = !wanted.update && exactly.is_none();
-    let before = if provider.name == JOINT && serves_as_it_is { cached(None)? } else { None };
+    let before = if provider.name == MULTI_RUNTIME && serves_as_it_is { cached(None)? } else { None };
     let resolved = if before.is_some() { Ok(Made::default()) } else { provider.resolve(ask)? };
     let known = resolved.as_ref().ok().and_then(|made| made.fingerprint.clone());
     let fingerprint = exactly.clone().or(known);
@@ -242,34 +238,29 @@ fn publish(provider: &Provider, ask: &Ask<'_>, made: Made, request: &str, draft:
     Ok(entry)
 }
 
-/// A refusal without what stands before it.
-fn plain<'a>(name: &str, refusal: &'a str) -> &'a str {
-    refusal.strip_prefix(&format!("[ERROR] sbox-mkenv-{name}: ")).unwrap_or(refusal)
-}
-
 fn nobody(wanted: &Wanted, runtime: &Runtime, refusals: &Refusals) -> Error {
     for (name, refusal) in refusals {
-        for line in plain(name, refusal).lines() {
+        for line in refusal.lines() {
             output::line(format_args!("  {name}: {}", escape::visible(line)));
         }
     }
     if let (Some(record), false) = (wanted.lock.first(), wanted.locked) {
-        let message = format!("{runtime} was made by provider '{}', which cannot serve it now", record.provider);
-        return Error::new(message).hint("sbox build --update chooses a provider anew");
+        let message = format!("{runtime} was made by provider '{}', which cannot provide it now", record.provider);
+        return Error::new(message).hint("sbox build --update chooses a provider again");
     }
     if let ([(name, _)], true) = (&refusals[..], wanted.provider != "auto" || wanted.locked) {
-        return Error::new(format!("provider '{name}' cannot serve {runtime}"))
-            .hint("see its words above; 'provider: auto' tries others");
+        return Error::new(format!("provider '{name}' cannot provide {runtime}"))
+            .hint("see its reason above; 'provider: auto' tries others");
     }
     let hint = match runtime.language {
         _ if !wanted.packages.is_empty() || !wanted.channels.is_empty() => {
-            "'packages' and 'channels' need conda: see its words above".into()
+            "'packages' and 'channels' need conda: see its reason above".into()
         }
         Language::Python => format!(
-            "install Python {} where it is looked for (for example: uv python install {0}, pyenv install {0}, or your system's package), or ask for a version from the list above",
+            "install Python {} somewhere sbox looks (for example: uv python install {0}, pyenv install {0}, or your system's package), or ask for a version from the list above",
             runtime.version
         ),
-        Language::Node => "install npm so that Node.js can be fetched with it, or a Node.js of that version; if the registry cannot be reached, see npm's words above".into(),
+        Language::Node => "install npm so that Node.js can be fetched with it, or a Node.js of that version; if the registry cannot be reached, see npm's reason above".into(),
     };
     Error::of(Kind::Failure, format!("nothing on this host can provide {runtime}")).hint(hint)
 }
