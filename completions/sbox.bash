@@ -52,10 +52,10 @@ _sbox_options() {
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
         stage) echo "-n --dry-run -f --force --into --record --keep-missing -h --help -V --version" ;;
         mkenv) echo "--provider --channel --package --lock --locked --update --offline --into -h --help -V --version" ;;
-        mkenv-conda) echo "--resolve --channel --package --lock --offline -h --help -V --version" ;;
+        mkenv-conda) echo "--resolve --channel --package --lock --update --offline -h --help -V --version" ;;
         mkenv-npm) echo "--resolve -h --help -V --version" ;;
         mkenv-host) echo "--resolve -h --help -V --version" ;;
-        fetch-mamba) echo "--url --sha256 --platform --on-path --offline --connect-timeout --idle-timeout --retries --print-url -h --help -V --version" ;;
+        fetch-mamba) echo "--url --sha256 --platform --on-path --offline --json --connect-timeout --idle-timeout --retries --print-url -h --help -V --version" ;;
         relocate) echo "-n --dry-run -0 --null --from --to --only --slots -h --help -V --version" ;;
         archive) echo "-o --output --name --flat --owner --digests --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
     esac

@@ -61,8 +61,8 @@ fn it_is_downloaded_once_unpacked_and_its_path_is_printed() {
         let output = fetch(&scratch, &server, &["--platform", this()]).output().unwrap();
         assert_eq!(stdout(&output), format!("{}\n", cached(&scratch).display()), "{}", stderr(&output));
     }
-    assert_eq!(server.requests().len(), 1);
-    assert_eq!(server.requests()[0].path(), format!("/{}/latest", this()));
+    let asked: Vec<String> = server.requests().iter().map(|request| request.path().to_owned()).collect();
+    assert_eq!(asked, [format!("/{}/latest", this()), format!("/{}/latest.sha256", this())]);
     assert_eq!(std::fs::read_to_string(cached(&scratch)).unwrap(), PROGRAM);
     assert_eq!(std::fs::metadata(cached(&scratch)).unwrap().permissions().mode() & 0o777, 0o755);
 }
@@ -149,7 +149,8 @@ fn what_is_no_micromamba_is_refused_and_said() {
         let output = fetch(&scratch, &server, &[]).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains(said) && !stderr(&output).contains('\x1b'), "{said}: {}", stderr(&output));
-        assert_eq!(server.requests().len(), 1, "{said}: another try would not help");
+        let downloads = server.requests().into_iter().filter(|request| !request.path().ends_with(".sha256"));
+        assert_eq!(downloads.count(), 1, "{said}: another try would not help");
         assert_nothing(&scratch);
     }
 }
@@ -271,7 +272,43 @@ fn two_at_once_fetch_once() {
         let both = [0, 1].map(|_| scope.spawn(|| fetch(&scratch, &server, &[]).output().unwrap().status.success()));
         assert!(both.into_iter().all(|one| one.join().unwrap()));
     });
-    assert_eq!(server.requests().len(), 1);
+    let downloads = server.requests().into_iter().filter(|request| !request.path().ends_with(".sha256"));
+    assert_eq!(downloads.count(), 1);
+}
+
+#[test]
+fn a_checksum_that_is_published_beside_the_download_is_compared() {
+    let scratch = Scratch::new("fetch-published");
+    let body = good(&scratch);
+    let output = std::process::Command::new("sha256sum").arg(scratch.path("a.tar.bz2")).output().unwrap();
+    let right = stdout(&output)[..64].to_owned();
+    for (published, is_taken) in [("0".repeat(64), false), (format!("{right}  micromamba.tar.bz2\n"), true)] {
+        let body = body.clone();
+        let server = Server::start(move |request, stream| match request.path().ends_with(".sha256") {
+            true => send(stream, "200 OK", "", published.as_bytes()),
+            false => send(stream, "200 OK", "", &body),
+        });
+        let output = fetch(&scratch, &server, &[]).output().unwrap();
+        assert_eq!(output.status.success(), is_taken, "{}", stderr(&output));
+        assert_eq!(cached(&scratch).exists(), is_taken);
+        assert!(is_taken || stderr(&output).contains(&format!("has SHA-256 {right}")));
+    }
+}
+
+#[test]
+fn with_json_the_reason_is_data() {
+    let scratch = Scratch::new("fetch-json");
+    let run = || {
+        let output = scratch.program("sbox-fetch-mamba").args(["--json", "--offline"]).output().unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        (output.status.code(), answer, stderr(&output))
+    };
+    let (code, answer, words) = run();
+    assert!(answer["refused"].as_str().unwrap().contains("nothing is downloaded"), "{answer}");
+    assert_eq!((code, &*words), (Some(1), ""));
+    std::fs::create_dir_all(cached(&scratch).parent().unwrap()).unwrap();
+    std::fs::write(cached(&scratch), PROGRAM).unwrap();
+    assert_eq!(run().1["path"], cached(&scratch).to_str().unwrap());
 }
 
 #[test]
