@@ -65,10 +65,7 @@ fn unpack(file: File, to: &Path, url: &str) -> Result<()> {
         let mut start = [0; 4];
         entry.read_exact(&mut start).map_err(|error| broken(&error))?;
         if Form::of(&start) != Some(Form::Program) {
-            return Err(Error::new(format!(
-                "bin/micromamba in the archive from '{}' is not a program",
-                visible(url)
-            )));
+            return Err(Error::new(format!("bin/micromamba in the archive from '{}' is not a program", visible(url))));
         }
         let size = entry.size();
         write(&mut start.as_slice().chain(&mut entry), to)?;

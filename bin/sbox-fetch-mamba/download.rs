@@ -310,7 +310,10 @@ fn looks_right(part: &Path, kind: &str, source: &Source) -> std::result::Result<
             visible(&text.chars().take(40).collect::<String>())
         ),
     };
-    Err(Failure::Final(Error::new(format!("what came from '{}' is not a micromamba: {what}", visible(&source.shown())))))
+    Err(Failure::Final(Error::new(format!(
+        "what came from '{}' is not a micromamba: {what}",
+        visible(&source.shown())
+    ))))
 }
 
 fn bar(length: Option<u64>, already: u64) -> ProgressBar {

@@ -36,7 +36,9 @@ pub fn solving(mamba: &Micromamba, error: &MambaError, specs: &[String], offline
     }
     let tree = told.tree();
     match problem::read(&tree) {
-        Some(problems) => cannot(problems.iter().map(|one| sentence(mamba, one, offline)).collect::<Vec<_>>().join("\n")),
+        Some(problems) => {
+            cannot(problems.iter().map(|one| sentence(mamba, one, offline)).collect::<Vec<_>>().join("\n"))
+        }
         None if tree.is_empty() => cannot(format!("the packages cannot be installed together:\n{told}")),
         None => cannot(format!("the packages cannot be installed together:\n{}", problem::drawn(&tree))),
     }
@@ -46,7 +48,9 @@ fn not_an_index(mamba: &Micromamba, offline: bool) -> Option<Error> {
     let channels = mamba.addresses();
     if let Some((address, what)) = indexes::strange(&mamba.cache, &channels) {
         let message = format!("channel '{address}' answers with {what} in place of an index");
-        return Some(cannot(format!("{message}\ncheck the address under 'channels', and whether the network asks for a login")));
+        return Some(cannot(format!(
+            "{message}\ncheck the address under 'channels', and whether the network asks for a login"
+        )));
     }
     if !offline || mamba.has_index() {
         return None;
@@ -91,7 +95,9 @@ fn sentence(mamba: &Micromamba, problem: &Problem, offline: bool) -> String {
 /// Why packages could not be fetched or linked.
 pub fn fetching(mamba: &Micromamba, error: &MambaError) -> Error {
     match &error.cause {
-        Cause::Damage => cannot(format!("a package is not what its hash says, and was not when it was fetched again:\n{error}")),
+        Cause::Damage => {
+            cannot(format!("a package is not what its hash says, and was not when it was fetched again:\n{error}"))
+        }
         Cause::Unchecked => cannot(format!("a package cannot be checked:\n{error}")),
         _ => general(mamba, error),
     }
@@ -105,7 +111,8 @@ pub fn linking(mamba: &Micromamba, error: &MambaError) -> Error {
             Error::new(format!("'{}' vanished from the package cache", visible(file))).hint("run the build again")
         }
         Cause::TooLong(limit) => {
-            let message = format!("linking was not done in {}: does a script of a package hang?", format::span(limit.as_secs()));
+            let message =
+                format!("linking was not done in {}: does a script of a package hang?", format::span(limit.as_secs()));
             Error::new(message).hint("SBOX_LINK_TIMEOUT=SECONDS gives it longer")
         }
         _ => general(mamba, error),
@@ -142,7 +149,8 @@ fn silent(mamba: &Micromamba, waited: Duration) -> Error {
 pub fn network(unreached: &Unreached) -> Error {
     let url = visible(&unreached.url);
     let is_package = url.ends_with(".conda") || url.ends_with(".tar.bz2");
-    let channel = url.rsplit_once('/').and_then(|(subdir, _)| subdir.rsplit_once('/')).map_or(&*url, |(channel, _)| channel);
+    let channel =
+        url.rsplit_once('/').and_then(|(subdir, _)| subdir.rsplit_once('/')).map_or(&*url, |(channel, _)| channel);
     let what = if is_package { &*url } else { channel };
     let why = match unreached.status {
         Some(status @ (401 | 403)) => format!("the server does not allow it ({status})"),
@@ -157,9 +165,13 @@ pub fn network(unreached: &Unreached) -> Error {
             "a company's own authority is looked for in the system's store, or named by SSL_CERT_FILE"
         }
         Some(404) if is_package => "sbox build --update chooses packages that are there",
-        Some(401 | 403) => "an address may have a password: https://USER:PASSWORD@HOST/..., or a token: https://HOST/t/TOKEN/...",
+        Some(401 | 403) => {
+            "an address may have a password: https://USER:PASSWORD@HOST/..., or a token: https://HOST/t/TOKEN/..."
+        }
         Some(404) => "check the address under 'channels'",
-        _ => "a mirror is used with 'channels: [https://mirror/...]', or SBOX_CHANNEL_ALIAS for names; a proxy with https_proxy",
+        _ => {
+            "a mirror is used with 'channels: [https://mirror/...]', or SBOX_CHANNEL_ALIAS for names; a proxy with https_proxy"
+        }
     };
     let kind = if is_package { "package" } else { "channel" };
     cannot(format!("cannot reach {kind} '{what}': {why}\n{hint}"))

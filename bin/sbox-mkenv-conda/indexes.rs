@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 /// An index: what it is of, as micromamba noted it, and its file.
 fn all(cache: &PackageCache) -> Vec<(Option<String>, PathBuf)> {
     let entries = std::fs::read_dir(cache.dir.join("cache")).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_index = |path: &PathBuf| path.to_string_lossy().ends_with(".json") && !path.to_string_lossy().ends_with(".state.json");
+    let is_index =
+        |path: &PathBuf| path.to_string_lossy().ends_with(".json") && !path.to_string_lossy().ends_with(".state.json");
     let address = |path: &Path| {
         let state: Value = serde_json::from_slice(&fs::read_plain(&path.with_extension("state.json"))?).ok()?;
         Some(channel::shown(state["url"].as_str()?))
@@ -45,7 +46,8 @@ pub fn strange(cache: &PackageCache, channels: &[String]) -> Option<(String, Str
             continue;
         }
         remove(&path);
-        let address = address.unwrap_or_else(|| channels.iter().map(|one| channel::shown(one)).collect::<Vec<_>>().join(", "));
+        let address =
+            address.unwrap_or_else(|| channels.iter().map(|one| channel::shown(one)).collect::<Vec<_>>().join(", "));
         let address = address.rsplit_once('/').map_or(&*address, |(subdir, _)| subdir).to_owned();
         found = Some((visible(&address), kind(&text)));
     }

@@ -1,7 +1,7 @@
 //! Lists of packages: chosen by micromamba, or locked. Both are checked before anything comes of them.
 
-use crate::pkgs::stem;
 use crate::channel;
+use crate::pkgs::stem;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::lockfile::Package;

@@ -106,7 +106,12 @@ fn choose_and_fetch(mamba: &Micromamba, request: &Request, specs: &[String]) -> 
 }
 
 /// Chooses from what is known of a channel that cannot be reached, if anything is.
-fn without_network(mamba: &Micromamba, request: &Request, specs: &[String], error: &MambaError) -> Result<Vec<Package>> {
+fn without_network(
+    mamba: &Micromamba,
+    request: &Request,
+    specs: &[String],
+    error: &MambaError,
+) -> Result<Vec<Package>> {
     let refusal = explain::general(mamba, error);
     if request.update || !mamba.has_index() {
         return Err(refusal);

@@ -94,7 +94,8 @@ impl MambaError {
         }
         if lines.is_empty() {
             // Another program's words: sbox-spawn, or a micromamba that speaks otherwise.
-            let plain = self.words.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['{', '}']));
+            let plain =
+                self.words.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['{', '}']));
             lines.extend(plain.take(12).map(Into::into));
         }
         lines.iter().map(|line| format!("  {}", visible(&without_secrets(line)))).collect()
@@ -144,7 +145,10 @@ fn is_advice(line: &str) -> bool {
 
 /// Addresses in a line without passwords and tokens.
 fn without_secrets(line: &str) -> String {
-    line.split(' ').map(|word| if word.contains("://") { shown_in(word) } else { word.into() }).collect::<Vec<_>>().join(" ")
+    line.split(' ')
+        .map(|word| if word.contains("://") { shown_in(word) } else { word.into() })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn shown_in(word: &str) -> String {
@@ -193,7 +197,9 @@ fn cause(code: Option<i32>, words: &str) -> Cause {
 /// The last server that failed.
 fn unreached(words: &str) -> Option<Unreached> {
     let lines: Vec<&str> = words.lines().map(str::trim).collect();
-    let at = lines.iter().rposition(|line| line.contains("Download error (") || line.contains("Transfer finalized, status:"))?;
+    let at = lines
+        .iter()
+        .rposition(|line| line.contains("Download error (") || line.contains("Transfer finalized, status:"))?;
     let line = lines[at];
     let url = line.split_once('[').and_then(|(_, rest)| rest.split(']').next()).map(channel::shown).unwrap_or_default();
     if let Some((_, rest)) = line.split_once("status: ") {
@@ -204,7 +210,8 @@ fn unreached(words: &str) -> Option<Unreached> {
     let number: u32 = line.split_once("Download error (")?.1.split(')').next()?.parse().ok()?;
     let curl = line.split_once(") ").map_or("", |(_, rest)| rest.split(" [").next().unwrap_or(rest));
     let is_certificate = matches!(number, 35 | 51 | 58 | 60 | 77 | 83) || detail.to_lowercase().contains("certificate");
-    let host = channel::shown(&url).split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
+    let host =
+        channel::shown(&url).split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
     let why = match number {
         6 => format!("the name '{host}' cannot be resolved"),
         7 => format!("nothing answers at '{host}'"),
@@ -264,7 +271,8 @@ mod tests {
         ];
         for (file, title, check) in cases {
             let records = records::read(file);
-            let failed: Vec<_> = records.iter().filter(|one| one.exit != Some(0) && one.title.contains(title)).collect();
+            let failed: Vec<_> =
+                records.iter().filter(|one| one.exit != Some(0) && one.title.contains(title)).collect();
             assert!(!failed.is_empty(), "{file} {title}");
             for record in failed {
                 let error = of(record);
@@ -279,7 +287,9 @@ mod tests {
         for file in ["fetch-bad-package", "solve-unreachable", "disk-full", "link-missing", "json-failures"] {
             for record in records::read(file).iter().filter(|record| record.exit == Some(1)) {
                 let text = of(record).to_string();
-                for word in ["mamba clean", "issue tracker", "Retrying", "lockfile", "Transaction\n", "rolled back", "{"] {
+                for word in
+                    ["mamba clean", "issue tracker", "Retrying", "lockfile", "Transaction\n", "rolled back", "{"]
+                {
                     assert!(!text.contains(word), "{file} {}: {text}", record.title);
                 }
                 assert!(!text.is_empty(), "{file} {}", record.title);

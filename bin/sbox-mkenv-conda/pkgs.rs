@@ -65,8 +65,9 @@ impl PackageCache {
             let noted = self.noted(package).map(|record| record["sha256"].clone()).filter(is_sha256);
             let found = match (&noted, File::open(&place.archive)) {
                 (Some(noted), _) => noted.as_str().unwrap_or_default().to_owned(),
-                (None, Ok(mut file)) => fs::sha256_of(&mut file)
-                    .context(|| format!("read '{}'", escape::visible_path(&place.archive)))?,
+                (None, Ok(mut file)) => {
+                    fs::sha256_of(&mut file).context(|| format!("read '{}'", escape::visible_path(&place.archive)))?
+                }
                 // A record that is missing is not damage: it only says nothing.
                 (None, Err(_)) => {
                     let words = format!("the cache has neither the archive nor the hash of '{}'", package.name);

@@ -177,13 +177,20 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(of("two versions; without --json"), "'small 1.0' and 'small 2.0' are both asked for");
-        assert_eq!(of("needs python 3.11.*; without --json"), "'oldonly' needs python 3.11, and 'python 3.12' is asked for");
+        assert_eq!(
+            of("needs python 3.11.*; without --json"),
+            "'oldonly' needs python 3.11, and 'python 3.12' is asked for"
+        );
     }
 
     #[test]
     fn a_tree_of_another_kind_is_not_guessed_at() {
         assert_eq!(read(&["The following", "└─ a =* * is a riddle"]), None);
-        let deep = ["└─ a =* * is not installable because it requires", "   └─ b =1 *, which requires", "      └─ c =1 *, which does not exist"];
+        let deep = [
+            "└─ a =* * is not installable because it requires",
+            "   └─ b =1 *, which requires",
+            "      └─ c =1 *, which does not exist",
+        ];
         assert_eq!(read(&deep), None);
     }
 }

@@ -11,11 +11,15 @@ use std::time::Duration;
 
 /// Tries to connect to each server once. Where a proxy is set, that is the one to reach, and its business.
 pub fn check(addresses: &[String]) -> Result<(), MambaError> {
-    let servers: BTreeSet<(String, u16)> = addresses.iter().filter(|address| !has_proxy(address)).filter_map(|one| server(one)).collect();
+    let servers: BTreeSet<(String, u16)> =
+        addresses.iter().filter(|address| !has_proxy(address)).filter_map(|one| server(one)).collect();
     for (host, port) in servers {
         if let Err(why) = connect(&host, port, patience::connecting()) {
             let is_there = |address: &&String| server(address).is_some_and(|server| server == (host.clone(), port));
-            let url = addresses.iter().find(is_there).map(|address| format!("{}/noarch/repodata.json", channel::shown(address)));
+            let url = addresses
+                .iter()
+                .find(is_there)
+                .map(|address| format!("{}/noarch/repodata.json", channel::shown(address)));
             let unreached = Unreached { url: url.unwrap_or_default(), why, ..Unreached::default() };
             return Err(MambaError::own(Cause::Network(unreached), ""));
         }
@@ -25,7 +29,8 @@ pub fn check(addresses: &[String]) -> Result<(), MambaError> {
 
 fn has_proxy(address: &str) -> bool {
     let scheme = address.split("://").next().unwrap_or_default();
-    let names = [format!("{scheme}_proxy"), format!("{scheme}_proxy").to_uppercase(), "all_proxy".into(), "ALL_PROXY".into()];
+    let names =
+        [format!("{scheme}_proxy"), format!("{scheme}_proxy").to_uppercase(), "all_proxy".into(), "ALL_PROXY".into()];
     names.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
@@ -51,7 +56,8 @@ fn connect(host: &str, port: u16, time: Duration) -> Result<(), String> {
     let (sender, receiver) = mpsc::channel();
     let name = host.to_owned();
     std::thread::spawn(move || {
-        let answer = (&*name, port).to_socket_addrs().map_err(|_| format!("the name '{}' cannot be resolved", visible(&name)));
+        let answer =
+            (&*name, port).to_socket_addrs().map_err(|_| format!("the name '{}' cannot be resolved", visible(&name)));
         let connected = answer.and_then(|addresses| {
             let mut why = format!("the name '{}' has no address", visible(&name));
             for address in addresses {

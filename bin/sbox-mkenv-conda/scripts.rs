@@ -52,7 +52,8 @@ pub fn prepare(mamba: &Micromamba, packages: &[Package]) -> Result<Vec<Script>> 
         let ((script, script_inside), (starter, _), (_, said)) = (of(".sh"), of(".start"), of(".out"));
         fs::write_atomic(&script, &content, 0o644)?;
         let (failed, said) = (inside.join(FAILED), said.display().to_string());
-        let lines = starter_of(&package.name, &script_inside.display().to_string(), &said, &failed.display().to_string());
+        let lines =
+            starter_of(&package.name, &script_inside.display().to_string(), &said, &failed.display().to_string());
         fs::write_atomic(&starter, lines.as_bytes(), 0o755)?;
         let Some(cached) = mamba.seen(&folder.join(&place)) else { continue };
         scripts.push(Script { package: package.name.clone(), stem: name.to_owned(), place, content, starter, cached });
@@ -143,7 +144,11 @@ mod tests {
 
     /// Sources a script through its starter, as micromamba does; gives the exit code, and what was noted.
     fn run(shell: &str, script: &str) -> (Option<i32>, String, std::time::Duration) {
-        let dir = std::env::temp_dir().join(format!("sbox-scripts-{shell}-{}-{}", std::process::id(), fs::sha256(script.as_bytes())));
+        let dir = std::env::temp_dir().join(format!(
+            "sbox-scripts-{shell}-{}-{}",
+            std::process::id(),
+            fs::sha256(script.as_bytes())
+        ));
         std::fs::create_dir_all(&dir).unwrap();
         let at = |name: &str| dir.join(name).display().to_string();
         std::fs::write(at("script"), script).unwrap();

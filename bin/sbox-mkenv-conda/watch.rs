@@ -53,7 +53,9 @@ pub fn output(command: &mut Command, limit: &Limit<'_>) -> Result<Ended> {
         let _ = child.kill();
     }
     let status = child.wait().context(name)?;
-    let all = |thread: Option<std::thread::JoinHandle<Vec<u8>>>| thread.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let all = |thread: Option<std::thread::JoinHandle<Vec<u8>>>| {
+        thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+    };
     Ok(Ended { status, stdout: all(stdout), stderr: all(stderr), is_over })
 }
 
@@ -99,7 +101,8 @@ mod tests {
 
     #[test]
     fn what_ends_by_itself_is_read_to_its_end() {
-        let ended = output(&mut shell("echo out; echo err >&2; exit 3"), &Limit::Total(Duration::from_secs(60))).unwrap();
+        let ended =
+            output(&mut shell("echo out; echo err >&2; exit 3"), &Limit::Total(Duration::from_secs(60))).unwrap();
         assert_eq!((&*ended.stdout, &*ended.stderr), (&b"out\n"[..], &b"err\n"[..]));
         assert_eq!((ended.status.code(), ended.is_over), (Some(3), false));
     }

@@ -119,8 +119,10 @@ fn records(path: &std::path::Path, wanted: &Wanted) -> Result<Vec<RuntimeRecord>
     };
     match lock.serves(&wanted.runtimes, &wanted.request, &wanted.provider) {
         true => Ok(lock.runtimes),
-        false if wanted.locked => Err(Error::new(format!("'{shown}' was made for different runtimes, packages or channels"))
-            .hint("sbox build brings it up to date")),
+        false if wanted.locked => {
+            Err(Error::new(format!("'{shown}' was made for different runtimes, packages or channels"))
+                .hint("sbox build brings it up to date"))
+        }
         false => Ok(Vec::new()),
     }
 }

@@ -167,7 +167,11 @@ fn pin_entry(wanted: &Wanted, provider: &Provider, ask: &Ask<'_>) -> Result<std:
 }
 
 /// The entry that serves, made if there is none, and whether it was there; or the provider's words on why it has none.
-fn find_or_make(wanted: &Wanted, provider: &Provider, ask: &Ask<'_>) -> Result<std::result::Result<(Entry, bool), String>> {
+fn find_or_make(
+    wanted: &Wanted,
+    provider: &Provider,
+    ask: &Ask<'_>,
+) -> Result<std::result::Result<(Entry, bool), String>> {
     let group = &ask.runtimes[0];
     // Those of a joint provider are told apart by everything that was asked for; what one runtime alone needs, any
     // request for a runtime alone is served with.

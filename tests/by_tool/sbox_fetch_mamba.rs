@@ -102,7 +102,11 @@ fn one_that_was_placed_by_hand_comes_first() {
     run().assert().code(1).stderr(contains("is not executable")).stderr(contains("chmod +x"));
     std::fs::set_permissions(&placed, std::fs::Permissions::from_mode(0o755)).unwrap();
     run().assert().success().stdout(format!("{}\n", placed.display()));
-    run().args(["--sha256", &"0".repeat(64)]).assert().code(1).stderr(contains("does not have the SHA-256 that was asked for"));
+    run()
+        .args(["--sha256", &"0".repeat(64)])
+        .assert()
+        .code(1)
+        .stderr(contains("does not have the SHA-256 that was asked for"));
 }
 
 #[test]

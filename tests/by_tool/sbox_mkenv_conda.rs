@@ -97,7 +97,10 @@ fn a_lock_gives_the_same_files_on_another_machine() {
     // Of other packages, and then with a hash that nothing has.
     let other = place.scratch.read("two/.sbox/config.yaml").replace("[where]", "[where, tool]");
     place.scratch.project("two", &other);
-    build(&["build", "--locked"]).assert().code(1).stderr(contains("was made for different runtimes, packages or channels"));
+    build(&["build", "--locked"])
+        .assert()
+        .code(1)
+        .stderr(contains("was made for different runtimes, packages or channels"));
 }
 
 #[test]
@@ -386,11 +389,7 @@ fn without_a_micromamba_it_refuses_and_says_why() {
     let scratch = Scratch::new("conda-none");
     let mut command = scratch.program("sbox-mkenv-conda");
     command.args(["--resolve", "node:22"]);
-    command
-        .assert()
-        .code(3)
-        .stdout(contains(r#"{"refused":"cannot download micromamba"#))
-        .stdout(contains("curl -L"));
+    command.assert().code(3).stdout(contains(r#"{"refused":"cannot download micromamba"#)).stdout(contains("curl -L"));
     let mut build = scratch.program("sbox-mkenv-conda");
     build.args(["--offline", "node:22"]).arg(scratch.path("env"));
     build.assert().code(3).stdout(contains("nothing is downloaded").and(contains("refused")));
