@@ -9,6 +9,7 @@ mod confinement;
 mod hygiene;
 mod mounts;
 mod network;
+mod overlay;
 
 use crate::common::{
     Ends, Scratch, becomes, bin, is_root, need_program, need_python, need_sandbox, running, stderr, stdout,
@@ -169,7 +170,7 @@ fn a_mount_of_the_project_itself_does_not_show_its_state() {
             .output()
             .unwrap();
         started(&output, &place);
-        assert_eq!(stdout(&output), "", "{place}");
+        assert_eq!(stdout(&output), "config.yaml\n", "{place}");
         assert!(!output.status.success());
     }
     // Where the mount is at its own path, the two directories are there all the same, and nothing else of the state.
@@ -178,7 +179,7 @@ fn a_mount_of_the_project_itself_does_not_show_its_state() {
         .args(["run", &format!("ls -A '{}/.sbox'; ls '{}'", root.display(), root.display())])
         .output()
         .unwrap();
-    assert_eq!(stdout(&output), "env\nrootfs\nsbox.lock\nsource.py\n");
+    assert_eq!(stdout(&output), "config.yaml\nenv\nrootfs\nsbox.lock\nsource.py\n");
     assert!(scratch.read("p/.sbox/config.yaml").contains("runtime"));
     // The warden of the mounts leaves alone what sbox itself made in there.
     assert!(!stderr(&output).contains("was left by the sandbox"), "{}", stderr(&output));

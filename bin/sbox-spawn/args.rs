@@ -7,7 +7,7 @@ use libsbox::model::Limits;
 use rustix::process::Pid;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub const TOOL: Tool = Tool { name: "sbox-spawn", usage: USAGE, runs_a_command: true };
@@ -20,6 +20,8 @@ What the command sees, in this order:
       --root DIR          each entry of DIR appears on /, read-write
       --bind SRC DST      SRC appears at DST, read-write
       --ro-bind SRC DST   SRC appears at DST, read-only, submounts included
+      --cow SRC DST LAYER  SRC appears at DST, copy-on-write: what is changed
+                          goes to the directory LAYER (upper/, work/)
       --tmpfs DST         an empty directory in memory at DST
       --hide PATH         PATH of the host is not visible in any bind above
       --bind-nofollow DIR DST  like --bind, after the rest, for a DIR that the
@@ -51,6 +53,8 @@ How it runs:
       --status-fd N       write events to descriptor N, one JSON object a line
       --join PID          run COMMAND in the sandbox of process PID, not in a
                           new one
+      --refresh           with --join and without COMMAND: show what changed on
+                          the host inside its copy-on-write mounts
   -n, --dry-run           print the operations that make the root, one JSON
                           object a line
       --probe             print what this host supports, as JSON
@@ -61,8 +65,20 @@ How it runs:
 /// Something that appears in the new root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mount {
-    Bind { src: PathBuf, dst: PathBuf, read_only: bool },
-    Tmpfs { dst: PathBuf },
+    Bind {
+        src: PathBuf,
+        dst: PathBuf,
+        read_only: bool,
+    },
+    /// Changes go to `layer`, and `src` stays as it is.
+    Cow {
+        src: PathBuf,
+        dst: PathBuf,
+        layer: PathBuf,
+    },
+    Tmpfs {
+        dst: PathBuf,
+    },
 }
 
 /// How strongly the command is confined; each is weaker than the one before.
@@ -98,7 +114,7 @@ pub enum Mode {
     Proxy,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Network {
     pub mode: Mode,
     pub allow: Vec<String>,
@@ -115,7 +131,17 @@ impl Network {
     }
 }
 
-#[derive(Debug, Default)]
+impl Args {
+    /// The places that are mounted copy-on-write, with their sources and layers.
+    pub fn overlays(&self) -> impl Iterator<Item = (&Path, &Path, &Path)> {
+        self.mounts.iter().filter_map(|mount| match mount {
+            Mount::Cow { src, dst, layer } => Some((&**src, &**dst, &**layer)),
+            _ => None,
+        })
+    }
+}
+
+#[derive(Debug, Clone, Default)]
 pub struct Args {
     pub root: Option<PathBuf>,
     pub mounts: Vec<Mount>,
@@ -136,6 +162,8 @@ pub struct Args {
     pub stop_timeout: Option<Duration>,
     /// A process of the sandbox to enter.
     pub join: Option<Pid>,
+    /// Nothing but to let the overlays of the sandbox that is entered see the host's changes.
+    pub refresh: bool,
     pub dry_run: bool,
     pub probe: bool,
     pub command: Vec<OsString>,
@@ -148,6 +176,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("root") => args.root = Some(parser.value()?.into()),
             Long("bind") => args.mounts.push(bind(parser, false)?),
             Long("ro-bind") => args.mounts.push(bind(parser, true)?),
+            Long("cow") => args.mounts.push(cow(parser)?),
             Long("tmpfs") => args.mounts.push(Mount::Tmpfs { dst: inside(parser.value()?)? }),
             Long("hide") => args.hide.push(parser.value()?.into()),
             Long("bind-nofollow" | "own") => {
@@ -168,6 +197,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("nested") => args.nested = true,
             Long("stop-timeout") => args.stop_timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
             Long("join") => args.join = Some(pid(parser)?),
+            Long("refresh") => args.refresh = true,
             Long("status-fd") => args.status_fd = Some(descriptor(parser)?),
             Short('n') | Long("dry-run") => args.dry_run = true,
             Long("probe") => args.probe = true,
@@ -192,7 +222,10 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     if args.join.is_some() && (is_made || args.isolation > Some(Level::Namespace)) {
         return Err(Error::usage("--join enters a sandbox as it is: nothing of its root can be said"));
     }
-    if args.command.is_empty() && !args.probe && !args.dry_run {
+    if args.refresh && (args.join.is_none() || !args.command.is_empty()) {
+        return Err(Error::usage("--refresh belongs to --join PID, and takes no command"));
+    }
+    if args.command.is_empty() && !args.refresh && !args.probe && !args.dry_run {
         return Err(Error::usage("missing command"));
     }
     Ok(args)
@@ -201,6 +234,11 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
 fn bind(parser: &mut lexopt::Parser, read_only: bool) -> Result<Mount> {
     let (src, dst) = (parser.value()?, parser.value()?);
     Ok(Mount::Bind { src: src.into(), dst: inside(dst)?, read_only })
+}
+
+fn cow(parser: &mut lexopt::Parser) -> Result<Mount> {
+    let (src, dst, layer) = (parser.value()?, parser.value()?, parser.value()?);
+    Ok(Mount::Cow { src: src.into(), dst: inside(dst)?, layer: layer.into() })
 }
 
 /// A path in the sandbox: absolute, and without `..`, so that it means the same with and without symbolic links.

@@ -5,6 +5,7 @@
 //! agent planted in an earlier run can lead a mount, a directory or a file of ours to another place.
 
 use crate::op::{Access, Op};
+use crate::overlay::Layers;
 use crate::unavailable;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
@@ -25,29 +26,62 @@ const NO_SETUID: u64 = libc::MOUNT_ATTR_NOSUID;
 const NO_DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 
-/// The mount trees that the operations take from the host, in their order.
-pub type Trees = Vec<Option<OwnedFd>>;
+/// What an operation takes from the host while its tree is in sight.
+pub enum Taken {
+    Nothing,
+    /// A detached mount tree, or a file to be copied.
+    Source(OwnedFd),
+    Layers(Layers),
+}
 
-/// Takes them, detached. The caller may mount in the namespace it is in.
-pub fn take(ops: &[Op]) -> Result<Trees> {
-    ops.iter().map(clone_source).collect()
+/// Takes the sources of all operations, in their order. The caller may mount in the namespace it is in. `detached`: the
+/// layers of overlays as mount trees too, for another process to mount.
+pub fn take(ops: &[Op], detached: bool) -> Result<Vec<Taken>> {
+    let source = |op: &Op| match op {
+        Op::Overlay { src, layer, .. } => Layers::take(src, layer, detached).map(Taken::Layers),
+        op => Ok(clone_source(op)?.map_or(Taken::Nothing, Taken::Source)),
+    };
+    ops.iter().map(source).collect()
 }
 
 /// Makes the root that `ops` describe and enters it. The caller is in fresh user, mount and pid namespaces; `taken` are
 /// the trees if somebody with more rights had to take them.
-pub fn enter(ops: &[Op], taken: Option<Trees>) -> Result<()> {
+pub fn enter(ops: &[Op], taken: Option<Vec<Taken>>) -> Result<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|error| unavailable::no_namespaces(&error.into()))?;
-    let trees = match taken {
-        Some(trees) => trees,
-        None => take(ops)?,
+    let taken = match taken {
+        Some(taken) => taken,
+        None => take(ops, false)?,
     };
+    // Before the root is hung up: overlays are given by /proc/self/fd, which it covers.
+    let sources = mount_overlays(taken)?;
     let mut root = Root::new()?;
-    for (op, tree) in ops.iter().zip(trees) {
-        root.execute(op, tree)?;
+    for (op, source) in ops.iter().zip(sources) {
+        root.execute(op, source)?;
     }
     root.seal()?;
     root.enter()
+}
+
+/// Makes the overlays; what the others took stays as it is.
+fn mount_overlays(taken: Vec<Taken>) -> Result<Vec<Option<OwnedFd>>> {
+    if taken.iter().any(|taken| matches!(taken, Taken::Layers(_))) {
+        rustix::process::chdir("/proc/self/fd").context(|| "open '/proc/self/fd'".into())?;
+    }
+    let source = |taken: Taken| match taken {
+        Taken::Nothing => Ok(None),
+        Taken::Source(source) => Ok(Some(source)),
+        Taken::Layers(layers) => {
+            if layers.detached {
+                // Before Linux 6.15 an overlay takes nothing that is not attached. They go with the old root.
+                for tree in [&layers.lower, &layers.layer] {
+                    attach(tree.as_fd(), staging()?.as_fd()).context(|| "hang up a layer".into())?;
+                }
+            }
+            layers.mount().map(Some)
+        }
+    };
+    taken.into_iter().map(source).collect()
 }
 
 /// A detached copy of the mount tree that `op` takes from the host.
@@ -62,7 +96,7 @@ fn clone_source(op: &Op) -> Result<Option<OwnedFd>> {
                 tree => (tree.context(|| format!("bind '{}'", visible_path(src)))?, *access),
             }
         }
-        Op::BindBeneath { root, name, .. } => (clone_entry(root, name)?, Access::ReadWrite),
+        Op::BindBeneath { root, name, access, .. } => (clone_entry(root, name)?, *access),
         // No tree: the file itself, opened while the host's is still in sight.
         Op::Copy { src, .. } => return Ok(rustix::fs::open(src, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()),
         _ => return Ok(None),
@@ -115,6 +149,11 @@ fn fresh(kind: &str, options: &[(&str, &str)]) -> rustix::io::Result<OwnedFd> {
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)
 }
 
+fn staging() -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(STAGING_MOUNTPOINT, flags, Mode::empty()).context(|| format!("open '{STAGING_MOUNTPOINT}'"))
+}
+
 struct Root {
     top: OwnedFd,
     /// Mounts of ours that become read-only when everything stands.
@@ -124,16 +163,13 @@ struct Root {
 impl Root {
     fn new() -> Result<Root> {
         let top = fresh("tmpfs", &[("mode", "0755")]).context(|| "make the root".into())?;
-        let place =
-            rustix::fs::open(STAGING_MOUNTPOINT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .context(|| format!("open '{STAGING_MOUNTPOINT}'"))?;
-        attach(top.as_fd(), place.as_fd()).context(|| "hang up the root".into())?;
+        attach(top.as_fd(), staging()?.as_fd()).context(|| "hang up the root".into())?;
         Ok(Root { top, sealed: Vec::new() })
     }
 
     fn execute(&mut self, op: &Op, tree: Option<OwnedFd>) -> Result<()> {
         let place = match op {
-            Op::Bind { dst, .. } | Op::BindBeneath { dst, .. } => {
+            Op::Bind { dst, .. } | Op::BindBeneath { dst, .. } | Op::Overlay { dst, .. } => {
                 let Some(tree) = tree else { return Ok(()) };
                 return self.bind(tree.as_fd(), dst);
             }

@@ -2,7 +2,7 @@
 
 use crate::args::Level;
 use crate::sandbox::Sandbox;
-use crate::{filter, landlock, limits, symlink_layout};
+use crate::{filter, landlock, layer, limits, symlink_layout};
 use libsbox::error::{Context, Error, Kind, Result, reason};
 use libsbox::sys::{self, Signals};
 use std::ffi::OsString;
@@ -42,6 +42,9 @@ fn prepare(sandbox: &Sandbox, level: Level) -> Result<()> {
             if level == Level::Namespace { directory.clone() } else { symlink_layout::on_host(sandbox, directory) };
         let shown = libsbox::escape::visible_path(&directory);
         rustix::process::chdir(&directory).context(|| format!("enter '{shown}' in the sandbox"))?;
+    }
+    if sandbox.args.overlays().next().is_some() {
+        layer::wait_for_a_tick_after(sandbox.start);
     }
     limits::apply(&sandbox.args.limits, level)?;
     match level {

@@ -1,6 +1,6 @@
 //! Pid 1 of the sandbox: starts the command, passes signals on, reaps, and takes everything with it when it ends.
 
-use crate::assemble::Trees;
+use crate::assemble::Taken;
 use crate::identity::{self, IdMap};
 use crate::limits::{self, Watch};
 use crate::members::Members;
@@ -22,19 +22,19 @@ pub struct Start<'a> {
     pub sync_pipe: OwnedFd,
     pub outside: &'a Outside,
     pub ids: IdMap,
-    /// The mount trees, where only the monitor could take them.
-    pub trees: Option<Trees>,
+    /// The sources of mounts, where only the monitor could take them.
+    pub taken: Option<Vec<Taken>>,
     /// Whether a control group counts memory and processes.
     pub in_group: bool,
 }
 
 /// The whole life of pid 1; gives the exit code of the sandbox.
 pub fn main(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> u8 {
-    run(sandbox, start).unwrap_or_else(|error| report::failed_inside(&error, failure))
+    run(sandbox, start, failure).unwrap_or_else(|error| report::failed_inside(&error, failure))
 }
 
 /// Runs as pid 1 until the command ends; gives its exit code.
-fn run(sandbox: &Sandbox, start: &mut Start<'_>) -> Result<u8> {
+fn run(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> Result<u8> {
     wait_for_go(&start.sync_pipe)?;
     identity::set_ids(start.ids)?;
     signals::die_with_the_monitor(&start.sync_pipe, Signal::KILL)?;
@@ -42,7 +42,7 @@ fn run(sandbox: &Sandbox, start: &mut Start<'_>) -> Result<u8> {
     if sandbox.args.network.is_own() {
         start.outside.open()?;
     }
-    assemble::enter(&sandbox.ops, start.trees.take())?;
+    assemble::enter(&sandbox.ops, start.taken.take())?;
     drop_privileges()?;
     if sandbox.args.probe {
         return Ok(0);
@@ -50,7 +50,10 @@ fn run(sandbox: &Sandbox, start: &mut Start<'_>) -> Result<u8> {
     // Before there is anybody who could look.
     hide_from_the_command(sandbox)?;
     match sys::fork().context(|| "start a process".into())? {
-        Fork::Child => Err(command::become_it(sandbox, crate::args::Level::Namespace)),
+        Fork::Child => {
+            failure.announce();
+            Err(command::become_it(sandbox, crate::args::Level::Namespace))
+        }
         Fork::Parent(child) => {
             sys::close_range(3, u32::MAX).context(|| "close the inherited descriptors".into())?;
             let watch = Watch::new(&sandbox.args.limits, Members::Everybody, start.in_group);

@@ -1,4 +1,4 @@
-//! `--join`: one more command in a sandbox that stands, confined as its own command is.
+//! `--join`: one more command in a running sandbox, confined as its own command is.
 //!
 //! Two processes: the *monitor* enters the namespaces of a process that is inside; a pid namespace takes effect for
 //! children only, so that it starts the *command* as one and stays out of sight. Until the command gives up what it
@@ -7,12 +7,13 @@
 use crate::args::{Level, TOOL};
 use crate::sandbox::Sandbox;
 use crate::terminal::Terminal;
-use crate::{command, identity, init, report, signals};
+use crate::{command, identity, init, mountinfo, overlay, report, signals};
 use libsbox::error::{Context, Error, Result};
 use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, Signal};
 use rustix::thread::LinkNameSpaceType;
+use std::path::PathBuf;
 
 /// The user namespace first: it gives the right to enter those that belong to it. The network's and the others' order is
 /// of no matter; a mount namespace comes late, since afterwards this process's paths are the sandbox's.
@@ -31,7 +32,15 @@ pub fn run(sandbox: Sandbox) -> Result<u8> {
     let terminal = Terminal::remember();
     signals::block()?;
     let pid = sandbox.args.join.ok_or_else(|| Error::usage("missing process"))?;
+    let overlays = overlays_of(pid)?;
     enter(&namespaces_of(pid)?)?;
+    for place in overlays {
+        // Refused where the sandbox is gone, and then nothing can be started in it either.
+        let _ = overlay::refresh(&place);
+    }
+    if sandbox.args.refresh {
+        return Ok(0);
+    }
     let (sync_pipe, alive) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
     let child = match sys::fork().context(|| "start a process".into())? {
@@ -66,6 +75,13 @@ fn namespaces_of(pid: Pid) -> Result<Vec<(OwnedFd, LinkNameSpaceType)>> {
         _ => Err(Error::new(format!("process {} is in no sandbox of its own", pid.as_raw_pid()))
             .hint("sbox ps says what runs")),
     }
+}
+
+/// Where the process has overlays.
+fn overlays_of(pid: Pid) -> Result<Vec<PathBuf>> {
+    let path = format!("/proc/{}/mountinfo", pid.as_raw_pid());
+    let mounts = std::fs::read_to_string(&path).context(|| format!("read '{path}'"))?;
+    Ok(mountinfo::places(&mounts, Some("overlay")).collect())
 }
 
 fn enter(all: &[(OwnedFd, LinkNameSpaceType)]) -> Result<()> {

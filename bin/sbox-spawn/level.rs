@@ -3,7 +3,7 @@
 use crate::args::{Level, Mode, Mount};
 use crate::report::{FailurePipes, Reporter, UnavailablePipe};
 use crate::sandbox::Sandbox;
-use crate::{environment, namespaces, signals, subreaper, unavailable};
+use crate::{environment, layer, namespaces, signals, subreaper, unavailable};
 use libsbox::error::{Error, Kind, Result};
 use libsbox::escape::visible_path;
 
@@ -11,6 +11,8 @@ use libsbox::escape::visible_path;
 pub fn run_at_strongest(sandbox: &mut Sandbox, reporter: &mut Reporter) -> Result<u8> {
     let levels = match sandbox.args.isolation {
         Some(level) => vec![level],
+        // Nothing weaker has a mount, and nobody may write through instead.
+        None if sandbox.args.overlays().next().is_some() => vec![Level::Namespace],
         None => vec![Level::Namespace, Level::Landlock, Level::Env],
     };
     let mut lack = None;
@@ -36,6 +38,7 @@ fn may_run_at(sandbox: &Sandbox, level: Level) -> Result<()> {
     let lost = match level {
         Level::Namespace => return Ok(()),
         _ if network.mode == Mode::Proxy => "a network that leads to some names only",
+        _ if sandbox.args.overlays().next().is_some() => "a copy-on-write mount",
         _ if !network.ports.is_empty() => "ports that lead into a network of its own",
         Level::Env if network.mode == Mode::None => "a command without network",
         _ => return may_show_at(sandbox, level),
@@ -67,18 +70,21 @@ enum Attempt {
 
 fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut Reporter, last: bool) -> Result<Attempt> {
     let mut unavailable = UnavailablePipe::new(!last)?;
-    let failure = FailurePipes { exec: reporter.exec_pipe()?, unavailable: unavailable.writer() };
+    let has_overlays = sandbox.args.overlays().next().is_some();
+    let failure = FailurePipes { exec: reporter.exec_socket(has_overlays)?, unavailable: unavailable.writer() };
     let launched = match level {
-        Level::Namespace => namespaces::launch(sandbox, &failure),
-        level => subreaper::launch(sandbox, level, &failure),
+        Level::Namespace => namespaces::launch(sandbox, failure),
+        level => subreaper::launch(sandbox, level, failure),
     };
     let mut launched = match launched {
         Err(error) if error.kind() == Kind::Unavailable => return Ok(Attempt::Unavailable(error)),
         launched => launched?,
     };
-    drop(failure);
     launched.lead_in()?;
-    reporter.started(launched.init)?;
+    let _refresher = launched.start_refresher(sandbox)?;
+    if let Some(command) = reporter.started(launched.init)? {
+        layer::record(sandbox, command)?;
+    }
     let code = signals::wait_for_end(launched.init)?;
     launched.report_oom();
     Ok(unavailable.read().map_or(Attempt::Ended(code), Attempt::Unavailable))

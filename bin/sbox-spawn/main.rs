@@ -15,18 +15,23 @@ mod denied;
 mod environment;
 mod filter;
 mod guard;
+mod hidden;
 mod identity;
 mod init;
 mod join;
 mod landlock;
+mod layer;
 mod level;
 mod limits;
 mod members;
+mod mountinfo;
 mod namespaces;
 mod network;
 mod op;
+mod overlay;
 mod plan;
 mod probe;
+mod refresh;
 mod report;
 mod sandbox;
 mod signals;
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
 }
 
 fn run(parser: &mut lexopt::Parser) -> Result<u8> {
+    let start = layer::clock();
     let args = args::parse(parser)?;
     if args.probe {
         return probe::run(args);
@@ -55,7 +61,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let mut environment = environment::read(&args)?;
     network::name_proxy(&args.network, &mut environment);
     if args.join.is_some() {
-        return join::run(Sandbox::new(args, environment, Vec::new())?);
+        return join::run(Sandbox::new(args, environment, Vec::new(), start)?);
     }
     let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
     let guard = guard::Guard::look(&args)?;
@@ -63,11 +69,12 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     if args.dry_run {
         return print(&ops);
     }
+    let _layers = layer::lock(&args)?;
     let terminal = terminal::Terminal::remember();
     signals::block()?;
     let warden = warden::Warden::start(&guard)?;
     let mut reporter = report::Reporter::new(args.status_fd)?;
-    let mut sandbox = Sandbox::new(args, environment, ops)?;
+    let mut sandbox = Sandbox::new(args, environment, ops, start)?;
     let code = level::run_at_strongest(&mut sandbox, &mut reporter);
     terminal.restore();
     warden.finish();

@@ -1,20 +1,22 @@
 //! The namespaces of a sandbox: made with its pid 1 in them, and who owns the mount trees that are handed in.
 
-use crate::assemble::{self, Trees};
+use crate::assemble::{self, Taken};
 use crate::cgroup::Group;
 use crate::identity::{self, IdMap};
 use crate::network::Outside;
 use crate::op::Op;
+use crate::refresh::{Namespaces, Refresher, Source};
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
 use crate::{init, limits, unavailable};
-use libsbox::error::{Context, Error, Kind, Result};
-use libsbox::escape;
+use libsbox::error::{Context, Error, Kind, Result, reason};
+use libsbox::escape::visible_path;
 use libsbox::model::Limits;
 use libsbox::output;
 use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, WaitOptions};
+use std::path::Path;
 
 /// A sandbox that is being made or runs. Its end of the pipe must live as long as the monitor.
 pub struct Launched {
@@ -27,11 +29,13 @@ pub struct Launched {
     outside: Option<Outside>,
     /// Its user and network namespaces, where ports lead in.
     ways_in: Option<(OwnedFd, OwnedFd)>,
+    /// Its user and mount namespaces, where it has overlays.
+    namespaces: Option<Namespaces>,
 }
 
 impl Launched {
     pub fn new(init: Pid, alive: OwnedFd) -> Launched {
-        Launched { init, _alive: alive, group: None, outside: None, ways_in: None }
+        Launched { init, _alive: alive, group: None, outside: None, ways_in: None, namespaces: None }
     }
 
     /// Once it stands: opens what leads in.
@@ -40,6 +44,20 @@ impl Launched {
             (Some(outside), Some(ways)) => outside.lead_in(ways),
             _ => Ok(()),
         }
+    }
+
+    /// Starts what shows the host's changes inside, if there is an overlay.
+    pub fn start_refresher(&mut self, sandbox: &Sandbox) -> Result<Option<Refresher>> {
+        let Some(namespaces) = self.namespaces.take() else { return Ok(None) };
+        let hidden = |src: &Path| {
+            let below = sandbox.args.hide.iter().filter_map(|path| path.canonicalize().ok());
+            below.filter(|path| path.starts_with(src)).collect()
+        };
+        let source = |op: &Op| match op {
+            Op::Overlay { src, dst, .. } => Some(Source { src: src.clone(), dst: dst.clone(), hidden: hidden(src) }),
+            _ => None,
+        };
+        Refresher::start(sandbox.ops.iter().filter_map(source).collect(), namespaces).map(Some)
     }
 
     /// After its end: reports it if the kernel ended it for using too much.
@@ -53,9 +71,9 @@ impl Launched {
 }
 
 /// Makes the namespaces and starts init in them.
-pub fn launch(sandbox: &Sandbox, failure: &FailurePipes) -> Result<Launched> {
+pub fn launch(sandbox: &Sandbox, failure: FailurePipes) -> Result<Launched> {
     let outside = Outside::prepare(&sandbox.args.network)?;
-    let mut launched = launch_beside(sandbox, failure, &outside)?;
+    let mut launched = launch_beside(sandbox, &failure, &outside)?;
     launched.outside = Some(outside);
     Ok(launched)
 }
@@ -82,9 +100,9 @@ const NO_IDMAP: &str =
     "the agent keeps root's uid without any capability: start it as an ordinary user, or use another file system";
 
 fn launch_as(sandbox: &Sandbox, failure: &FailurePipes, outside: &Outside, ids: IdMap) -> Result<Launched> {
-    let trees = match ids {
+    let taken = match ids {
         IdMap::Caller => None,
-        IdMap::Unused(_) => Some(assemble::take(&sandbox.ops)?),
+        IdMap::Unused(_) => Some(assemble::take(&sandbox.ops, true)?),
     };
     let (sync_pipe, other_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
@@ -95,26 +113,27 @@ fn launch_as(sandbox: &Sandbox, failure: &FailurePipes, outside: &Outside, ids: 
         Fork::Child => {
             drop(other_end);
             // Never dropped: pid 1 closes every descriptor by number.
-            let mut start = init::Start { sync_pipe, outside, ids, trees, in_group: group.is_some() };
+            let mut start = init::Start { sync_pipe, outside, ids, taken, in_group: group.is_some() };
             let code = init::main(sandbox, &mut start, failure);
             report::end(code)
         }
         Fork::Parent(init) => {
             let opened = identity::write_id_maps(init, ids)
-                .and_then(|()| trees.map_or(Ok(()), |trees| idmap_mounts(sandbox, &trees, init)))
+                .and_then(|()| taken.map_or(Ok(()), |taken| idmap_mounts(sandbox, &taken, init)))
                 .and_then(|()| match &group {
                     Some(group) => group.take(init).context(|| "put the sandbox into its control group".into()),
                     None => Ok(()),
                 })
-                .and_then(|()| outside.ways_in(init))
+                .and_then(|()| sandbox.args.overlays().next().map(|_| Namespaces::of(init)).transpose())
+                .and_then(|namespaces| Ok((outside.ways_in(init)?, namespaces)))
                 .and_then(|ways| match rustix::io::write(&other_end, b"!") {
                     Ok(_) => Ok(ways),
                     Err(error) => Err(error).context(|| "start the sandbox".into()),
                 });
             match opened {
-                Ok(ways_in) => {
+                Ok((ways_in, namespaces)) => {
                     let group = group.map(|group| (group, wanted.memory));
-                    Ok(Launched { group, ways_in, ..Launched::new(init, other_end) })
+                    Ok(Launched { group, ways_in, namespaces, ..Launched::new(init, other_end) })
                 }
                 Err(error) => {
                     // It reads the end of the pipe and goes.
@@ -140,26 +159,26 @@ fn flags(sandbox: &Sandbox) -> libc::c_int {
 }
 
 /// Maps the ids of the trees for the sandbox; those of the system stay as they are, for everybody to read.
-fn idmap_mounts(sandbox: &Sandbox, trees: &Trees, init: Pid) -> Result<()> {
+fn idmap_mounts(sandbox: &Sandbox, taken: &[Taken], init: Pid) -> Result<()> {
     let path = format!("/proc/{}/ns/user", init.as_raw_pid());
     let owner = std::fs::File::open(&path).context(|| format!("open '{path}'"))?;
-    for (op, tree) in sandbox.ops.iter().zip(trees) {
-        let Some(tree) = tree else { continue };
-        let shown = escape::visible_path(op.dst());
-        if matches!(op, Op::Copy { .. }) {
-            continue;
-        }
-        if op.is_the_callers() {
-            sys::mount_apart(tree.as_fd(), Some(owner.as_fd())).map_err(|error| {
-                let why = libsbox::error::reason(&error);
-                Error::of(
-                    Kind::Unavailable,
-                    format!("the file system of '{shown}' cannot give it to another uid: {why}"),
-                )
-                .hint(NO_IDMAP)
-            })?;
-        } else {
-            sys::mount_apart(tree.as_fd(), None).context(|| format!("keep '{shown}' to the sandbox"))?;
+    let idmap = |tree: &OwnedFd, dst: &Path| {
+        sys::mount_apart(tree.as_fd(), Some(owner.as_fd())).map_err(|error| {
+            let (shown, why) = (visible_path(dst), reason(&error));
+            let message = format!("the file system of '{shown}' cannot give it to another uid: {why}");
+            Error::of(Kind::Unavailable, message).hint(NO_IDMAP)
+        })
+    };
+    for (op, taken) in sandbox.ops.iter().zip(taken) {
+        match (op, taken) {
+            (Op::Copy { .. }, _) | (_, Taken::Nothing) => {}
+            (op, Taken::Layers(layers)) => {
+                idmap(&layers.lower, op.dst())?;
+                idmap(&layers.layer, op.dst())?;
+            }
+            (op, Taken::Source(tree)) if op.is_the_callers() => idmap(tree, op.dst())?,
+            (op, Taken::Source(tree)) => sys::mount_apart(tree.as_fd(), None)
+                .context(|| format!("keep '{}' to the sandbox", visible_path(op.dst())))?,
         }
     }
     Ok(())

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 pub enum Op {
     /// The mount tree at `src` appears at `dst`. `optional`: skipped where the host has no `src`.
     Bind { src: PathBuf, dst: PathBuf, access: Access, optional: bool },
-    /// An entry of the root directory that the agent can write: taken by descriptor, never through a symbolic link.
-    BindBeneath { root: PathBuf, name: PathBuf, dst: PathBuf },
+    /// The directory at `src` appears at `dst`, and every change to it goes to the directory `layer` instead.
+    Overlay { src: PathBuf, dst: PathBuf, layer: PathBuf },
+    /// An entry of a directory that others can write: taken by descriptor, never through a symbolic link.
+    BindBeneath { root: PathBuf, name: PathBuf, dst: PathBuf, access: Access },
     /// A copy of the file at `src`, if there is one: small, and no mount that tells where it came from.
     Copy { src: PathBuf, dst: PathBuf },
     /// A file with this content.
@@ -42,7 +44,7 @@ impl Op {
     pub fn is_the_callers(&self) -> bool {
         match self {
             Op::Bind { access, optional, .. } => !optional && *access != Access::Device,
-            Op::BindBeneath { .. } => true,
+            Op::BindBeneath { .. } | Op::Overlay { .. } => true,
             _ => false,
         }
     }
@@ -52,6 +54,7 @@ impl Op {
         match self {
             Op::Bind { dst, .. }
             | Op::BindBeneath { dst, .. }
+            | Op::Overlay { dst, .. }
             | Op::Copy { dst, .. }
             | Op::File { dst, .. }
             | Op::Link { dst, .. }

@@ -3,15 +3,18 @@
 use crate::args::{Args, Mount};
 use crate::base;
 use crate::guard::Guard;
+use crate::hidden::Hidden;
+use crate::mountinfo;
 use crate::op::{Access, Op};
 use libsbox::error::{Context, Error, Result};
 use std::path::{Path, PathBuf};
 
 /// The whole root for `args`; `home` is where the account's home directory is inside.
 pub fn build(args: &Args, home: &Path, guard: &Guard) -> Result<Vec<Op>> {
-    let mut ops = base::system(home, hostname(args), args.nested)?;
+    let hidden = Hidden::of(args)?;
+    let mut ops = hidden.cover(base::system(home, hostname(args), args.nested)?)?;
     if let Some(root) = &args.root {
-        ops.extend(root_entries(root)?);
+        ops.extend(hidden.cover(root_entries(root)?)?);
     } else {
         ops.extend([home, Path::new("/tmp")].map(|dst| Op::Tmpfs {
             dst: dst.into(),
@@ -26,20 +29,28 @@ pub fn build(args: &Args, home: &Path, guard: &Guard) -> Result<Vec<Op>> {
             Mount::Bind { src, dst, read_only } => {
                 let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
                 let guarded = guard.ops(&dst);
-                ops.push(Op::Bind { src: real(&src)?, dst, access, optional: false });
-                ops.extend(guarded);
+                let bind = Op::Bind { src: real(&src)?, dst, access, optional: false };
+                let covers = hidden.covers(&bind)?;
+                ops.push(bind);
+                ops.extend(guarded.into_iter().chain(covers));
+            }
+            Mount::Cow { src, dst, layer } => {
+                let (src, layer) = (real(&src)?, real(&layer)?);
+                require_no_mount_below(&src)?;
+                let overlay = Op::Overlay { src, dst, layer };
+                let covers = hidden.covers(&overlay)?;
+                ops.push(overlay);
+                ops.extend(covers);
             }
         }
     }
-    let hidden = args.hide.iter().map(|path| real(path)).collect::<Result<Vec<_>>>()?;
-    let mut ops = with_covers(ops, &hidden)?;
     for (dir, dst) in &args.bind_nofollow {
         if let Some(root) = &args.root {
             make_way(root, dst)?;
         }
         let name = dir.file_name().map(PathBuf::from).unwrap_or_default();
         let root = dir.parent().unwrap_or(Path::new("/")).to_owned();
-        ops.push(Op::BindBeneath { root, name, dst: dst.clone() });
+        ops.push(Op::BindBeneath { root, name, dst: dst.clone(), access: Access::ReadWrite });
         if let (Some(size), true) = (args.limits.tmp, args.root.as_ref() == Some(dir)) {
             ops.push(limited_tmp(&dst.join("tmp"), size));
         }
@@ -94,7 +105,10 @@ fn root_entries(root: &Path) -> Result<Vec<Op>> {
         }
     }
     names.sort();
-    let entry = |name: PathBuf| Op::BindBeneath { root: root.into(), dst: Path::new("/").join(&name), name };
+    let entry = |name: PathBuf| {
+        let dst = Path::new("/").join(&name);
+        Op::BindBeneath { root: root.into(), name, dst, access: Access::ReadWrite }
+    };
     Ok(names.into_iter().map(entry).collect())
 }
 
@@ -107,56 +121,14 @@ fn etc_entries(root: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(root.join("etc")).into_iter().flatten().flatten().filter_map(plain).collect()
 }
 
-/// Puts a cover right after every bind through which a hidden path would show.
-fn with_covers(ops: Vec<Op>, hidden: &[PathBuf]) -> Result<Vec<Op>> {
-    let mut out = Vec::with_capacity(ops.len());
-    for op in ops {
-        let mut covers = Vec::new();
-        if let Op::Bind { src, dst, optional, .. } = &op {
-            for path in hidden {
-                let Ok(rest) = path.strip_prefix(src) else { continue };
-                if rest.as_os_str().is_empty() && !optional {
-                    return Err(Error::new(format!(
-                        "cannot bind '{}': it is hidden",
-                        libsbox::escape::visible_path(src)
-                    )));
-                }
-                covers.push(Op::Tmpfs { dst: dst.join(rest), mode: 0o755, seal: true, size: None });
-            }
+/// An overlay shows nothing of what is mounted below its lower directory, but what those mounts cover.
+fn require_no_mount_below(src: &Path) -> Result<()> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read '/proc/self/mountinfo'".into())?;
+    match mountinfo::places(&mounts, None).find(|place| place != src && place.starts_with(src)) {
+        Some(place) => {
+            let why = format!("'{}' is a mount point below it", libsbox::escape::visible_path(place));
+            Err(crate::overlay::cannot(src, &why))
         }
-        out.push(op);
-        out.extend(covers);
-    }
-    Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bind(src: &str, dst: &str) -> Op {
-        Op::Bind { src: src.into(), dst: dst.into(), access: Access::ReadWrite, optional: false }
-    }
-
-    #[test]
-    fn a_hidden_path_is_covered_in_every_bind_that_holds_it() {
-        let ops = vec![bind("/home/u/p", "/app"), bind("/data", "/data"), bind("/home", "/h")];
-        let covered = with_covers(ops, &["/home/u/p/.sbox".into()]).unwrap();
-        let dsts: Vec<_> = covered
-            .iter()
-            .filter_map(|op| if let Op::Tmpfs { dst, seal: true, .. } = op { dst.to_str() } else { None })
-            .collect();
-        assert_eq!(dsts, ["/app/.sbox", "/h/u/p/.sbox"]);
-    }
-
-    #[test]
-    fn a_neighbour_with_a_longer_name_is_not_covered() {
-        let ops = with_covers(vec![bind("/home/u/p", "/app")], &["/home/u/p2/.sbox".into()]).unwrap();
-        assert_eq!(ops.len(), 1);
-    }
-
-    #[test]
-    fn what_is_hidden_cannot_be_bound_itself() {
-        assert!(with_covers(vec![bind("/p/.sbox", "/x")], &["/p/.sbox".into()]).is_err());
+        None => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! `--probe`: what this host can give, found out by trying.
 
-use crate::args::{Args, Level};
+use crate::args::{Args, Level, Mount};
+use crate::layer;
 use crate::report::{FailurePipes, UnavailablePipe};
 use crate::sandbox::Sandbox;
 use libsbox::cli;
@@ -10,7 +11,7 @@ use serde_json::json;
 /// Makes a whole sandbox, ends it before it runs anything, and prints what came of it.
 pub fn run(args: Args) -> Result<u8> {
     let asked = args.isolation;
-    let namespace = try_namespace(args);
+    let (namespace, overlay) = try_both(args);
     let version = crate::landlock::version();
     let level = match (asked, &namespace) {
         (Some(Level::Env), _) => Some(Level::Env),
@@ -24,25 +25,46 @@ pub fn run(args: Args) -> Result<u8> {
         Ok(()) => (None, None),
         Err(error) => (Some(error.to_string()), error.hint_text()),
     };
-    cli::out_line(json!({
+    let mut said = json!({
         "level": level.map_or("none", Level::name),
         "namespace": namespace.is_ok(),
         "landlock": version,
         "limits": if crate::cgroup::own().is_some_and(|(_, could)| could) { "cgroup" } else { "rlimit" },
         "reason": reason,
         "hint": hint,
-    }))?;
+    });
+    if let Some(overlay) = overlay {
+        said["cow"] = if overlay.is_ok() { "overlay" } else { "unavailable" }.into();
+        said["cow_reason"] = overlay.err().map(|error| error.to_string()).into();
+    }
+    cli::out_line(said)?;
     Ok(u8::from(level.is_none()))
+}
+
+/// Whether there are namespaces, and, where a mount is copy-on-write, whether it can be had in them.
+fn try_both(args: Args) -> (Result<()>, Option<Result<()>>) {
+    if args.overlays().next().is_none() {
+        return (try_namespace(args), None);
+    }
+    let _locks = match layer::lock(&args) {
+        Ok(locks) => locks,
+        Err(error) => return (Ok(()), Some(Err(error))),
+    };
+    let mut without = args.clone();
+    without.mounts.retain(|mount| !matches!(mount, Mount::Cow { .. }));
+    match try_namespace(args) {
+        Ok(()) => (Ok(()), Some(Ok(()))),
+        Err(error) => (try_namespace(without), Some(Err(error))),
+    }
 }
 
 fn try_namespace(args: Args) -> Result<()> {
     let ops = crate::plan::build(&args, "/home".as_ref(), &crate::guard::Guard::look(&args)?)?;
     crate::signals::block()?;
-    let sandbox = Sandbox::for_a_trial(args, ops);
+    let sandbox = Sandbox::for_a_trial(args, ops, layer::clock());
     let mut unavailable = UnavailablePipe::new(true)?;
     let failure = FailurePipes { exec: None, unavailable: unavailable.writer() };
-    let launched = crate::namespaces::launch(&sandbox, &failure)?;
-    drop(failure);
+    let launched = crate::namespaces::launch(&sandbox, failure)?;
     match (crate::signals::wait_for_end(launched.init)?, unavailable.read()) {
         (0, _) => Ok(()),
         (_, Some(lack)) => Err(lack),

@@ -4,6 +4,7 @@
 use crate::args::TOOL;
 use libsbox::error::{Context, Error, Kind, Result};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType};
 use rustix::process::Pid;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -20,26 +21,38 @@ impl Reporter {
         Ok(Reporter { to: to.map(File::from), exec: None })
     }
 
-    /// A pipe that the command's exec closes; a failure before it leaves a byte. Nothing if nobody watches.
-    pub fn exec_pipe(&mut self) -> Result<Option<OwnedFd>> {
-        if self.to.is_none() {
+    /// The end of a socket for the process that becomes the command: it says who it is, and exec closes it; a failure
+    /// before that leaves a byte more. Nothing if nobody wants to know.
+    pub fn exec_socket(&mut self, is_asked: bool) -> Result<Option<OwnedFd>> {
+        if self.to.is_none() && !is_asked {
             return Ok(None);
         }
-        let (read, write) = pipe()?;
+        let shown = || String::from("make a socket");
+        let (read, write) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .context(shown)?;
+        // The kernel adds the sender's pid, as it is called in the reader's namespace.
+        rustix::net::sockopt::set_socket_passcred(&read, true).context(shown)?;
         self.exec = Some(read);
         Ok(Some(write))
     }
 
-    /// Waits until the command has really been executed, and says so; stays silent if it was not. The writing end must be
-    /// closed in this process.
-    pub fn started(&mut self, init: Pid) -> Result<()> {
-        let Some(exec) = self.exec.take() else { return Ok(()) };
-        let mut failed = Vec::new();
-        File::from(exec).read_to_end(&mut failed).context(|| "wait for the command".into())?;
-        if failed.is_empty() {
-            self.write(&serde_json::json!({"event": "started", "pid": init.as_raw_pid()}));
+    /// Waits until the command has really been executed, and says so; gives its pid. Nothing if it was not executed. The
+    /// other end must be closed in this process.
+    pub fn started(&mut self, init: Pid) -> Result<Option<Pid>> {
+        let Some(exec) = self.exec.take() else { return Ok(None) };
+        let mut command = None;
+        loop {
+            match receive(&exec).context(|| "wait for the command".into())? {
+                Some((b'c', pid)) => command = pid,
+                Some(_) => return Ok(None),
+                None => break,
+            }
         }
-        Ok(())
+        let Some(command) = command else { return Ok(None) };
+        let (init, pid) = (init.as_raw_pid(), command.as_raw_pid());
+        self.write(&serde_json::json!({"event": "started", "pid": init, "command": pid}));
+        Ok(Some(command))
     }
 
     pub fn ended(&mut self, code: u8) {
@@ -48,10 +61,30 @@ impl Reporter {
 
     fn write(&mut self, event: &serde_json::Value) {
         if let Some(to) = &mut self.to {
-            // Whoever watched may be gone; the command is not to suffer for it.
-            let _ = writeln!(to, "{event}");
+            // One write: a reader that wakes up sees a whole line. Whoever watched may be gone; the command is not to
+            // suffer for it.
+            let _ = to.write_all(format!("{event}\n").as_bytes());
         }
     }
+}
+
+/// One byte and the pid of who sent it; nothing at the end.
+fn receive(socket: &OwnedFd) -> rustix::io::Result<Option<(u8, Option<Pid>)>> {
+    let mut byte = [0u8; 1];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut data = [std::io::IoSliceMut::new(&mut byte)];
+    let got = loop {
+        match rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::empty()) {
+            Err(rustix::io::Errno::INTR) => {}
+            got => break got?,
+        }
+    };
+    let pid = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
+        _ => None,
+    });
+    Ok((got.bytes > 0).then_some((byte[0], pid)))
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
@@ -107,10 +140,19 @@ pub fn failed_inside(error: &Error, failure: &FailurePipes) -> u8 {
 
 /// How a process inside tells the monitor that it failed.
 pub struct FailurePipes {
-    /// A byte in it says that the command was never executed.
+    /// The end of [`Reporter::exec_socket`].
     pub exec: Option<OwnedFd>,
     /// Takes what the host lacks, if a weaker level can be tried instead.
     pub unavailable: Option<OwnedFd>,
+}
+
+impl FailurePipes {
+    /// In the process that becomes the command: says who that is.
+    pub fn announce(&self) {
+        if let Some(socket) = &self.exec {
+            let _ = rustix::io::write(socket, b"c");
+        }
+    }
 }
 
 /// Ends a forked process without returning into its parent's code.

@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::op::Op;
 use libsbox::error::{Context, Result};
 use libsbox::sys;
+use rustix::time::Timespec;
 use std::ffi::OsString;
 
 /// Everything that a sandbox is made of, known before anything is made.
@@ -13,16 +14,18 @@ pub struct Sandbox {
     pub ops: Vec<Op>,
     /// Where this process's arguments and environment are in memory.
     argv_environ_ranges: Vec<(usize, usize)>,
+    /// When this program was started, by the clock that files are stamped with.
+    pub start: Timespec,
 }
 
 impl Sandbox {
-    pub fn new(args: Args, environment: Vec<(OsString, OsString)>, ops: Vec<Op>) -> Result<Sandbox> {
-        Ok(Sandbox { args, environment, ops, argv_environ_ranges: argv_environ_ranges()? })
+    pub fn new(args: Args, environment: Vec<(OsString, OsString)>, ops: Vec<Op>, start: Timespec) -> Result<Sandbox> {
+        Ok(Sandbox { args, environment, ops, argv_environ_ranges: argv_environ_ranges()?, start })
     }
 
     /// One that is made and ended without a command.
-    pub fn for_a_trial(args: Args, ops: Vec<Op>) -> Sandbox {
-        Sandbox { args, environment: Vec::new(), ops, argv_environ_ranges: Vec::new() }
+    pub fn for_a_trial(args: Args, ops: Vec<Op>, start: Timespec) -> Sandbox {
+        Sandbox { args, environment: Vec::new(), ops, argv_environ_ranges: Vec::new(), start }
     }
 
     /// Overwrites what `/proc/PID/cmdline` and `environ` of this process would show.

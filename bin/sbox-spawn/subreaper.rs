@@ -4,7 +4,7 @@
 //! (`PR_SET_CHILD_SUBREAPER`) and ends them all when the command or the monitor ends. Landlock's scope keeps the command
 //! from signalling it, where the kernel has that (Linux 6.12); killed with SIGKILL from outside, it leaves them running.
 
-use crate::args::Level;
+use crate::args::{Level, TOOL};
 use crate::init;
 use crate::limits::Watch;
 use crate::members::Members;
@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use std::collections::HashSet;
 
 /// Starts the subreaper.
-pub fn launch(sandbox: &Sandbox, level: Level, failure: &FailurePipes) -> Result<Launched> {
+pub fn launch(sandbox: &Sandbox, level: Level, failure: FailurePipes) -> Result<Launched> {
     if level == Level::Landlock && landlock::version() < 1 {
         return Err(landlock::none());
     }
@@ -30,7 +30,7 @@ pub fn launch(sandbox: &Sandbox, level: Level, failure: &FailurePipes) -> Result
     match sys::fork().context(|| "start a process".into())? {
         Fork::Child => {
             drop(other_end);
-            let code = run(sandbox, level, &sync_pipe).unwrap_or_else(|error| report::failed_inside(&error, failure));
+            let code = run(sandbox, level, &sync_pipe, failure);
             end_descendants();
             report::end(code)
         }
@@ -38,20 +38,29 @@ pub fn launch(sandbox: &Sandbox, level: Level, failure: &FailurePipes) -> Result
     }
 }
 
-fn run(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd) -> Result<u8> {
+fn run(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd, failure: FailurePipes) -> u8 {
+    let child = match start(sandbox, level, sync_pipe, &failure) {
+        Ok(child) => child,
+        Err(error) => return report::failed_inside(&error, &failure),
+    };
+    // Its end says that the command was executed, so that it must not stay open here.
+    drop(failure);
+    let watch = Watch::new(&sandbox.args.limits, Members::Descendants, false);
+    let stop = init::Stop::new(sandbox.args.stop_timeout, Members::Descendants);
+    init::reap(child, watch, stop, || is_closed(sync_pipe)).unwrap_or_else(|error| TOOL.fail(&error))
+}
+
+fn start(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd, failure: &FailurePipes) -> Result<Pid> {
     let shown = || String::from("keep the command's processes together");
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(shown)?;
     die_with_the_monitor(sync_pipe, Signal::TERM)?;
     match sys::fork().context(|| "start a process".into())? {
         Fork::Child => {
             no_privileges()?;
+            failure.announce();
             Err(command::become_it(sandbox, level))
         }
-        Fork::Parent(child) => {
-            let watch = Watch::new(&sandbox.args.limits, Members::Descendants, false);
-            let stop = init::Stop::new(sandbox.args.stop_timeout, Members::Descendants);
-            init::reap(child, watch, stop, || is_closed(sync_pipe))
-        }
+        Fork::Parent(child) => Ok(child),
     }
 }
 

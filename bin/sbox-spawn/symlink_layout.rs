@@ -16,7 +16,7 @@ pub fn on_host(sandbox: &Sandbox, path: &Path) -> PathBuf {
     }
     let bound = sandbox.args.mounts.iter().rev().find_map(|mount| match mount {
         Mount::Bind { src, dst, .. } => path.strip_prefix(dst).ok().map(|rest| src.join(rest)),
-        Mount::Tmpfs { .. } => None,
+        Mount::Tmpfs { .. } | Mount::Cow { .. } => None,
     });
     let below = || {
         let root = sandbox.args.root.as_ref()?;

@@ -1,4 +1,4 @@
-use crate::common::{Scratch, bin, need_sandbox, stderr, stdout};
+use crate::common::{Ends, Scratch, bin, need_sandbox, stderr, stdout};
 use predicates::str::contains;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -144,6 +144,48 @@ fn events_say_when_it_was_really_executed() {
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines[0]["event"].as_str(), lines[1]["code"].as_i64()), (Some("started"), Some(3)));
     assert!(!events("no-such-program").contains("started"));
+}
+
+#[test]
+fn the_event_of_a_start_names_the_command_at_every_level_and_comes_at_once() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("spawn-command-pid");
+    for level in ["namespace", "landlock", "env"] {
+        let script = "exec 5>&1 >&2; exec \"$@\"";
+        let mut command = Command::new("sh");
+        let spawn = bin().join("sbox-spawn");
+        command.args(["-c", script, "sh"]).arg(spawn).args(["--isolation", level, "--status-fd", "5"]);
+        command.args(["--", "sleep", "1000"]).current_dir(&scratch.root).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut command = Ends(command.spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(command.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(event["event"], "started", "{level}");
+        let arguments = std::fs::read(format!("/proc/{}/cmdline", event["command"])).unwrap();
+        assert_eq!(arguments, b"sleep\01000\0", "{level}");
+    }
+}
+
+#[test]
+fn a_probe_tells_whether_a_mount_can_be_copy_on_write() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("spawn-probe-cow");
+    for name in ["src", "layer/upper", "layer/work"] {
+        std::fs::create_dir_all(scratch.path(name)).unwrap();
+    }
+    let probe = |src: &str| {
+        let output = spawn(&scratch, &["--cow", src, "/work", "layer", "--probe"]);
+        serde_json::from_str::<serde_json::Value>(&stdout(&output)).unwrap()
+    };
+    let can = probe("src");
+    assert_eq!((&can["cow"], &can["namespace"]), (&"overlay".into(), &true.into()));
+    let cannot = probe("/");
+    assert_eq!((&cannot["cow"], &cannot["namespace"]), (&"unavailable".into(), &true.into()));
+    assert!(cannot["cow_reason"].as_str().unwrap().contains("mount point"));
 }
 
 #[test]
