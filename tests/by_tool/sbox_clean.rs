@@ -1,4 +1,4 @@
-use crate::common::daemons::Standing;
+use crate::common::daemons::{Standing, long_nap};
 use crate::common::{Scratch, becomes, need_python, need_sandbox, running};
 use predicates::str::contains;
 use std::os::unix::fs::symlink;
@@ -105,17 +105,19 @@ fn what_runs_is_stopped_first_and_what_cannot_be_is_left_alone() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
+    let other_nap = long_nap();
     let project = Standing::new("clean-runs", "stop_timeout: 1s\n");
-    project.start("web", "exec sleep 9.5001");
+    project.start("web", &format!("exec sleep {nap}"));
     project.sbox(&["clean"]).assert().success().stderr(contains("Stopped 'web'"));
-    assert_eq!((running("sleep", "9.5001"), project.state("env").exists()), (0, false));
+    assert_eq!((running("sleep", &nap), project.state("env").exists()), (0, false));
     assert_eq!(project.status("web"), "stopped");
     // A command in front of somebody is that one's to end.
     let project = Standing::new("clean-front", "");
     let mut front = std::process::Command::new(crate::common::bin().join("sbox"));
-    front.args(["run", "exec sleep 9.5002"]).current_dir(project.scratch.path("p"));
+    front.args(["run", &format!("exec sleep {other_nap}")]).current_dir(project.scratch.path("p"));
     let mut front = front.env("HOME", project.scratch.home()).spawn().unwrap();
-    assert!(becomes(|| running("sleep", "9.5002") == 1));
+    assert!(becomes(|| running("sleep", &other_nap) == 1));
     project.sbox(&["clean"]).assert().code(1).stderr(contains("sandbox is still running"));
     assert!(project.state("env").exists());
     let _ = front.kill();

@@ -1,4 +1,4 @@
-use crate::common::daemons::Standing;
+use crate::common::daemons::{Standing, long_nap};
 use crate::common::{Scratch, becomes, need_python, need_sandbox, running, stderr, stdout};
 use predicates::str::contains;
 
@@ -36,9 +36,11 @@ fn a_command_joins_a_daemon_and_is_as_confined_as_it() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
+    let other_nap = long_nap();
     let project = Standing::new("exec-in", "network: none\nenv: {COLOUR: blue}\n");
     project.scratch.write("secret", "host");
-    project.start("web", "echo here > /tmp/mine; exec sleep 9.4001");
+    project.start("web", &format!("echo here > /tmp/mine; exec sleep {nap}"));
     let secret = project.scratch.path("secret");
     let line = format!(
         "cat /tmp/mine; echo $COLOUR; cat /proc/2/cmdline | tr '\\0' ' '; echo; grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' \
@@ -49,19 +51,19 @@ fn a_command_joins_a_daemon_and_is_as_confined_as_it() {
     let output = project.sbox(&["exec", "--in", "web", "sh", "-c", &line]).output().unwrap();
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(9), "{text} {}", stderr(&output));
-    let expected = ["here", "blue", "sleep 9.4001", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"];
+    let expected = ["here", "blue", &format!("sleep {nap}"), "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"];
     for part in expected.into_iter().chain(["NoNewPrivs:\t1", "Seccomp:\t2", "absent", "refused", "hidden"]) {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(text.contains("\n0\n1\n2\n3\n") && !text.contains("\n4\n"), "{text}");
     // Its end is not the daemon's; the daemon's is its own.
-    let sleeper = project.sbox(&["exec", "--in", "web", "sleep", "30.4002"]);
+    let sleeper = project.sbox(&["exec", "--in", "web", "sleep", &other_nap]);
     let mut sleeper = std::process::Command::new(sleeper.get_program());
-    sleeper.args(["exec", "--in", "web", "sleep", "30.4002"]).current_dir(project.scratch.path("p"));
+    sleeper.args(["exec", "--in", "web", "sleep", &other_nap]).current_dir(project.scratch.path("p"));
     let mut sleeper = sleeper.env("HOME", project.scratch.home()).spawn().unwrap();
-    assert!(becomes(|| running("sleep", "30.4002") == 1));
+    assert!(becomes(|| running("sleep", &other_nap) == 1));
     project.sbox(&["stop", "web"]).assert().success();
-    assert_eq!(running("sleep", "30.4002"), 0);
+    assert_eq!(running("sleep", &other_nap), 0);
     assert_eq!(sleeper.wait().unwrap().code(), Some(143));
 }
 

@@ -219,7 +219,8 @@ fn a_server_that_falls_silent_is_not_waited_for() {
         if request.path().contains("slow") {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nBZh");
         }
-        std::thread::sleep(std::time::Duration::from_secs(20));
+        // Says nothing more, for as long as it is listened to.
+        let _ = std::io::Read::read(stream, &mut [0]);
     });
     let url = server.url("slow");
     fetch(&scratch, &server, &["--url", &url, "--retries", "0"])

@@ -1,7 +1,7 @@
-use crate::common::daemons::Standing;
-use crate::common::{becomes, bin, need_sandbox, stdout};
+use crate::common::daemons::{GATE, Standing, long_nap};
+use crate::common::{Ends, becomes, bin, need_sandbox, stdout};
 use predicates::str::contains;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 #[test]
@@ -67,6 +67,17 @@ fn lines_have_times() {
     project.sbox(&["logs", "web", "--since", "yesterday"]).assert().code(2);
 }
 
+/// Whether somebody reads this project's logs.
+fn following(project: &Standing) -> bool {
+    let root = project.scratch.path("p");
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.map(|process| process.path()).any(|process| {
+        let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+        let name = line.split(|byte| *byte == 0).next().unwrap_or_default();
+        name.ends_with(b"/sbox-logs") && std::fs::read_link(process.join("cwd")).is_ok_and(|at| at == root)
+    })
+}
+
 #[test]
 fn following_ends_with_the_daemon_and_misses_no_line() {
     if !need_sandbox() {
@@ -74,10 +85,16 @@ fn following_ends_with_the_daemon_and_misses_no_line() {
     }
     let project = Standing::new("logs-follow", "logs: {max_size: 4K, keep: 100}\n");
     let line = "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo \"line $i\"; [ $((i % 100)) = 0 ] && sleep 0.02; done";
-    project.start("web", &format!("sleep 0.5; {line}"));
-    let output = project.sbox(&["logs", "-f", "web"]).output().unwrap();
-    assert!(output.status.success());
-    let text = stdout(&output);
+    project.start("web", &format!("echo begun; {GATE}; {line}"));
+    let mut follow = project.sbox(&["logs", "-f", "web"]);
+    let text = std::thread::scope(|scope| {
+        let output = scope.spawn(|| follow.output().unwrap());
+        assert!(becomes(|| following(&project)));
+        project.open_gate();
+        let output = output.join().unwrap();
+        assert!(output.status.success());
+        stdout(&output)
+    });
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("line ")).collect();
     let expected: Vec<String> = (1..=2000).map(|n| format!("line {n}")).collect();
     assert_eq!(lines, expected);
@@ -89,19 +106,23 @@ fn following_goes_on_across_a_restart() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("logs-follow-restart", "");
-    project.start("web", "echo begun; exec sleep 9.3001");
+    project.start("web", &format!("echo begun; exec sleep {nap}"));
     let mut follow = std::process::Command::new(bin().join("sbox"));
     follow.args(["logs", "-f", "web"]).current_dir(project.scratch.path("p")).env_clear();
     follow.env("HOME", project.scratch.home()).env("PATH", "/usr/bin:/bin").stdout(Stdio::piped());
-    let mut follow = follow.spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    project.sbox(&["restart", "web"]).assert().success();
-    std::thread::sleep(std::time::Duration::from_millis(700));
-    project.sbox(&["stop", "web"]).assert().success();
+    let mut follow = Ends(follow.spawn().unwrap());
+    let mut followed = BufReader::new(follow.0.stdout.take().unwrap());
     let mut text = String::new();
-    follow.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    assert!(follow.wait().unwrap().success());
+    let mut until_begun =
+        |text: &mut String| while followed.read_line(text).unwrap() > 0 && !text.ends_with("begun\n") {};
+    until_begun(&mut text);
+    project.sbox(&["restart", "web"]).assert().success();
+    until_begun(&mut text);
+    project.sbox(&["stop", "web"]).assert().success();
+    followed.read_to_string(&mut text).unwrap();
+    assert!(follow.0.wait().unwrap().success());
     assert_eq!(text.matches("begun\n").count(), 2, "{text}");
     assert_eq!(text.matches("stopped (exit code").count(), 2, "{text}");
 }

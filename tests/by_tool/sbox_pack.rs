@@ -1,4 +1,4 @@
-use crate::common::daemons::Standing;
+use crate::common::daemons::{Standing, long_nap};
 use crate::common::{Scratch, becomes, need_python, need_sandbox, running, stderr, stdout};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
@@ -107,9 +107,10 @@ fn what_runs_is_not_packed_unless_it_is_meant() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("pack-runs", "");
-    project.start("web", "exec sleep 9.7001");
-    assert!(becomes(|| running("sleep", "9.7001") == 1));
+    project.start("web", &format!("exec sleep {nap}"));
+    assert!(becomes(|| running("sleep", &nap) == 1));
     project.sbox(&["pack"]).assert().code(1).stderr(contains("sbox stop --all").and(contains("pack --force")));
     project.sbox(&["pack", "--force"]).assert().success();
     let bare = Standing::new("pack-bare", "");

@@ -1,4 +1,4 @@
-use crate::common::daemons::{Standing, kill};
+use crate::common::daemons::{GATE, Standing, kill, long_nap};
 use crate::common::{becomes, need_sandbox, stderr, stdout};
 use predicates::str::contains;
 use serde_json::{Value, json};
@@ -13,14 +13,16 @@ fn what_runs_is_listed_and_what_ended_on_demand() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("ps", "");
-    project.start("web", "exec sleep 9.2001");
-    project.start("job", "sleep 0.4; exit 2");
+    project.start("web", &format!("exec sleep {nap}"));
+    project.start("job", &format!("{GATE}; exit 2"));
+    project.open_gate();
     assert!(becomes(|| project.status("job") == "exited"));
     let table = project.stdout(&["ps"]);
     let words: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(words, ["PID", "NAME", "STATUS", "UPTIME", "RESTARTS", "MEMORY", "CPU", "COMMAND"]);
-    assert!(table.contains("web") && table.contains("exec sleep 9.2001") && !table.contains("job"), "{table}");
+    assert!(table.contains("web") && table.contains(&format!("exec sleep {nap}")) && !table.contains("job"), "{table}");
     assert!(project.stdout(&["ps", "--all"]).contains("exited (2)"));
     assert_eq!(project.stdout(&["ps", "--names"]), "web\n");
     assert_eq!(project.stdout(&["ps", "--names", "-a"]).lines().count(), 2);
@@ -61,9 +63,10 @@ fn a_broken_file_is_set_aside_and_what_runs_is_entered_anew() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("ps-broken", "restart: always\n");
-    project.start("one", "exec sleep 9.2002");
-    project.start("two", "exec sleep 9.2002");
+    project.start("one", &format!("exec sleep {nap}"));
+    project.start("two", &format!("exec sleep {nap}"));
     let before = project.ps("one");
     for broken in ["", "[{", "{}", "[{\"pid\": \"x\"}]", "\0\0\0"] {
         project.scratch.write("p/.sbox/processes.json", broken);
@@ -79,7 +82,7 @@ fn a_broken_file_is_set_aside_and_what_runs_is_entered_anew() {
     assert!(std::fs::read_dir(project.state("")).unwrap().flatten().any(|entry| aside(&entry)));
     // It was written by the next one to change something, too.
     project.scratch.write("p/.sbox/processes.json", "broken");
-    project.start("three", "exec sleep 9.2002");
+    project.start("three", &format!("exec sleep {nap}"));
     assert!(becomes(|| project.stdout(&["ps", "-q"]).lines().count() == 3));
 }
 
@@ -111,8 +114,9 @@ fn global_shows_every_project_of_the_user() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("ps-global", "");
-    project.start("here", "exec sleep 9.2003");
+    project.start("here", &format!("exec sleep {nap}"));
     let mut elsewhere = project.scratch.program("sbox");
     let output = elsewhere.args(["ps", "--global"]).output().unwrap();
     let table = stdout(&output);

@@ -1,4 +1,4 @@
-use crate::common::daemons::Standing;
+use crate::common::daemons::{Standing, long_nap};
 use crate::common::{becomes, need_sandbox};
 use predicates::str::contains;
 
@@ -7,9 +7,11 @@ fn command_and_environment_are_kept() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("restart", "env:\n  TOKEN: \"${RESTART_TEST_TOKEN}\"\n");
     project.sbox(&["trust"]).env("RESTART_TEST_TOKEN", "x").assert().success();
-    let words = ["run", "-d", "-n", "web", "sh", "-c", "echo \"token=$TOKEN arg=$1\"; exec sleep 9.1001", "-", "a b"];
+    let words =
+        ["run", "-d", "-n", "web", "sh", "-c", &format!("echo \"token=$TOKEN arg=$1\"; exec sleep {nap}"), "-", "a b"];
     project.sbox(&words).env("RESTART_TEST_TOKEN", "first").assert().success();
     assert!(becomes(|| project.log("web").contains("token=first arg=a b\n")));
     let before = project.ps("web");
@@ -27,8 +29,9 @@ fn one_that_ended_is_started() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("restart-ended", "");
-    project.start("job", "exec sleep 9.1002");
+    project.start("job", &format!("exec sleep {nap}"));
     project.sbox(&["stop"]).assert().success();
     project.sbox(&["restart", "job"]).assert().success();
     assert_eq!(project.status("job"), "running");
@@ -39,8 +42,9 @@ fn the_configuration_is_todays_and_a_broken_one_ends_nothing() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("restart-config", "env: {V: old}\n");
-    project.start("web", "echo v=$V; exec sleep 9.1003");
+    project.start("web", &format!("echo v=$V; exec sleep {nap}"));
     let config = "runtime: node:22\nworkdir: /\nenv: {V: new}\n";
     project.scratch.write("p/.sbox/config.yaml", &format!("{config}nonsense: 1\n"));
     project.sbox(&["restart", "web"]).assert().code(1).stderr(contains("nonsense"));

@@ -1,4 +1,4 @@
-use crate::common::daemons::Standing;
+use crate::common::daemons::{Standing, long_nap};
 use crate::common::{Scratch, need_python, stdout};
 use predicates::str::contains;
 
@@ -125,9 +125,10 @@ fn a_project_that_is_not_built_says_so() {
 #[test]
 fn a_daemon_is_waited_for_until_it_is_ready() {
     let Some(spec) = need_python() else { return };
+    let nap = long_nap();
     let project = Standing::new("run-wait", "ready: {log: \"all set\", timeout: 20s}\n");
     let wait = |words: &[&str]| project.sbox(&[&["run", "-d", "--wait"], words].concat()).assert();
-    wait(&["-n", "log", "sleep 0.5; echo all set; exec sleep 9.6001"]).success().stderr(contains("is ready"));
+    wait(&["-n", "log", &format!("sleep 0.5; echo all set; exec sleep {nap}")]).success().stderr(contains("is ready"));
     assert!(project.log("log").contains("\nall set\n"));
     wait(&["-n", "ends", "sleep 0.5; exit 3"]).code(125).stderr(contains("ended before it was ready"));
     // A network of its own: what listens there is asked there.

@@ -1,5 +1,5 @@
-use crate::common::daemons::{Standing, kill};
-use crate::common::{becomes, need_sandbox, running};
+use crate::common::daemons::{Standing, kill, long_nap};
+use crate::common::{Ends, becomes, need_sandbox, running};
 use predicates::str::contains;
 
 #[test]
@@ -7,15 +7,16 @@ fn nothing_in_the_sandbox_survives() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("stop", "stop_timeout: 1s\n");
     // One that ignores the signal, one in a session of its own, one whose parent is gone.
     project.start(
         "web",
-        "trap '' TERM; (setsid sleep 9.0001 &); (trap '' TERM; sleep 9.0001 & sleep 9.0001) & sleep 9.0001",
+        &format!("trap '' TERM; (setsid sleep {nap} &); (trap '' TERM; sleep {nap} & sleep {nap}) & sleep {nap}"),
     );
-    assert!(becomes(|| running("sleep", "9.0001") >= 3));
+    assert!(becomes(|| running("sleep", &nap) >= 3));
     project.sbox(&["stop", "web"]).assert().success().stderr(contains("Stopped 'web'"));
-    assert_eq!((running("sleep", "9.0001"), project.status("web").as_str()), (0, "stopped"));
+    assert_eq!((running("sleep", &nap), project.status("web").as_str()), (0, "stopped"));
     assert_eq!(project.ps("web")["exit_code"], 137);
 }
 
@@ -26,8 +27,8 @@ fn every_process_is_asked_and_has_time_to_end() {
     }
     let project = Standing::new("stop-asked", "stop_timeout: 20s\n");
     // The command ends at once; what it started has more to put away.
-    project.start("web", "(trap 'sleep 0.3; echo put away; exit' TERM; while :; do sleep 0.05; done) & trap 'exit 5' TERM; while :; do sleep 0.05; done");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    project.start("web", "(trap 'sleep 0.3; echo put away; exit' TERM; echo armed; while :; do sleep 0.05; done) & trap 'exit 5' TERM; echo armed; while :; do sleep 0.05; done");
+    assert!(becomes(|| project.log("web").matches("armed\n").count() == 2));
     project.sbox(&["stop"]).assert().success();
     assert!(project.log("web").contains("\nput away\n"), "{}", project.log("web"));
     assert_eq!(project.ps("web")["exit_code"], 5);
@@ -50,26 +51,26 @@ fn nobody_else_gets_a_signal_whatever_the_file_says() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
+    let other_nap = long_nap();
     let project = Standing::new("stop-hostile", "");
-    project.start("web", "exec sleep 9.0002");
+    project.start("web", &format!("exec sleep {nap}"));
     let path = project.state("processes.json");
     let text = std::fs::read_to_string(&path).unwrap();
-    let mut innocent = std::process::Command::new("sleep").arg("9.0003").spawn().unwrap();
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", innocent.id())).unwrap();
+    let innocent = Ends(std::process::Command::new("sleep").arg(&other_nap).spawn().unwrap());
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", innocent.0.id())).unwrap();
     let start: u64 = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
     // The pid, the start and the boot of a process that is there, and is no supervisor.
     let mut records: serde_json::Value = serde_json::from_str(&text).unwrap();
     let real = records[0]["supervisor"]["pid"].as_i64().unwrap();
-    records[0]["supervisor"]["pid"] = innocent.id().into();
+    records[0]["supervisor"]["pid"] = innocent.0.id().into();
     records[0]["supervisor"]["start"] = start.into();
-    records[0]["pid"] = innocent.id().into();
+    records[0]["pid"] = innocent.0.id().into();
     std::fs::write(&path, records.to_string()).unwrap();
     assert_eq!(project.status("web"), "failed");
     project.sbox(&["stop", "web"]).assert().code(1).stderr(contains("does not run"));
     project.sbox(&["stop", "--all"]).assert().success();
-    assert!(kill(innocent.id().into(), "0"));
-    let _ = innocent.kill();
-    let _ = innocent.wait();
+    assert!(kill(innocent.0.id().into(), "0"));
     kill(real, "KILL");
 }
 
@@ -86,13 +87,14 @@ fn a_supervisor_that_hangs_is_ended_with_its_sandbox() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("stop-hangs", "stop_timeout: 1s\n");
-    project.start("web", "exec sleep 40.0004");
+    project.start("web", &format!("exec sleep {nap}"));
     let path = project.state("processes.json");
     kill(project.ps("web")["supervisor"].as_i64().unwrap(), "STOP");
     // What the file says of the timeout is how long the command waits; shortened, so that this test is.
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains("\"stop_timeout\": 1"));
     project.sbox(&["stop", "web"]).assert().success().stderr(contains("does not answer"));
-    assert_eq!((running("sleep", "40.0004"), project.status("web").as_str()), (0, "stopped"));
+    assert_eq!((running("sleep", &nap), project.status("web").as_str()), (0, "stopped"));
 }

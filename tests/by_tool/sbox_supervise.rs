@@ -1,4 +1,4 @@
-use crate::common::daemons::{Standing, kill};
+use crate::common::daemons::{GATE, Standing, kill, long_nap};
 use crate::common::{becomes, need_sandbox, running, stderr};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
@@ -9,10 +9,11 @@ fn a_daemon_runs_until_it_ends_and_its_end_is_kept() {
         return;
     }
     let project = Standing::new("supervise", "");
-    project.start("job", "echo working; sleep 0.5; exit 3");
+    project.start("job", &format!("echo working; {GATE}; exit 3"));
     let now = project.ps("job");
     assert_eq!((now["status"].as_str(), now["exit_code"].is_null()), (Some("running"), true), "{now}");
     assert!(now["memory"].as_u64().unwrap() > 0 && now["processes"].as_u64().unwrap() >= 2, "{now}");
+    project.open_gate();
     assert!(becomes(|| project.status("job") == "exited"));
     let end = project.ps("job");
     assert_eq!((end["exit_code"].as_i64(), end["pid"].as_i64()), (Some(3), Some(0)), "{end}");
@@ -41,15 +42,16 @@ fn its_death_is_the_sandboxs() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("supervise-killed", "restart: always\n");
-    project.start("web", "sleep 7.0001 & setsid sleep 7.0001 & wait");
-    assert!(becomes(|| running("sleep", "7.0001") == 2));
+    project.start("web", &format!("sleep {nap} & setsid sleep {nap} & wait"));
+    assert!(becomes(|| running("sleep", &nap) == 2));
     kill(project.ps("web")["supervisor"].as_i64().unwrap(), "KILL");
-    assert!(becomes(|| running("sleep", "7.0001") == 0));
+    assert!(becomes(|| running("sleep", &nap) == 0));
     let now = project.ps("web");
     assert_eq!((now["status"].as_str(), now["pid"].as_i64()), (Some("failed"), Some(0)), "{now}");
     assert_eq!(now["reason"], "its supervisor was killed");
-    project.start("web", "sleep 7.0001");
+    project.start("web", &format!("sleep {nap}"));
     assert_eq!(project.status("web"), "running");
 }
 
@@ -58,8 +60,9 @@ fn a_sandbox_that_is_killed_is_started_again_where_that_is_wanted() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("supervise-restart", "restart: on-failure\n");
-    project.start("web", "exec sleep 7.0002");
+    project.start("web", &format!("exec sleep {nap}"));
     let first = project.ps("web");
     kill(first["pid"].as_i64().unwrap(), "KILL");
     assert!(becomes(|| project.ps("web")["restarts"] == 1 && project.status("web") == "running"));
@@ -72,9 +75,9 @@ fn a_sandbox_that_is_killed_is_started_again_where_that_is_wanted() {
     let launcher: i64 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
     kill(launcher, "KILL");
     assert!(becomes(|| project.ps("web")["restarts"] == 2 && project.status("web") == "running"));
-    assert_eq!(running("sleep", "7.0002"), 1);
+    assert_eq!(running("sleep", &nap), 1);
     project.sbox(&["stop", "web"]).assert().success();
-    assert_eq!((project.status("web").as_str(), running("sleep", "7.0002")), ("stopped", 0));
+    assert_eq!((project.status("web").as_str(), running("sleep", &nap)), ("stopped", 0));
 }
 
 #[test]
@@ -111,17 +114,19 @@ fn a_hang_up_or_a_closed_terminal_is_not_its_end() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("supervise-hangup", "");
     // A session of its own, whose leader ends: what script(1) and sshd do.
-    let line =
-        format!("{} run -d -n web 'exec sleep 7.0003'; kill -HUP 0", crate::common::bin().join("sbox").display());
+    let line = format!("{} run -d -n web 'exec sleep {nap}'; kill -HUP 0", crate::common::bin().join("sbox").display());
     let mut session = std::process::Command::new("setsid");
     session.args(["-w", "sh", "-c", &line]).current_dir(project.scratch.path("p")).env("HOME", project.scratch.home());
     let _ = session.output().unwrap();
     let now = project.ps("web");
     kill(now["supervisor"].as_i64().unwrap(), "HUP");
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    assert_eq!((project.status("web").as_str(), running("sleep", "7.0003")), ("running", 1));
+    assert_eq!((project.status("web").as_str(), running("sleep", &nap)), ("running", 1));
+    // It answers after the signal, and its end is the one that was asked for.
+    project.sbox(&["stop", "web"]).assert().success();
+    assert_eq!((project.status("web").as_str(), running("sleep", &nap)), ("stopped", 0));
 }
 
 #[test]
@@ -129,12 +134,13 @@ fn nothing_of_its_caller_is_held() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("supervise-held", "");
     project.scratch.write("lock", "");
     // A script that holds a lock through descriptor 9, and one that waits for the end of the output.
     let bin = crate::common::bin();
     let script =
-        format!("exec 9<lock; flock -x 9; cd p; out=$({}/sbox run -d -n web 'exec sleep 7.0004' 2>&1)", bin.display());
+        format!("exec 9<lock; flock -x 9; cd p; out=$({}/sbox run -d -n web 'exec sleep {nap}' 2>&1)", bin.display());
     let mut shell = std::process::Command::new("timeout");
     shell.args(["20", "sh", "-c", &script]).current_dir(&project.scratch.root).env("HOME", project.scratch.home());
     assert!(shell.status().unwrap().success());
@@ -152,8 +158,9 @@ fn twenty_at_once_lose_nothing_and_one_name_is_one_daemon() {
     if !need_sandbox() {
         return;
     }
+    let nap = long_nap();
     let project = Standing::new("supervise-many", "");
-    let start = |name: String| project.sbox(&["run", "-d", "-n", &name, "sleep", "8.0005"]).output().unwrap();
+    let start = |name: String| project.sbox(&["run", "-d", "-n", &name, "sleep", &nap]).output().unwrap();
     std::thread::scope(|scope| {
         let all: Vec<_> = (0..20).map(|n| scope.spawn(move || start(format!("d{n}")))).collect();
         assert!(all.into_iter().all(|one| one.join().unwrap().status.success()));
@@ -164,9 +171,9 @@ fn twenty_at_once_lose_nothing_and_one_name_is_one_daemon() {
         let ended = all.into_iter().map(|one| one.join().unwrap());
         ended.filter(|output| output.status.success() || !stderr(output).contains("already")).count()
     });
-    assert_eq!((successes, running("sleep", "8.0005")), (1, 21));
+    assert_eq!((successes, running("sleep", &nap)), (1, 21));
     project.sbox(&["stop", "--all"]).assert().success();
-    assert_eq!((running("sleep", "8.0005"), project.stdout(&["ps", "-q"]).as_str()), (0, ""));
+    assert_eq!((running("sleep", &nap), project.stdout(&["ps", "-q"]).as_str()), (0, ""));
 }
 
 #[test]

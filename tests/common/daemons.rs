@@ -4,6 +4,7 @@ use super::{Scratch, bin, stdout};
 use assert_cmd::Command;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A project whose environment is empty: its commands are the system's.
 pub struct Standing {
@@ -33,6 +34,11 @@ impl Standing {
         self.sbox(&["run", "-d", "-n", name, line]).assert().success();
     }
 
+    /// Lets go what waits for [`GATE`].
+    pub fn open_gate(&self) {
+        std::fs::write(self.state("rootfs/tmp/gate"), "").unwrap();
+    }
+
     /// What `ps` says of a daemon; null if it knows none.
     pub fn ps(&self, name: &str) -> Value {
         let all: Vec<Value> = serde_json::from_str(&stdout(&self.sbox(&["ps", "-a", "-j"]).output().unwrap())).unwrap();
@@ -54,6 +60,16 @@ impl Standing {
     pub fn stdout(&self, words: &[&str]) -> String {
         stdout(&self.sbox(words).output().unwrap())
     }
+}
+
+/// A command that ends when the test says so, and not after a time in which a busy host gets nowhere.
+pub const GATE: &str = "until [ -e /tmp/gate ]; do sleep 0.02; done";
+
+/// For `sleep`: longer than any test, and found by [`super::running`], since no other has the same length, in this run of
+/// the suite or in another at the same time.
+pub fn long_nap() -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(2000);
+    format!("{}.{:07}", NUMBER.fetch_add(1, Ordering::Relaxed), std::process::id())
 }
 
 impl Drop for Standing {

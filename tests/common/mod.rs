@@ -10,6 +10,7 @@ use skip::{skip, skip_unless};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Where our programs are: beside the one that cargo built for this suite, or where the runner put them.
 pub fn bin() -> PathBuf {
@@ -207,10 +208,16 @@ pub fn running(program: &str, marker: &str) -> usize {
     lines.filter(is_one).count()
 }
 
-/// Waits for something to become true; seconds, on a host that is busy.
+/// Waits for something to become true. A minute: on a host that does other things, too, everything comes late.
 pub fn becomes(what: impl Fn() -> bool) -> bool {
-    (0..250).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        what()
-    })
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        if what() {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
