@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod daemon;
 pub mod dir;
+pub mod environment;
 pub mod error;
 pub mod escape;
 pub mod format;

@@ -1,8 +1,8 @@
 //! Scripts for the host's shell. Host variables stay references: no secret is written to the disk.
 
-use super::{own, own_path};
 use libsbox::check::RESERVED;
 use libsbox::config::{Config, Piece, pieces};
+use libsbox::environment::{own, own_path};
 use libsbox::plumbing::quote;
 use libsbox::project::Project;
 

@@ -1,6 +1,5 @@
 //! Starting one of our programs from another. With `SBOX_TRACE=1` each command line is printed, quoted for pasting.
 
-pub mod envsh;
 pub mod sandbox;
 pub mod spawn;
 

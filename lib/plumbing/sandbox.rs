@@ -1,14 +1,16 @@
 //! What a project's sandbox is made of.
 
+use super::exec;
 use super::spawn::Spawn;
-use super::{envsh, exec};
 use crate::built::{self, Built};
 use crate::config::Config;
-use crate::error::Result;
+use crate::environment::{self, Host, Unset};
+use crate::error::{Context, Result};
 use crate::model::{Isolation, Level, Network};
 use crate::project::Project;
 use rustix::fd::OwnedFd;
 use std::ffi::OsString;
+use std::io::{IsTerminal, Seek, Write};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -97,11 +99,29 @@ impl<'a> ProjectSandbox<'a> {
         Ok(Prepared { command, _environment: environment, _in_use: in_use })
     }
 
+    /// The environment in a file without a name, for sbox-spawn to inherit.
     fn environment(&self, isolation: Isolation) -> Result<OwnedFd> {
-        // sbox-envsh names a level, and `auto` is the strongest until sbox-spawn knows better.
-        let level = isolation.named().unwrap_or(Level::Namespace);
-        envsh::into_memory(self.project, level, self.host.as_deref())
+        // `auto` is the strongest level until sbox-spawn knows better.
+        let level = isolation.named().unwrap_or(Level::Namespace).name();
+        let host = match &self.host {
+            Some(kept) => Host::of(kept.iter().cloned()),
+            None => Host::own(),
+        };
+        let inside = Built::seen_from_inside(self.project);
+        let (variables, unset) = environment::of_sandbox(&inside, self.config, level, &host);
+        // A program's stderr may be somebody's data: our messages go to terminals only.
+        if std::io::stderr().is_terminal() {
+            unset.iter().for_each(Unset::warn);
+        }
+        memory_file(&environment::null_terminated(&variables)).context(|| "pass the environment on".into())
     }
+}
+
+fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    let mut file = std::fs::File::from(rustix::fs::memfd_create("environment", rustix::fs::MemfdFlags::empty())?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 /// Becomes a command in the sandbox of the project that the current directory is in; returns only if that failed.

@@ -1,0 +1,181 @@
+//! The environment of a project's programs: what passes from the host, what sbox sets, and what `env:` asks for. The one
+//! place that decides it; `sbox-envsh` prints it, and whoever starts a sandbox passes it on.
+
+use crate::certificates;
+use crate::check::RESERVED;
+use crate::config::{Config, Piece, pieces};
+use crate::escape::visible;
+use crate::model::{Network, SYSTEM_PATH};
+use crate::output;
+use crate::project::Project;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Names and values, in an order in which no name occurs twice.
+pub type Variables = Vec<(String, OsString)>;
+
+/// A variable of the host that `env:` names and that is not set there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unset {
+    /// The variable of the sandbox in whose value it stands.
+    pub name: String,
+    /// The variable of the host.
+    pub wanted: String,
+}
+
+impl Unset {
+    /// Says so, on stderr.
+    pub fn warn(&self) {
+        let (name, wanted) = (visible(&self.name), &self.wanted);
+        output::warn(format_args!("'{wanted}' is not set on the host; it is empty in env.{name}"));
+        output::hint(format_args!("export {wanted}=..., or write ${{{wanted}:-default}}"));
+    }
+}
+
+/// The environment that variables come from: this process's, or one that was kept for a daemon.
+#[derive(Debug)]
+pub struct Host(Variables);
+
+impl Host {
+    /// This process's own.
+    pub fn own() -> Host {
+        Host::of(std::env::vars_os())
+    }
+
+    /// One that was kept. Names that are not UTF-8 are left out: nothing here asks for them.
+    pub fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Host {
+        Host(variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect())
+    }
+
+    fn only(&self, names: &[&str]) -> Variables {
+        names.iter().filter_map(|name| Some(((*name).to_owned(), self.get(name)?.clone()))).collect()
+    }
+
+    fn get(&self, name: &str) -> Option<&OsString> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value)
+    }
+}
+
+/// What passes from the host by itself: how programs speak, and who the user is called.
+const PASSED: [&str; 7] = ["LANG", "TERM", "COLORTERM", "TZ", "USER", "LOGNAME", "NO_COLOR"];
+
+/// What passes when there is a network: the way out of a company.
+const PROXIES: [&str; 8] =
+    ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+
+/// What passes when there is a network and the file is visible inside: whom to trust.
+const CERTIFICATES: [&str; 7] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+];
+
+/// The environment of the programs in a sandbox of `project`, whose paths are those that programs see; and what of the host
+/// it asks for in vain. `level` is what SBOX_ISOLATION says.
+pub fn of_sandbox(project: &Project, config: &Config, level: &str, host: &Host) -> (Variables, Vec<Unset>) {
+    let speaks = |name: &str| PASSED.contains(&name) || name.starts_with("LC_");
+    let mut all: Variables = host.0.iter().filter(|(name, _)| speaks(name)).cloned().collect();
+    all.sort();
+    match config.network {
+        Network::Host => all.extend(host.only(&PROXIES).into_iter().chain(authorities(host))),
+        // The proxy of such a sandbox is its own, and sbox-spawn names it.
+        Network::Allow { .. } => all.extend(authorities(host)),
+        Network::None => {}
+    }
+    all.extend(own(project, level).into_iter().map(|(name, value)| (name.to_owned(), value.into())));
+    all.push(("PATH".into(), format!("{}:{SYSTEM_PATH}", own_path(project)).into()));
+    let mut unset = Vec::new();
+    for (name, value) in config.env.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str())) {
+        let value = expand(name, value, host, &mut unset);
+        all.retain(|(other, _)| other != name);
+        all.push((name.clone(), value));
+    }
+    (all, unset)
+}
+
+fn authorities(host: &Host) -> Variables {
+    let mut all = host.only(&CERTIFICATES);
+    all.retain(|(_, path)| is_visible(Path::new(path)));
+    // pip and Node bring a bundle of their own and do not look at the system's, where a company's own authority is.
+    if let Some(bundle) = certificates::system_bundle() {
+        for name in ["PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {
+            if !all.iter().any(|(other, _)| other == name) {
+                all.push((name.to_owned(), bundle.into()));
+            }
+        }
+    }
+    all
+}
+
+fn is_visible(path: &Path) -> bool {
+    ["/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust", "/etc/ca-certificates", "/usr"]
+        .iter()
+        .any(|place| path.starts_with(place))
+}
+
+/// The directories of the project's programs, as PATH has them.
+pub fn own_path(project: &Project) -> String {
+    let (env, home) = (project.env(), project.rootfs().join("home"));
+    let places = [env.join("bin"), env.join("pnpm"), home.join(".local/bin")];
+    places.map(|place| place.to_string_lossy().into_owned()).join(":")
+}
+
+/// What sbox sets, PATH apart.
+pub fn own(project: &Project, level: &str) -> Vec<(&'static str, String)> {
+    let (env, rootfs) = (project.env(), project.rootfs());
+    let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+    let home = |below: &str| text(rootfs.join("home").join(below));
+    vec![
+        ("SBOX_ACTIVE", "1".into()),
+        ("SBOX_PROJECT", text(project.root().to_owned())),
+        ("SBOX_ISOLATION", level.into()),
+        ("HOME", text(rootfs.join("home"))),
+        ("TMPDIR", text(rootfs.join("tmp"))),
+        ("XDG_CONFIG_HOME", home(".config")),
+        ("XDG_CACHE_HOME", home(".cache")),
+        ("XDG_DATA_HOME", home(".local/share")),
+        ("XDG_STATE_HOME", home(".local/state")),
+        ("PYTHONNOUSERSITE", "1".into()),
+        ("PYTHONDONTWRITEBYTECODE", "1".into()),
+        ("PIP_DISABLE_PIP_VERSION_CHECK", "1".into()),
+        ("CONDA_PREFIX", text(env.clone())),
+        ("MAMBA_ROOT_PREFIX", text(project.state().join("mamba"))),
+        ("npm_config_cache", home(".npm")),
+        ("npm_config_prefix", text(env.clone())),
+        ("PNPM_HOME", text(env.join("pnpm"))),
+        ("COREPACK_HOME", home(".cache/node/corepack")),
+    ]
+}
+
+/// A value of `env:` with the host's variables in it. One that is not set is empty.
+fn expand(name: &str, value: &str, host: &Host, unset: &mut Vec<Unset>) -> OsString {
+    let mut out = OsString::new();
+    for piece in pieces(value) {
+        match piece {
+            Piece::Text(text) => out.push(text),
+            Piece::Variable { name: wanted, default } => {
+                let found = host.get(&wanted).filter(|value| default.is_none() || !value.is_empty());
+                match (found, default) {
+                    (Some(value), _) => out.push(value),
+                    (None, Some(default)) => out.push(default),
+                    (None, None) => unset.push(Unset { name: name.to_owned(), wanted }),
+                }
+            }
+        }
+    }
+    out
+}
+
+/// `NAME=VALUE`, each followed by NUL: the form of /proc/PID/environ and of `env -0`.
+pub fn null_terminated(variables: &Variables) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in variables {
+        out.extend([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
+    }
+    out
+}
