@@ -14,10 +14,13 @@ use libsbox::lockfile::Package;
 use libsbox::model::{Language, Runtime};
 use libsbox::plumbing;
 use libsbox::plumbing::spawn;
+use libsbox::progress::amount::Report;
 use libsbox::provider::{self, Request, cannot};
 use serde_json::json;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 const TOOL: Tool = Tool { name: "sbox-mkenv-npm", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
@@ -146,7 +149,15 @@ fn fetch(request: &Request, runtime: &Runtime, platform: &str, work: &Path) -> R
     }
     plumbing::trace(&command);
     // npm would take a project around it for its own.
-    let output = command.current_dir(work).stdin(Stdio::null()).output().context(|| "start 'npm'".into())?;
+    command.current_dir(work).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let npm = command.spawn().context(|| "start 'npm'".into())?;
+    let watched = work.join("node_modules").join(platform);
+    let ended = std::sync::mpsc::channel::<()>();
+    let watcher = std::thread::spawn(move || watch(&watched, &ended.1));
+    let output = npm.wait_with_output().context(|| "wait for 'npm'".into());
+    drop(ended.0);
+    let _ = watcher.join();
+    let output = output?;
     if output.status.success() {
         return Ok(());
     }
@@ -162,6 +173,18 @@ fn fetch(request: &Request, runtime: &Runtime, platform: &str, work: &Path) -> R
         format!("npm could not fetch {platform}@{}:\n{}", runtime.version, lines.join("\n"))
     };
     Err(cannot(why))
+}
+
+/// npm reports nothing to programs, but it unpacks while it downloads: reports what has arrived, until `ended` is closed.
+/// How much it will be the registry does not say of these packages.
+fn watch(directory: &Path, ended: &Receiver<()>) {
+    let mut report = Report::begin("Node.js", 0, None);
+    if !report.is_watched() {
+        return;
+    }
+    while ended.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Timeout) {
+        report.set(fs::measure(directory).1);
+    }
 }
 
 /// `bin/node`, `include/node`, and the package managers under `lib/node_modules`, as an official release has them.

@@ -19,6 +19,8 @@ pub enum Label {
 }
 
 impl Label {
+    const ALL: [Label; 5] = [Label::Step, Label::Info, Label::Ok, Label::Warn, Label::Error];
+
     fn text(self) -> (&'static str, &'static str) {
         match self {
             Label::Step => ("[STEP]", "36"),
@@ -40,6 +42,15 @@ pub fn colour(is_terminal: bool) -> bool {
 /// `text` in an SGR colour when `on`.
 pub fn paint(on: bool, sgr: &str, text: &str) -> String {
     if on { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// A line that another program of ours wrote without colour, with the colour of its label.
+pub fn repaint(line: &str) -> String {
+    let label = Label::ALL.into_iter().map(Label::text).find(|(name, _)| line.starts_with(name));
+    match label {
+        Some((name, sgr)) => paint(colour(true), sgr, name) + &line[name.len()..],
+        None => line.to_owned(),
+    }
 }
 
 /// Prints a labelled line on stderr.

@@ -1,12 +1,12 @@
 //! One file over HTTP: redirects, proxies, the system's certificate authorities, timeouts, another try that goes on where
 //! the last one broke off.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::escape::visible;
 use libsbox::fs;
 use libsbox::output;
+use libsbox::progress::amount::Report;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
@@ -189,9 +189,12 @@ fn attempt_once(
         .open(part)
         .context(|| format!("write '{}'", escape::visible_path(part)))
         .map_err(Failure::Final)?;
-    let progress = bar(length.map(|length| length + already), already);
-    let came = receive(response.into_body(), source, &mut file, &progress)?;
-    progress.finish_and_clear();
+    if !std::io::stderr().is_terminal() {
+        output::info("downloading micromamba");
+    }
+    let mut report = Report::begin("micromamba", already, length.map(|length| length + already));
+    let came = receive(response.into_body(), source, &mut file, &mut report)?;
+    drop(report);
     if let Some(length) = length.filter(|length| *length != came) {
         return Err(Failure::Passing(format!("only {came} of {length} bytes came"), None));
     }
@@ -208,7 +211,7 @@ fn starts_at(response: &Response<Body>) -> Option<u64> {
 }
 
 /// The body into the file. It is read by a thread: a server that sends nothing more is waited for, but not for ever.
-fn receive(body: Body, source: &Source, file: &mut File, progress: &ProgressBar) -> std::result::Result<u64, Failure> {
+fn receive(body: Body, source: &Source, file: &mut File, report: &mut Report) -> std::result::Result<u64, Failure> {
     let (sender, receiver) = mpsc::sync_channel::<std::io::Result<Vec<u8>>>(4);
     std::thread::spawn(move || {
         let mut reader = body.into_with_config().limit(LARGEST + 1).reader();
@@ -231,7 +234,7 @@ fn receive(body: Body, source: &Source, file: &mut File, progress: &ProgressBar)
             Ok(Ok(chunk)) => {
                 file.write_all(&chunk).context(|| "write what was downloaded".into()).map_err(Failure::Final)?;
                 came += chunk.len() as u64;
-                progress.inc(chunk.len() as u64);
+                report.add(chunk.len() as u64);
                 if came > LARGEST {
                     return Err(Failure::Final(too_large(source)));
                 }
@@ -314,23 +317,6 @@ fn looks_right(part: &Path, kind: &str, source: &Source) -> std::result::Result<
         "what came from '{}' is not a micromamba: {what}",
         visible(&source.shown())
     ))))
-}
-
-fn bar(length: Option<u64>, already: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        output::info("downloading micromamba");
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
-    let template = match length {
-        Some(_) => "micromamba {bar:30} {bytes}/{total_bytes} {bytes_per_sec} ({eta})",
-        None => "{spinner} micromamba {bytes} {bytes_per_sec}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.set_position(already);
-    bar
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod sandbox;
 pub mod spawn;
 
 use crate::error::{Context, Error, Result};
+use crate::progress::Progress;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -29,9 +30,20 @@ pub fn program(name: &str) -> Result<Command> {
 
 /// Runs a plumbing command and gives what it wrote on stdout. Its stderr is ours. If it failed, it said why.
 pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    collect(command.stderr(Stdio::inherit()))
+}
+
+/// The same while something draws progress: what the command reports appears there, and its messages above it.
+pub fn output_with(command: &mut Command, progress: &Progress) -> Result<Vec<u8>> {
+    command.stderr(Stdio::inherit());
+    progress.watch(command);
+    collect(command)
+}
+
+fn collect(command: &mut Command) -> Result<Vec<u8>> {
     trace(command);
     let name = shown(command.get_program());
-    let output = tie(command).stderr(Stdio::inherit()).output().context(|| format!("start '{name}'"))?;
+    let output = tie(command).output().context(|| format!("start '{name}'"))?;
     match output.status.code() {
         Some(0) => Ok(output.stdout),
         Some(_) => Err(Error::reported(crate::status::of(output.status))),

@@ -8,7 +8,7 @@ mod seccomp;
 mod signals;
 
 pub use seccomp::{Instruction, filter_system_calls};
-pub use signals::{Signals, arrived_signal, block, signal_file, taken_signals};
+pub use signals::{Signals, arrived_signal, block, clear_line_when_interrupted, signal_file, taken_signals};
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;

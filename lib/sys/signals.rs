@@ -68,3 +68,33 @@ pub fn taken_signals(file: &OwnedFd) -> Vec<libc::c_int> {
     let number = |info: &[u8]| Some(u32::from_ne_bytes(info.get(..4)?.try_into().ok()?) as libc::c_int);
     buffer[..length].chunks_exact(128).filter_map(number).collect()
 }
+
+const INTERRUPTING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+/// sigaction(2): while `on`, a signal that ends this process first clears the line of the terminal that it draws on.
+pub fn clear_line_when_interrupted(on: bool) {
+    for signal in INTERRUPTING {
+        // SAFETY: all-zero is a valid sigaction: the default action, no mask, no flags.
+        let (mut action, mut old): (libc::sigaction, libc::sigaction) = unsafe { std::mem::zeroed() };
+        if on {
+            action.sa_sigaction = clear_line as extern "C" fn(libc::c_int) as libc::sighandler_t;
+            action.sa_flags = libc::SA_RESETHAND | libc::SA_NODEFER;
+        }
+        // SAFETY: both structures are whole; the handler calls what may be called in one.
+        unsafe { libc::sigaction(signal, &raw const action, &raw mut old) };
+        if old.sa_sigaction == libc::SIG_IGN {
+            // SAFETY: as above. Whoever started this process has it ignore the signal.
+            unsafe { libc::sigaction(signal, &raw const old, std::ptr::null_mut()) };
+        }
+    }
+}
+
+/// The action is the default one again when this is called (SA_RESETHAND), so that the signal ends the process.
+extern "C" fn clear_line(signal: libc::c_int) {
+    const CLEAR: &[u8] = b"\r\x1b[2K";
+    // SAFETY: write and raise may be called in a signal handler; the bytes are static.
+    unsafe {
+        libc::write(2, CLEAR.as_ptr().cast(), CLEAR.len());
+        libc::raise(signal);
+    }
+}

@@ -85,7 +85,7 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     command.envs(download.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
     command.arg("--into").arg(&build.env).args(&names).arg(project.env());
     let progress = Progress::start("making the runtime");
-    let made = plumbing::output(&mut command);
+    let made = plumbing::output_with(&mut command, &progress);
     drop(progress);
     let made: Made = serde_json::from_slice(&made?)
         .map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))?;

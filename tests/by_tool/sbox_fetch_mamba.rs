@@ -1,10 +1,13 @@
 use crate::common::http::{Server, send};
-use crate::common::{Scratch, package, stderr, stdout};
+use crate::common::{Scratch, becomes, bin, need_program, package, stderr, stdout};
 use assert_cmd::Command;
 use predicates::str::contains;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const PROGRAM: &str = "#!/bin/sh\necho 2.0.0\n";
 
@@ -369,4 +372,43 @@ fn a_company_s_certificate_authority_is_trusted_if_the_system_does() {
     for output in named {
         assert!(output.status.success(), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn on_a_terminal_bytes_and_total_are_shown_and_no_line_is_left() {
+    if !need_program("script") {
+        return;
+    }
+    let scratch = Scratch::new("fetch-terminal");
+    let body = good(&scratch);
+    let seen = Arc::new(AtomicBool::new(false));
+    let was_seen = Arc::clone(&seen);
+    let server = Server::start(move |_, stream| {
+        let (first, rest) = body.split_at(body.len() / 2);
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let _ = stream.write_all(first);
+        becomes(|| was_seen.load(Ordering::Relaxed));
+        let _ = stream.write_all(rest);
+    });
+    let line = format!("{}/sbox-fetch-mamba --url {} --idle-timeout 20", bin().display(), server.url("x"));
+    let mut child = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env("HOME", scratch.home())
+        .env("TERM", "xterm")
+        .current_dir(&scratch.root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut text, mut out, mut block) = (String::new(), child.stdout.take().unwrap(), [0; 4096]);
+    while let Ok(length @ 1..) = out.read(&mut block) {
+        text += &String::from_utf8_lossy(&block[..length]);
+        seen.fetch_or(text.contains(" downloading: micromamba ") && text.contains(" of "), Ordering::Relaxed);
+    }
+    assert!(child.wait().unwrap().success(), "{text}");
+    assert!(seen.load(Ordering::Relaxed), "{text}");
+    // After the last drawing the line is cleared, and what follows begins at its start.
+    let (_, rest) = text.rsplit_once("downloading").unwrap();
+    let (_, last) = rest.split_once("\r\u{1b}[2K").unwrap_or_else(|| panic!("{text:?}"));
+    assert!(last.trim_end().ends_with("bin/micromamba") && !last.contains('\u{1b}'), "{text:?}");
 }
