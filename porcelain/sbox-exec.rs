@@ -9,7 +9,6 @@ use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::plumbing;
 use libsbox::plumbing::sandbox;
-use libsbox::process::Table;
 use libsbox::project::Project;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -60,13 +59,9 @@ fn beside(name: &str, words: &[OsString]) -> Result<u8> {
     let record = daemon::choose(&project, &record::list(&project)?, Some(name))?;
     let shown = escape::visible(name);
     let not_running = || Error::new(format!("'{shown}' does not run: {}", record.shown_status())).hint("sbox ps --all");
-    // Held: its supervisor is really that, and what is below it is its sandbox.
+    // Held: its supervisor is really that, and what it wrote is true.
     let _supervisor = record.hold().ok_or_else(not_running)?;
-    let table = Table::read();
-    let launcher = table.children(record.supervisor.pid).into_iter().next().ok_or_else(not_running)?;
-    let init = table.children(launcher).into_iter().find(|pid| *pid == record.pid).ok_or_else(not_running)?;
-    // The oldest child of pid 1 is the daemon's command: orphans come to it later.
-    let command = table.children(init).into_iter().next().ok_or_else(not_running)?;
+    let command = if record.command_pid > 0 { record.command_pid } else { return Err(not_running()) };
     let mut join = sandbox::ProjectSandbox::new(&project, &config).joining(command, &config.workdir, words)?;
     Err(plumbing::exec(&mut join.command))
 }

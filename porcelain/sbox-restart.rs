@@ -56,8 +56,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let command: Vec<OsString> = record.words.iter().map(OsString::from).collect();
     let isolation = record.isolation.as_deref().map(str::parse).transpose()?;
     let daemon = Daemon { project: &project, config: &config, name: &record.name, words: &command, isolation, host };
-    let pid = daemon.start()?;
-    output::ok(format_args!("Restarted '{shown}' (PID {pid})"));
+    let started = daemon.start()?;
+    output::ok(format_args!("Restarted '{shown}' (PID {})", started.pid));
     Ok(0)
 }
 

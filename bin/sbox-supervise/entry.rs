@@ -2,6 +2,7 @@
 //! written is written later.
 
 use crate::args::Args;
+use libsbox::daemon::Started;
 use libsbox::daemon::record::{self, Record, State};
 use libsbox::error::{Error, Result};
 use libsbox::process::Identity;
@@ -25,6 +26,7 @@ impl Entry {
     pub fn reserve(project: &Project, args: &Args) -> Result<Entry> {
         let record = Record {
             pid: 0,
+            command_pid: 0,
             name: args.name.clone(),
             command: args.shown(),
             start_time: time::rfc3339(time::now()),
@@ -65,15 +67,16 @@ impl Entry {
         });
     }
 
-    pub fn runs(&mut self, pid: i32) {
+    pub fn runs(&mut self, started: &Started) {
         self.change(|record| {
-            (record.pid, record.status, record.start_time) = (pid, State::Running, time::rfc3339(time::now()));
+            (record.pid, record.command_pid) = (started.pid, started.command);
+            (record.status, record.start_time) = (State::Running, time::rfc3339(time::now()));
         });
     }
 
-    pub fn restarted(&mut self, pid: i32) {
+    pub fn restarted(&mut self, started: &Started) {
         self.record.restarts += 1;
-        self.runs(pid);
+        self.runs(started);
     }
 
     pub fn stops(&mut self) {
@@ -86,7 +89,8 @@ impl Entry {
 
     pub fn ended(&mut self, state: State, code: u8, reason: Option<String>) {
         self.change(|record| {
-            (record.pid, record.status, record.exit_code, record.reason) = (0, state, Some(code), reason);
+            (record.pid, record.command_pid, record.status) = (0, 0, state);
+            (record.exit_code, record.reason) = (Some(code), reason);
             record.ended_at = Some(time::rfc3339(time::now()));
         });
     }

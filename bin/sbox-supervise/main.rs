@@ -14,7 +14,7 @@ use args::Args;
 use entry::Entry;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon::record::State;
-use libsbox::error::{Context, Result};
+use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::output;
 use libsbox::project::Project;
@@ -115,9 +115,9 @@ impl Supervisor {
     fn first_start(&mut self) -> Result<First> {
         let mut sandbox = self.start()?;
         match sandbox.wait_for_start(&mut self.log)? {
-            Start::Executed(pid) => {
-                self.entry.runs(pid);
-                cli::out_line(serde_json::json!({"event": "started", "pid": pid}))?;
+            Start::Executed(started) => {
+                self.entry.runs(&started);
+                cli::out_line(serde_json::to_string(&started).map_err(|error| Error::new(error.to_string()))?)?;
                 let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
                 let null = null.context(|| "open '/dev/null'".into())?;
                 // Nobody waits for the end of what the caller's streams are.
@@ -188,8 +188,8 @@ impl Supervisor {
     fn restarted(&mut self) -> Option<Sandbox> {
         let mut sandbox = self.start().map_err(|error| self.log.note(&error.to_string())).ok()?;
         match sandbox.wait_for_start(&mut self.log) {
-            Ok(Start::Executed(pid)) => {
-                self.entry.restarted(pid);
+            Ok(Start::Executed(started)) => {
+                self.entry.restarted(&started);
                 Some(sandbox)
             }
             Ok(Start::Ended(..)) => None,

@@ -1,6 +1,7 @@
 //! One run of the sandbox: `sbox-spawn`, tied to this process, what it prints, and what it says of itself.
 
 use crate::log::Log;
+use libsbox::daemon::Started;
 use libsbox::error::{Context, Error, Result};
 use libsbox::plumbing;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -29,7 +30,7 @@ pub struct Sandbox {
 
 /// How a start went.
 pub enum Start {
-    Executed(i32),
+    Executed(Started),
     /// With this code, after these words.
     Ended(u8, Vec<u8>),
 }
@@ -64,15 +65,13 @@ impl Sandbox {
             if !read(&self.status, &mut events) {
                 return self.no_start(log);
             }
-            let event = events.split(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok());
-            let event: Option<serde_json::Value> = event;
-            if let Some(pid) =
-                event.as_ref().filter(|event| event["event"] == "started").and_then(|e| e["pid"].as_i64())
-            {
-                let pid = Pid::from_raw(pid as i32).ok_or_else(|| Error::new("sbox-spawn names no process"))?;
+            // An event is one write, so that a line that is there is whole.
+            let started = events.split(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok());
+            if let Some(started) = started.filter(|event: &Started| event.event == "started") {
+                let pid = Pid::from_raw(started.pid).ok_or_else(|| Error::new("sbox-spawn names no process"))?;
                 self.init = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
                 self.said = Vec::new();
-                return Ok(Start::Executed(pid.as_raw_pid()));
+                return Ok(Start::Executed(started));
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::suggest;
 use record::{Record, State};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
@@ -57,9 +58,9 @@ pub struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
-    /// Starts it under a supervisor of its own; gives the pid of its sandbox's first process once its program was really
-    /// executed. Why it could not be was printed.
-    pub fn start(self) -> Result<i32> {
+    /// Starts it under a supervisor of its own; gives its processes once its program was really executed. Why it could not
+    /// be was printed.
+    pub fn start(self) -> Result<Started> {
         crate::trust::require(self.project, self.config)?;
         built::require(self.project, self.config)?;
         let wanted = &self.config.daemon;
@@ -86,17 +87,27 @@ impl Daemon<'_> {
     }
 }
 
+/// What sbox-spawn writes to `--status-fd`, and sbox-supervise to stdout, once a command was executed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Started {
+    /// `started`.
+    pub event: String,
+    /// The first process of the sandbox.
+    pub pid: i32,
+    /// The command, which another program can join.
+    pub command: i32,
+}
+
 /// Waits for the supervisor's word.
-fn started(command: &mut Command) -> Result<i32> {
+fn started(command: &mut Command) -> Result<Started> {
     let shown = || format!("start '{}'", record::SUPERVISOR);
     let mut supervisor = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context(shown)?;
     let mut line = String::new();
     if let Some(stdout) = supervisor.stdout.take() {
         BufReader::new(stdout).read_line(&mut line).context(shown)?;
     }
-    let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-    if let Some(pid) = event["pid"].as_i64() {
-        return Ok(pid as i32);
+    if let Ok(started) = serde_json::from_str(&line) {
+        return Ok(started);
     }
     let status = supervisor.wait().context(shown)?;
     Err(Error::reported(crate::status::of(status)))
@@ -127,7 +138,7 @@ pub fn stop(project: &Project, records: &[Record], signal: Signal) -> Result<Vec
             }
             record::update(project, |records| {
                 for own in records.iter_mut().filter(|own| own.supervisor == record.supervisor) {
-                    (own.status, own.pid, own.reason) = (State::Stopped, 0, None);
+                    (own.status, own.pid, own.command_pid, own.reason) = (State::Stopped, 0, 0, None);
                 }
                 Ok(())
             })?;

@@ -64,6 +64,9 @@ impl State {
 pub struct Record {
     /// The first process of its sandbox; 0 while there is none.
     pub pid: i32,
+    /// The command itself, which `sbox exec --in` joins; 0 while there is none.
+    #[serde(default)]
+    pub command_pid: i32,
     /// Its name in the project.
     pub name: String,
     /// The command as a person wrote it.
@@ -134,7 +137,7 @@ impl Record {
             true => (State::Stopped, Some("the machine was restarted".into())),
             false => (State::Failed, Some("its supervisor was killed".into())),
         };
-        (self.pid, self.exit_code) = (0, None);
+        (self.pid, self.command_pid, self.exit_code) = (0, 0, None);
         self.ended_at = Some(time::rfc3339(time::now()));
         true
     }

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Looks at a daemon that has just been started with `sh -c LINE`; fails with the shell's code if it found no program.
-pub fn require_a_program(project: &Project, name: &str, pid: i32) -> Result<()> {
+pub fn require_a_program(project: &Project, name: &str, shell: i32) -> Result<()> {
     let end = Instant::now() + LOOK;
-    while Instant::now() < end && !has_executed(pid) {
+    while Instant::now() < end && !has_executed(shell) {
         let records = record::list(project)?;
         let found = records.iter().find(|record| record.name == name);
         match found.and_then(|record| record.exit_code) {
@@ -29,16 +29,12 @@ pub fn require_a_program(project: &Project, name: &str, pid: i32) -> Result<()> 
 }
 
 /// Whether the shell has become something else, or started it.
-fn has_executed(init: i32) -> bool {
-    let table = Table::read();
+fn has_executed(shell: i32) -> bool {
     let is_shell = |pid: i32| {
         let arguments = process::arguments(pid).unwrap_or_default();
         arguments.is_empty() || arguments.starts_with(&["/bin/sh".into(), "-c".into()])
     };
-    table
-        .children(init)
-        .first()
-        .is_some_and(|shell| !is_shell(*shell) || table.children(*shell).iter().any(|child| !is_shell(*child)))
+    !is_shell(shell) || Table::read().children(shell).iter().any(|child| !is_shell(*child))
 }
 
 fn tell(project: &Project, name: &str, code: u8) -> Error {

@@ -91,14 +91,14 @@ fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
         isolation: options.isolation,
         host: None,
     };
-    let pid = daemon.start()?;
+    let started = daemon.start()?;
     if words.first().is_some_and(|first| first == "/bin/sh") {
-        line::require_a_program(&project, &name, pid)?;
+        line::require_a_program(&project, &name, started.command)?;
     }
-    output::ok(format_args!("Daemon '{name}' started (PID {pid})"));
+    output::ok(format_args!("Daemon '{name}' started (PID {})", started.pid));
     match signs {
         Some(signs) => {
-            signs.wait(pid)?;
+            signs.wait(&started)?;
             output::ok(format_args!("Daemon '{name}' is ready"));
         }
         None => output::hint(format_args!("sbox logs -f {name}    sbox stop {name}")),

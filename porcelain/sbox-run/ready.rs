@@ -1,13 +1,12 @@
 //! `--wait`: whether a daemon is ready, as the configuration tells.
 
 use libsbox::config::{Config, ReadinessProbe, Ready};
-use libsbox::daemon::record;
+use libsbox::daemon::{Started, record};
 use libsbox::error::{Context, Error, Result};
 use libsbox::format;
 use libsbox::logs::Reader;
 use libsbox::model::Network;
 use libsbox::plumbing;
-use libsbox::process::Table;
 use libsbox::project::Project;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -47,9 +46,9 @@ impl Watch {
         Ok(Some(Watch { project: project.clone(), name: name.to_owned(), ready, own_network, log }))
     }
 
-    /// Waits until the daemon whose first process is `pid` is ready. One that ends is not; nor one that takes too long,
+    /// Waits until the daemon that has `started` is ready. One that ends is not; nor one that takes too long,
     /// which goes on running.
-    pub fn wait(mut self, pid: i32) -> Result<()> {
+    pub fn wait(mut self, started: &Started) -> Result<()> {
         let end = Instant::now() + self.ready.timeout;
         let mut bridge = None;
         let mut seen = Vec::new();
@@ -57,8 +56,10 @@ impl Watch {
             let sign = self.ready.probe.clone();
             let is_ready = match &sign {
                 ReadinessProbe::Log(text) => self.log_has(text.as_bytes(), &mut seen)?,
-                ReadinessProbe::Tcp(port) => takes_connections(self.way(*port, pid, &mut bridge)?),
-                ReadinessProbe::Http(port, path) => answers(self.way(*port, pid, &mut bridge)?, *port, path),
+                ReadinessProbe::Tcp(port) => takes_connections(self.way(*port, started.command, &mut bridge)?),
+                ReadinessProbe::Http(port, path) => {
+                    answers(self.way(*port, started.command, &mut bridge)?, *port, path)
+                }
             };
             if is_ready {
                 return Ok(());
@@ -69,9 +70,10 @@ impl Watch {
                 let message = format!("daemon '{}' has ended before it was ready", self.name);
                 return Err(Error::new(message).hint(format!("sbox logs {}", self.name)));
             };
-            if state.pid != 0 && state.pid != pid {
+            if state.pid != 0 && state.pid != started.pid {
                 // Started again: its network is another one.
-                return self.wait(state.pid);
+                let again = Started { pid: state.pid, command: state.command_pid, ..started.clone() };
+                return self.wait(&again);
             }
             if Instant::now() >= end {
                 let time = format::span(self.ready.timeout.as_secs());
@@ -104,12 +106,12 @@ impl Watch {
     }
 
     /// Where a port of the sandbox's loopback can be reached from here.
-    fn way(&self, port: u16, pid: i32, bridge: &mut Option<Bridge>) -> Result<Option<SocketAddr>> {
+    fn way(&self, port: u16, command: i32, bridge: &mut Option<Bridge>) -> Result<Option<SocketAddr>> {
         if !self.own_network {
             return Ok(Some((Ipv4Addr::LOCALHOST, port).into()));
         }
         if bridge.is_none() {
-            *bridge = Bridge::to(pid, port)?;
+            *bridge = Bridge::to(command, port)?;
         }
         Ok(bridge.as_ref().map(|bridge| bridge.address))
     }
@@ -136,9 +138,7 @@ impl Drop for Bridge {
 
 impl Bridge {
     /// Nothing if the sandbox is gone.
-    fn to(init: i32, port: u16) -> Result<Option<Bridge>> {
-        // Pid 1 lets nobody look; the command has the same network.
-        let Some(command) = Table::read().children(init).first().copied() else { return Ok(None) };
+    fn to(command: i32, port: u16) -> Result<Option<Bridge>> {
         let open = |name: &str| File::open(format!("/proc/{command}/ns/{name}")).map(OwnedFd::from);
         let (Ok(user), Ok(network)) = (open("user"), open("net")) else { return Ok(None) };
         let shown = || String::from("look into the sandbox's network");
