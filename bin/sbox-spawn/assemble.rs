@@ -6,6 +6,7 @@
 
 use crate::op::{Access, Op};
 use crate::overlay::Layers;
+use crate::sandbox::Sandbox;
 use crate::unavailable;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
@@ -36,27 +37,33 @@ pub enum Taken {
 
 /// Takes the sources of all operations, in their order. The caller may mount in the namespace it is in. `detached`: the
 /// layers of overlays as mount trees too, for another process to mount.
-pub fn take(ops: &[Op], detached: bool) -> Result<Vec<Taken>> {
+pub fn take(sandbox: &Sandbox, detached: bool) -> Result<Vec<Taken>> {
     let source = |op: &Op| match op {
-        Op::Overlay { src, layer, .. } => Layers::take(src, layer, detached).map(Taken::Layers),
+        Op::Overlay { src, dst, layer } => match sandbox.layer(dst).and_then(|layer| layer.shared.as_ref()) {
+            Some(shared) => {
+                let mount = shared.mount.try_clone().context(|| format!("mount '{}'", visible_path(dst)))?;
+                Ok(Taken::Source(mount))
+            }
+            None => Layers::take(src, layer, detached).map(Taken::Layers),
+        },
         op => Ok(clone_source(op)?.map_or(Taken::Nothing, Taken::Source)),
     };
-    ops.iter().map(source).collect()
+    sandbox.ops.iter().map(source).collect()
 }
 
-/// Makes the root that `ops` describe and enters it. The caller is in fresh user, mount and pid namespaces; `taken` are
+/// Makes the root of the sandbox and enters it. The caller is in fresh user, mount and pid namespaces; `taken` are
 /// the trees if somebody with more rights had to take them.
-pub fn enter(ops: &[Op], taken: Option<Vec<Taken>>) -> Result<()> {
+pub fn enter(sandbox: &Sandbox, taken: Option<Vec<Taken>>) -> Result<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|error| unavailable::no_namespaces(&error.into()))?;
     let taken = match taken {
         Some(taken) => taken,
-        None => take(ops, false)?,
+        None => take(sandbox, false)?,
     };
     // Before the root is hung up: overlays are given by /proc/self/fd, which it covers.
     let sources = mount_overlays(taken)?;
     let mut root = Root::new()?;
-    for (op, source) in ops.iter().zip(sources) {
+    for (op, source) in sandbox.ops.iter().zip(sources) {
         root.execute(op, source)?;
     }
     root.seal()?;

@@ -27,6 +27,12 @@ pub fn unused_id() -> u32 {
     FIRST_UNUSED + std::process::id()
 }
 
+/// The uid that the one id of another sandbox is to the kernel.
+pub fn uid_of_sandbox(process: i32) -> Option<u32> {
+    let map = std::fs::read_to_string(format!("/proc/{process}/uid_map")).ok()?;
+    map.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// The file system that pipes without a name are on (linux/magic.h).
 const PIPEFS: u32 = 0x5049_5045;
 

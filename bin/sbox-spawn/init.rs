@@ -42,7 +42,7 @@ fn run(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> Resu
     if sandbox.args.network.is_own() {
         start.outside.open()?;
     }
-    assemble::enter(&sandbox.ops, start.taken.take())?;
+    assemble::enter(sandbox, start.taken.take())?;
     drop_privileges()?;
     if sandbox.args.probe {
         return Ok(0);

@@ -3,7 +3,7 @@
 use crate::args::{Level, Mode, Mount};
 use crate::report::{FailurePipes, Reporter, UnavailablePipe};
 use crate::sandbox::Sandbox;
-use crate::{environment, layer, namespaces, signals, subreaper, unavailable};
+use crate::{environment, namespaces, signals, subreaper, unavailable};
 use libsbox::error::{Error, Kind, Result};
 use libsbox::escape::visible_path;
 
@@ -83,7 +83,7 @@ fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut Reporter, last: bool)
     launched.lead_in()?;
     let _refresher = launched.start_refresher(sandbox)?;
     if let Some(command) = reporter.started(launched.init)? {
-        layer::record(sandbox, command)?;
+        sandbox.layers.iter().try_for_each(|layer| layer.record(command))?;
     }
     let code = signals::wait_for_end(launched.init)?;
     launched.report_oom();

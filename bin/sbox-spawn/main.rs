@@ -61,7 +61,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let mut environment = environment::read(&args)?;
     network::name_proxy(&args.network, &mut environment);
     if args.join.is_some() {
-        return join::run(Sandbox::new(args, environment, Vec::new(), start)?);
+        return join::run(Sandbox::new(args, environment, Vec::new(), Vec::new(), start)?);
     }
     let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
     let guard = guard::Guard::look(&args)?;
@@ -69,12 +69,12 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     if args.dry_run {
         return print(&ops);
     }
-    let _layers = layer::lock(&args)?;
+    let layers = layer::Layer::lock_all(&args)?;
     let terminal = terminal::Terminal::remember();
     signals::block()?;
     let warden = warden::Warden::start(&guard)?;
     let mut reporter = report::Reporter::new(args.status_fd)?;
-    let mut sandbox = Sandbox::new(args, environment, ops, start)?;
+    let mut sandbox = Sandbox::new(args, environment, ops, layers, start)?;
     let code = level::run_at_strongest(&mut sandbox, &mut reporter);
     terminal.restore();
     warden.finish();

@@ -54,10 +54,16 @@ impl Launched {
             below.filter(|path| path.starts_with(src)).collect()
         };
         let source = |op: &Op| match op {
-            Op::Overlay { src, dst, .. } => Some(Source { src: src.clone(), dst: dst.clone(), hidden: hidden(src) }),
+            Op::Overlay { src, dst, .. } => {
+                let shared = sandbox.layer(dst).and_then(|layer| layer.shared.as_ref());
+                let namespaces = shared.map_or(&namespaces, |shared| &shared.namespaces).try_clone();
+                let (src, dst, hidden) = (src.clone(), dst.clone(), hidden(src));
+                Some(namespaces.map(|namespaces| Source { src, dst, hidden, namespaces }))
+            }
             _ => None,
         };
-        Refresher::start(sandbox.ops.iter().filter_map(source).collect(), namespaces).map(Some)
+        let sources = sandbox.ops.iter().filter_map(source).collect::<Result<_>>()?;
+        Refresher::start(sources).map(Some)
     }
 
     /// After its end: reports it if the kernel ended it for using too much.
@@ -84,7 +90,7 @@ fn launch_beside(sandbox: &Sandbox, failure: &FailurePipes, outside: &Outside) -
     }
     // Root's supplementary groups (disk, docker) would open the host's files to the agent.
     sys::leave_all_groups().context(|| "leave root's groups".into())?;
-    let unused = identity::unused_id();
+    let unused = sandbox.shared_uid()?.unwrap_or_else(identity::unused_id);
     identity::chown_pipes(unused);
     match launch_as(sandbox, failure, outside, IdMap::Unused(unused)) {
         Err(error) if error.kind() == Kind::Unavailable && error.hint_text() == Some(NO_IDMAP) => {
@@ -102,7 +108,7 @@ const NO_IDMAP: &str =
 fn launch_as(sandbox: &Sandbox, failure: &FailurePipes, outside: &Outside, ids: IdMap) -> Result<Launched> {
     let taken = match ids {
         IdMap::Caller => None,
-        IdMap::Unused(_) => Some(assemble::take(&sandbox.ops, true)?),
+        IdMap::Unused(_) => Some(assemble::take(sandbox, true)?),
     };
     let (sync_pipe, other_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
@@ -176,6 +182,8 @@ fn idmap_mounts(sandbox: &Sandbox, taken: &[Taken], init: Pid) -> Result<()> {
                 idmap(&layers.lower, op.dst())?;
                 idmap(&layers.layer, op.dst())?;
             }
+            // Another sandbox's overlay has the ids of that one, and this one has the same.
+            (Op::Overlay { .. }, Taken::Source(_)) => {}
             (op, Taken::Source(tree)) if op.is_the_callers() => idmap(tree, op.dst())?,
             (op, Taken::Source(tree)) => sys::mount_apart(tree.as_fd(), None)
                 .context(|| format!("keep '{}' to the sandbox", visible_path(op.dst())))?,

@@ -1,7 +1,7 @@
 //! `--probe`: what this host can give, found out by trying.
 
 use crate::args::{Args, Level, Mount};
-use crate::layer;
+use crate::layer::{self, Layer};
 use crate::report::{FailurePipes, UnavailablePipe};
 use crate::sandbox::Sandbox;
 use libsbox::cli;
@@ -46,8 +46,10 @@ fn try_both(args: Args) -> (Result<()>, Option<Result<()>>) {
     if args.overlays().next().is_none() {
         return (try_namespace(args), None);
     }
-    let _locks = match layer::lock(&args) {
-        Ok(locks) => locks,
+    let _layers = match Layer::lock_all(&args) {
+        // Another sandbox has it, and a second mount would take it away from that one.
+        Ok(layers) if layers.iter().any(|layer| layer.shared.is_some()) => return (Ok(()), Some(Ok(()))),
+        Ok(layers) => layers,
         Err(error) => return (Ok(()), Some(Err(error))),
     };
     let mut without = args.clone();

@@ -41,6 +41,8 @@ pub struct Source {
     pub src: PathBuf,
     pub dst: PathBuf,
     pub hidden: Vec<PathBuf>,
+    /// Where the overlay was made.
+    pub namespaces: Namespaces,
 }
 
 /// The user and mount namespaces of a sandbox.
@@ -50,13 +52,24 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Of pid 1, while it waits for the monitor: later it lets nobody look.
-    pub fn of(init: Pid) -> Result<Namespaces> {
+    /// Of pid 1 while it waits for the monitor (later it lets nobody look), or of the command.
+    pub fn of(process: Pid) -> Result<Namespaces> {
         let open = |name: &str| {
-            let path = format!("/proc/{}/ns/{name}", init.as_raw_pid());
+            let path = format!("/proc/{}/ns/{name}", process.as_raw_pid());
             std::fs::File::open(&path).context(|| format!("open '{path}'")).map(OwnedFd::from)
         };
         Ok(Namespaces { user: open("user")?, mount: open("mnt")? })
+    }
+
+    pub fn try_clone(&self) -> Result<Namespaces> {
+        let copy = |fd: &OwnedFd| fd.try_clone().context(|| "keep a namespace".into());
+        Ok(Namespaces { user: copy(&self.user)?, mount: copy(&self.mount)? })
+    }
+
+    /// Makes this process one of theirs, with every right in them. For a child that ends soon.
+    pub fn enter(&self) -> rustix::io::Result<()> {
+        rustix::thread::move_into_link_name_space(self.user.as_fd(), Some(LinkNameSpaceType::User))?;
+        rustix::thread::move_into_link_name_space(self.mount.as_fd(), Some(LinkNameSpaceType::Mount))
     }
 }
 
@@ -65,12 +78,13 @@ pub struct Refresher(#[allow(dead_code, reason = "held, and closed with this pro
 
 impl Refresher {
     /// Starts the watcher.
-    pub fn start(sources: Vec<Source>, namespaces: Namespaces) -> Result<Refresher> {
+    pub fn start(sources: Vec<Source>) -> Result<Refresher> {
         let (end, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
         match sys::fork().context(|| "start a process".into())? {
             Fork::Child => {
-                let _ = detach(&[&end, &namespaces.user, &namespaces.mount]);
-                Watcher::new(sources, namespaces).run(&end);
+                let used = sources.iter().flat_map(|source| [&source.namespaces.user, &source.namespaces.mount]);
+                let _ = detach(used.chain([&end]));
+                Watcher::new(sources).run(&end);
                 report::end(0)
             }
             Fork::Parent(_) => Ok(Refresher(held)),
@@ -80,7 +94,7 @@ impl Refresher {
 
 /// Lets go of all that this process inherited but `keep`: whoever waits for the end of a pipe, or for a lock, must not
 /// wait for it.
-fn detach(keep: &[&OwnedFd]) -> Result<()> {
+fn detach<'a>(keep: impl Iterator<Item = &'a OwnedFd>) -> Result<()> {
     let shown = || String::from("close the inherited descriptors");
     let _ = rustix::thread::set_name(c"sbox-refresh");
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").context(shown)?;
@@ -88,7 +102,7 @@ fn detach(keep: &[&OwnedFd]) -> Result<()> {
     rustix::stdio::dup2_stdout(&null).context(shown)?;
     rustix::stdio::dup2_stderr(&null).context(shown)?;
     drop(null);
-    let mut kept: Vec<i32> = keep.iter().map(|fd| fd.as_raw_fd()).collect();
+    let mut kept: Vec<i32> = keep.map(|fd| fd.as_raw_fd()).collect();
     kept.sort_unstable();
     let mut first = 3;
     for fd in kept {
@@ -102,7 +116,6 @@ fn detach(keep: &[&OwnedFd]) -> Result<()> {
 
 struct Watcher {
     sources: Vec<Source>,
-    namespaces: Namespaces,
     inotify: Option<OwnedFd>,
     /// By the kernel's number of a watch: which source, and the path below it.
     places: HashMap<i32, (usize, PathBuf)>,
@@ -113,10 +126,10 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(sources: Vec<Source>, namespaces: Namespaces) -> Watcher {
+    fn new(sources: Vec<Source>) -> Watcher {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
         let (places, unwatched) = (HashMap::new(), Vec::new());
-        let mut watcher = Watcher { sources, namespaces, inotify, places, unwatched, seen: None };
+        let mut watcher = Watcher { sources, inotify, places, unwatched, seen: None };
         for number in 0..watcher.sources.len() {
             watcher.watch(number, Path::new(""));
         }
@@ -267,28 +280,21 @@ impl Watcher {
         Some(hasher.finish())
     }
 
-    /// Only a process in the sandbox's namespaces may change its overlays. A child enters them and ends.
+    /// Only a process in the namespaces that an overlay was made in may change it. A child enters them and ends.
     fn refresh(&self) {
-        match sys::fork() {
-            Ok(Fork::Child) => {
-                let _ = self.enter().map(|()| {
-                    for source in &self.sources {
-                        let _ = overlay::refresh(&source.dst);
-                    }
-                });
-                report::end(0)
+        for source in &self.sources {
+            match sys::fork() {
+                Ok(Fork::Child) => {
+                    let _ = source.namespaces.enter().and_then(|()| overlay::refresh(&source.dst));
+                    report::end(0)
+                }
+                Ok(Fork::Parent(child)) => {
+                    let wait = || rustix::process::waitpid(Some(child), WaitOptions::empty());
+                    while let Err(rustix::io::Errno::INTR) = wait() {}
+                }
+                Err(_) => {}
             }
-            Ok(Fork::Parent(child)) => {
-                while let Err(rustix::io::Errno::INTR) = rustix::process::waitpid(Some(child), WaitOptions::empty()) {}
-            }
-            Err(_) => {}
         }
-    }
-
-    fn enter(&self) -> rustix::io::Result<()> {
-        let Namespaces { user, mount } = &self.namespaces;
-        rustix::thread::move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
-        rustix::thread::move_into_link_name_space(mount.as_fd(), Some(LinkNameSpaceType::Mount))
     }
 }
 

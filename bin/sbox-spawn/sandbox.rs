@@ -1,11 +1,13 @@
 //! What a sandbox is made of.
 
 use crate::args::Args;
+use crate::layer::Layer;
 use crate::op::Op;
-use libsbox::error::{Context, Result};
+use libsbox::error::{Context, Error, Result};
 use libsbox::sys;
 use rustix::time::Timespec;
 use std::ffi::OsString;
+use std::path::Path;
 
 /// Everything that a sandbox is made of, known before anything is made.
 pub struct Sandbox {
@@ -14,18 +16,44 @@ pub struct Sandbox {
     pub ops: Vec<Op>,
     /// Where this process's arguments and environment are in memory.
     argv_environ_ranges: Vec<(usize, usize)>,
+    /// Of its copy-on-write mounts.
+    pub layers: Vec<Layer>,
     /// When this program was started, by the clock that files are stamped with.
     pub start: Timespec,
 }
 
 impl Sandbox {
-    pub fn new(args: Args, environment: Vec<(OsString, OsString)>, ops: Vec<Op>, start: Timespec) -> Result<Sandbox> {
-        Ok(Sandbox { args, environment, ops, argv_environ_ranges: argv_environ_ranges()?, start })
+    pub fn new(
+        args: Args,
+        environment: Vec<(OsString, OsString)>,
+        ops: Vec<Op>,
+        layers: Vec<Layer>,
+        start: Timespec,
+    ) -> Result<Sandbox> {
+        Ok(Sandbox { args, environment, ops, argv_environ_ranges: argv_environ_ranges()?, layers, start })
     }
 
     /// One that is made and ended without a command.
     pub fn for_a_trial(args: Args, ops: Vec<Op>, start: Timespec) -> Sandbox {
-        Sandbox { args, environment: Vec::new(), ops, argv_environ_ranges: Vec::new(), start }
+        Sandbox { args, environment: Vec::new(), ops, argv_environ_ranges: Vec::new(), layers: Vec::new(), start }
+    }
+
+    /// The layer of what is mounted at `dst`.
+    pub fn layer(&self, dst: &Path) -> Option<&Layer> {
+        self.layers.iter().find(|layer| layer.dst == dst)
+    }
+
+    /// The uid of the sandbox whose mounts this one shares, if it shares any.
+    pub fn shared_uid(&self) -> Result<Option<u32>> {
+        let mut all: Vec<u32> = self.layers.iter().filter_map(|layer| Some(layer.shared.as_ref()?.uid)).collect();
+        all.dedup();
+        if all.len() > 1 {
+            return Err(Error::new(
+                "the layers of two mounts are in use by two other sandboxes, which have different uids",
+            )
+            .hint("end one of them first"));
+        }
+        Ok(all.pop())
     }
 
     /// Overwrites what `/proc/PID/cmdline` and `environ` of this process would show.

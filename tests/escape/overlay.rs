@@ -207,23 +207,63 @@ fn without_an_overlay_nothing_runs_and_nothing_is_written_through() {
 }
 
 #[test]
-fn a_layer_is_one_sandboxes_at_a_time() {
+fn sandboxes_that_run_at_once_share_one_mount_of_a_layer_and_it_outlives_the_first() {
     if !need_sandbox() {
         return;
     }
     let scratch = Scratch::new("escape-overlay-two");
     let (src, layer) = tree(&scratch);
-    let cow = ["--cow", text(&src), "/work", text(&layer)];
-    let mut first = spawn(&scratch);
-    first.args(cow).args(["--", "sh", "-c", "echo ready; read end"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut first = Ends(first.spawn().unwrap());
+    let state = src.join(".sbox");
+    let all = options(&src, &layer, &state);
+    let start = |script: &str| {
+        let mut command = spawn(&scratch);
+        command.args(&all).args(["--", "sh", "-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut command = Ends(command.spawn().unwrap());
+        let mut line = [0u8; 6];
+        std::io::Read::read_exact(command.0.stdout.as_mut().unwrap(), &mut line).unwrap();
+        command
+    };
+    let end = |mut command: Ends| {
+        drop(command.0.stdin.take());
+        let mut rest = String::new();
+        std::io::Read::read_to_string(command.0.stdout.as_mut().unwrap(), &mut rest).unwrap();
+        (command.0.wait().unwrap().code(), rest)
+    };
+    let first = start("echo one > one; echo ready; read end; cat two");
+    // At once, and with a view of its own on the state.
+    let shown = confined(&scratch, &all, "cat one; ls -A .sbox; echo two > two");
+    assert_eq!(stdout(&shown), "one\nconfig.yaml\n", "{}", stderr(&shown));
+    let second = start("echo ready; read end; cat two; echo three > three");
+    assert_eq!(end(first), (Some(0), "two\n".into()));
+    // A third takes it from the second, which has it from the first.
+    assert_eq!(stdout(&confined(&scratch, &all, "cat one; echo four > four")), "one\n");
+    assert_eq!(end(second), (Some(0), "two\n".into()));
+    let mut left: Vec<_> = std::fs::read_dir(layer.join("upper")).unwrap().flatten().map(|e| e.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["four", "one", "three", "two"]);
+    assert_eq!(stdout(&confined(&scratch, &all, "cat four three")), "four\nthree\n");
+}
+
+#[test]
+fn a_layer_whose_sandbox_cannot_be_found_is_left_to_it() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("escape-overlay-in-use");
+    let (src, layer) = tree(&scratch);
+    scratch.write("p/.sbox/cow/work/mount.json", "{\"pid\":1,\"start\":1,\"boot\":\"x\"}\n");
+    let ready = "flock -s 9; echo ready; read end";
+    let mut other = Command::new("sh");
+    other.args(["-c", &format!("exec 9< '{}/mount.json'; {ready}", layer.display())]);
+    let mut other = Ends(other.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
     let mut line = [0u8; 6];
-    std::io::Read::read_exact(first.0.stdout.as_mut().unwrap(), &mut line).unwrap();
-    let second = asked(&scratch, &cow, "true");
-    assert_eq!(second.status.code(), Some(125));
-    assert!(stderr(&second).contains("the layer of '/work' is in use by another sandbox"), "{}", stderr(&second));
-    drop(first.0.stdin.take());
-    assert!(first.0.wait().unwrap().code().is_some());
+    std::io::Read::read_exact(other.0.stdout.as_mut().unwrap(), &mut line).unwrap();
+    let cow = ["--cow", text(&src), "/work", text(&layer)];
+    let refused = asked(&scratch, &cow, "true");
+    assert_eq!(refused.status.code(), Some(125));
+    assert!(stderr(&refused).contains("the layer of '/work' is in use by another sandbox"), "{}", stderr(&refused));
+    drop(other.0.stdin.take());
+    assert!(other.0.wait().is_ok());
     started(&asked(&scratch, &cow, "true"), "a layer that is free again");
 }
 
