@@ -6,3 +6,4 @@ mod escape;
 mod flow;
 mod layout;
 mod manual;
+mod stand_in;

@@ -18,19 +18,27 @@ pub struct Conda {
     pub node: Option<(String, String)>,
 }
 
-/// The channel and the stand-in, where the library that they need is: `SBOX_TEST_RATTLER` names the directory into which
-/// `pip install --target DIRECTORY py-rattler` put it.
+/// The channel and the stand-in, where there is a Python that a channel can be made of.
 pub fn need_conda() -> Option<&'static Conda> {
-    static MADE: OnceLock<Option<Conda>> = OnceLock::new();
-    let Some(library) = std::env::var_os("SBOX_TEST_RATTLER").map(PathBuf::from) else {
-        super::skip::skip("it needs the py-rattler package; set SBOX_TEST_RATTLER (see .ci/run)");
-        return None;
-    };
+    static MADE: OnceLock<Conda> = OnceLock::new();
     let spec = need_python()?;
-    MADE.get_or_init(|| Some(make(&library, spec))).as_ref()
+    Some(MADE.get_or_init(|| make(spec)))
 }
 
-fn make(library: &Path, spec: &'static str) -> Conda {
+/// The channels that the records were made with: `channel`, `extra` and `extra2` below one directory.
+pub fn recorded(conda: &Conda) -> PathBuf {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let place = conda.channel.with_file_name("recorded");
+        let mut command = std::process::Command::new("python3");
+        command.arg("-B").arg(package().join("tests/fixtures/conda/recorded.py")).arg(&place);
+        assert!(command.arg(format!("/{}", "placehold_".repeat(26)[..254].to_owned())).status().unwrap().success());
+        place
+    };
+    MADE.get_or_init(make).clone()
+}
+
+fn make(spec: &'static str) -> Conda {
     let place = base().join(format!("conda-{}", std::process::id()));
     std::fs::create_dir_all(&place).unwrap();
     let fixtures = package().join("tests/fixtures/conda");
@@ -40,7 +48,7 @@ fn make(library: &Path, spec: &'static str) -> Conda {
         command
     };
     let micromamba = place.join("micromamba");
-    assert!(python("bundle.py").arg(library).arg(&micromamba).status().unwrap().success());
+    assert!(python("bundle.py").arg(&micromamba).status().unwrap().success());
     // As conda-build does it: built at a path of 255 bytes, so that any that is shorter has room.
     let mut placeholder = place.to_string_lossy().into_owned();
     while placeholder.len() < 255 {
