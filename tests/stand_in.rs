@@ -49,7 +49,10 @@ fn channels_that_cannot_be_reached() {
     let Some(bench) = bench("recorded-unreachable") else { return };
     for record in record::read("solve-unreachable") {
         // The first is another program's failure, the others had a host without a network.
-        if ["a folder that does not exist", "warm index", "the same with"].iter().any(|title| record.title.starts_with(title)) {
+        if ["a folder that does not exist", "warm index", "the same with"]
+            .iter()
+            .any(|title| record.title.starts_with(title))
+        {
             continue;
         }
         bench.fresh();
@@ -89,8 +92,11 @@ fn an_index_is_fresh_for_an_hour_unless_it_is_asked_for() {
         let mut lines: Vec<String> = lines.collect();
         lines.sort();
         let asked = record.section("what the server was asked").unwrap().replace("/ttl", "/extra");
-        let mut expected: Vec<String> =
-            asked.lines().filter(|line| !line.is_empty()).map(|line| line.split(" -> ").next().unwrap().to_owned()).collect();
+        let mut expected: Vec<String> = asked
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(|line| line.split(" -> ").next().unwrap().to_owned())
+            .collect();
         expected.sort();
         assert_eq!(lines, expected, "{title}");
         requests[before..].iter().any(|request| request.header("if-modified-since").is_some())
@@ -109,7 +115,11 @@ fn the_cache_is_laid_out_by_address() {
     bench.check("fetch", &cold);
     bench.check_tree(&bench.at("cache"), &cold.tree("CACHE (the layout)").unwrap());
     bench.check_tree(&bench.at("home"), &cold.tree("HOME").unwrap());
-    for (name, section) in [("linux-64/small-2.0-h0_0", "(of a .conda"), ("linux-64/oldpkg-1.0-h0_0", "(of a .tar.bz2)"), ("noarch/generic-1.0-h0_0", "(noarch)")] {
+    for (name, section) in [
+        ("linux-64/small-2.0-h0_0", "(of a .conda"),
+        ("linux-64/oldpkg-1.0-h0_0", "(of a .tar.bz2)"),
+        ("noarch/generic-1.0-h0_0", "(noarch)"),
+    ] {
         let file = std::fs::read_to_string(bench.cached(&format!("extra/{name}/info/repodata_record.json"))).unwrap();
         let place = format!("CACHE/http/127.0.0.1_PORT/extra/{name}/info/repodata_record.json {section}");
         assert_eq!(record::value(&bench.neutral(&file)), record::value(cold.section(&place).unwrap()), "{name}");
@@ -235,7 +245,12 @@ fn what_is_damaged_in_the_cache() {
             let before = bench.server.requests().len();
             let record = find(file, &format!("{title} / {step}"));
             bench.check(file, &record);
-            let asked = record.section("what the server was asked").unwrap().lines().filter(|line| line.starts_with("GET")).count();
+            let asked = record
+                .section("what the server was asked")
+                .unwrap()
+                .lines()
+                .filter(|line| line.starts_with("GET"))
+                .count();
             assert_eq!(bench.server.requests().len() - before, asked, "{title} / {step}");
         }
     }

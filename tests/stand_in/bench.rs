@@ -121,7 +121,14 @@ impl Bench {
         }
         text = text.replace(&self.conda.micromamba.display().to_string(), "micromamba");
         for (number, name) in [(self.server.port.to_string(), "PORT"), (CLOSED.to_owned(), "CLOSED")] {
-            for (before, after) in [("127.0.0.1:", "/"), ("127.0.0.1:", "]"), ("127.0.0.1_", "/"), ("localhost:", "/"), ("localhost_", "/"), ("port ", " ")] {
+            for (before, after) in [
+                ("127.0.0.1:", "/"),
+                ("127.0.0.1:", "]"),
+                ("127.0.0.1_", "/"),
+                ("localhost:", "/"),
+                ("localhost_", "/"),
+                ("port ", " "),
+            ] {
                 text = text.replace(&format!("{before}{number}{after}"), &format!("{before}{name}{after}"));
             }
             text = text.replace(&format!("127.0.0.1:{number}\""), &format!("127.0.0.1:{name}\""));
@@ -132,7 +139,8 @@ impl Bench {
     /// Runs what a record has run, and compares how it ends and what it says.
     pub fn check(&self, file: &str, record: &Record) {
         let output = self.run(record);
-        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| self.neutral(&String::from_utf8_lossy(bytes)));
+        let [stdout, stderr] =
+            [&output.stdout, &output.stderr].map(|bytes| self.neutral(&String::from_utf8_lossy(bytes)));
         let what = format!("{file}.txt, {}\n{stderr}{stdout}", record.title);
         assert_eq!(output.status.code(), Some(record.exit), "{what}");
         assert_eq!(record::said(&stderr), record::said(record.section("stderr").unwrap()), "{what}");
@@ -148,7 +156,8 @@ impl Bench {
 
     /// Compares a directory with a tree of a record, as deep as that was drawn.
     pub fn check_tree(&self, directory: &Path, expected: &[String]) {
-        let has_children = |place: &str| expected.iter().any(|path| path.len() > place.len() && path.starts_with(place));
+        let has_children =
+            |place: &str| expected.iter().any(|path| path.len() > place.len() && path.starts_with(place));
         let mut found = Vec::new();
         let mut walk = walkdir::WalkDir::new(directory).min_depth(1).into_iter();
         while let Some(entry) = walk.next() {
