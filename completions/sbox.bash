@@ -27,7 +27,7 @@ _sbox_options() {
         init) echo "-r --runtime -f --force -h --help -V --version" ;;
         build) echo "--locked --update --offline -f --force -v --verbose -n --check -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
-        clean) echo "-a --all --logs -h --help -V --version" ;;
+        clean) echo "--home --logs -a --all -h --help -V --version" ;;
         run) echo "-d --detach -n --name --wait --isolation -h --help -V --version" ;;
         exec) echo "--in --isolation -h --help -V --version" ;;
         shell) echo "--isolation -h --help -V --version" ;;
@@ -39,7 +39,7 @@ _sbox_options() {
         info) echo "-j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
         pack) echo "-o --output --exclude-env --include-cache --format --base --level -f --force -h --help -V --version" ;;
-        unpack) echo "-n --dry-run -v --verbose --verify -h --help -V --version" ;;
+        unpack) echo "-n --dry-run -v --verbose --json --verify -h --help -V --version" ;;
         cache) echo "-a --all --older-than -n --dry-run -q --quiet -j --json -h --help -V --version" ;;
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
@@ -56,7 +56,7 @@ _sbox_options() {
         mkenv-npm) echo "--resolve -h --help -V --version" ;;
         mkenv-host) echo "--resolve -h --help -V --version" ;;
         fetch-mamba) echo "--url --sha256 --platform --on-path --offline --json --connect-timeout --idle-timeout --retries --print-url -h --help -V --version" ;;
-        relocate) echo "-n --dry-run -0 --null --from --to --only --slots -h --help -V --version" ;;
+        relocate) echo "--from --to --data -n --dry-run -v --verbose -0 --null --json --only --skip --slots --journal -h --help -V --version" ;;
         archive) echo "-o --output --name --flat --owner --digests --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
     esac
 }
@@ -138,8 +138,11 @@ _sbox_takes() {
         'fetch-mamba --retries') return 0 ;;
         'relocate --from') return 0 ;;
         'relocate --to') return 0 ;;
+        'relocate --data') return 0 ;;
         'relocate --only') return 0 ;;
+        'relocate --skip') return 0 ;;
         'relocate --slots') return 0 ;;
+        'relocate --journal') return 0 ;;
         'archive -o' | 'archive --output') return 0 ;;
         'archive --name') return 0 ;;
         'archive --owner') return 0 ;;
@@ -194,8 +197,11 @@ _sbox_value() {
         'mkenv --into') _sbox_files -d ;;
         'mkenv-conda --lock') _sbox_files -f ;;
         'fetch-mamba --platform') _sbox_words linux-64 linux-aarch64 linux-ppc64le osx-64 osx-arm64 ;;
+        'relocate --data') _sbox_files -d ;;
         'relocate --only') _sbox_files -f ;;
+        'relocate --skip') _sbox_files -f ;;
         'relocate --slots') _sbox_files -f ;;
+        'relocate --journal') _sbox_files -d ;;
         'archive -o' | 'archive --output') _sbox_files -f ;;
         'archive --format') _sbox_words tar.gz tar.zst tar ;;
         'archive --prefix') _sbox_files -f ;;

@@ -29,6 +29,9 @@ pub struct Built {
     /// which only level `namespace` can give.
     #[serde(alias = "stays", skip_serializing_if = "std::ops::Not::not")]
     pub pinned_prefix: bool,
+    /// The root for which that was found out: at another one it may fit.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pinned_at: String,
     /// Where the runtimes come from.
     pub runtimes: Vec<RuntimeRecord>,
     /// SHA-256 over what was copied: places, sizes, modes, times.

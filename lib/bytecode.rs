@@ -16,6 +16,13 @@ pub struct Stale {
     pub byte_code: PathBuf,
 }
 
+/// The source of a byte code file in `__pycache__`; nothing for any other file.
+pub fn source_of(byte_code: &Path) -> Option<PathBuf> {
+    let stem = byte_code.file_name()?.to_str()?.strip_suffix(".pyc")?.split('.').next()?;
+    let cache = byte_code.parent().filter(|parent| parent.file_name().is_some_and(|name| name == "__pycache__"))?;
+    Some(cache.with_file_name(format!("{stem}.py")))
+}
+
 /// What is stale in `directory` itself. Byte code without its source, or with a hash in place of a time, is left alone.
 pub fn stale_in(directory: &Path) -> Vec<Stale> {
     let entries = std::fs::read_dir(directory.join("__pycache__")).into_iter().flatten().flatten();
@@ -42,6 +49,13 @@ pub fn is_fresh(head: &[u8; 16], time: i64, size: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn byte_code_tells_its_source() {
+        let source = |path: &str| source_of(Path::new(path)).map(|path| path.display().to_string());
+        assert_eq!(source("a/__pycache__/m.cpython-311.opt-1.pyc").as_deref(), Some("a/m.py"));
+        assert_eq!((source("a/m.pyc"), source("a/__pycache__/m.py")), (None, None));
+    }
 
     #[test]
     fn a_size_that_changed_is_seen_though_the_time_is_the_same() {

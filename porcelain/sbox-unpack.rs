@@ -9,27 +9,31 @@ use libsbox::escape::{visible, visible_path};
 use libsbox::fs;
 use libsbox::output;
 use libsbox::plumbing;
+use libsbox::plumbing::relocate::{Moved, Relocation};
 use libsbox::project::Project;
 use serde::Deserialize;
+use serde_json::json;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-unpack", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox unpack [-n] [-v] [--verify] [DIR]
+usage: sbox unpack [-n] [-v] [--json] [--verify] [DIR]
 Replace the path where the sandbox in DIR was built by the path where it is now.
-It runs no code, uses no network, and writes only .sbox and sbox.lock.
+It runs no code, uses no network, and writes only .sbox.
 
   -n, --dry-run    print what would be changed, and change nothing
-  -v, --verbose    print each file
+  -v, --verbose    print each file, and those that name the old path and stay as
+                   they are
+      --json       print all of that as one JSON object
       --verify     first compare all files with the archive's checksums
   -h, --help       print this text
   -V, --version    print the version
 ";
 
-/// The two trees of an archive.
-const TREES: [&str; 2] = ["env", "rootfs"];
+/// What is packed of `.sbox`, as far as it is counted in the index.
+const TREES: [&str; 3] = ["env", "rootfs", "cache"];
 
 fn main() -> ExitCode {
     TOOL.main(run)
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
 struct Options {
     dry_run: bool,
     verbose: bool,
+    json: bool,
     verify: bool,
 }
 
@@ -48,6 +53,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         match arg {
             Short('n') | Long("dry-run") => options.dry_run = true,
             Short('v') | Long("verbose") => options.verbose = true,
+            Long("json") => options.json = true,
             Long("verify") => options.verify = true,
             Value(word) if dir.is_none() => dir = Some(PathBuf::from(word)),
             other => return Err(cli::common(other)),
@@ -56,21 +62,19 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let dir = dir.unwrap_or_else(|| ".".into());
     let root = std::fs::canonicalize(&dir).map_err(|_| Error::new(format!("there is no '{}'", visible_path(&dir))))?;
     let project = Project::at(&root)?;
-    let old = old_root(&project)?;
+    let packed = packed_root(&project)?;
     output::step(format_args!("Relocating paths for: {}", visible(&project.name())));
     if options.verify {
         verify(&project)?;
     }
-    let _lock = if options.dry_run {
-        None
-    } else {
-        Some(fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for a build to end"))?)
-    };
-    relocate(&project, &old, &options)
+    let lock = || fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for a build to end"));
+    let _lock = (!options.dry_run).then(lock).transpose()?;
+    let _unused = (!options.dry_run).then(|| libsbox::daemon::require_unused(&project)).transpose()?;
+    unpack(&project, &packed, &options)
 }
 
 /// Where it was built. Neither the state nor the metadata may be links: an archive can bring any.
-fn old_root(project: &Project) -> Result<PathBuf> {
+fn packed_root(project: &Project) -> Result<PathBuf> {
     let none = || {
         Error::new(format!("there is no packed sandbox in '{}'", visible_path(project.root())))
             .hint("extract an archive of 'sbox pack', and go into its folder")
@@ -102,141 +106,156 @@ fn verify(project: &Project) -> Result<()> {
     Ok(())
 }
 
-fn relocate(project: &Project, old: &Path, options: &Options) -> Result<u8> {
-    let mut lock = Built::read(project);
-    output::info(format_args!("Original prefix: {}", visible_path(old)));
-    output::info(format_args!("New prefix: {}", visible_path(project.root())));
+fn unpack(project: &Project, packed: &Path, options: &Options) -> Result<u8> {
+    let before = Built::read(project);
     // What the files say now: where it was moved to before, if it was.
-    let from = lock.as_ref().and_then(|lock| Path::new(&lock.prefix).ancestors().nth(2).map(Path::to_owned));
-    let from =
-        from.filter(|from| from.is_absolute() && from.components().count() > 1).unwrap_or_else(|| old.to_owned());
-    let mut changed = 0;
+    let from = before.as_ref().and_then(Built::written_root).unwrap_or_else(|| packed.to_owned());
+    output::info(format_args!("Original prefix: {}", visible_path(packed)));
+    output::info(format_args!("New prefix: {}", visible_path(project.root())));
+    let index = if from == packed { index(project) } else { None };
+    let relocation =
+        Relocation { project, from: &from, dry_run: options.dry_run, data_only: false, only: index.as_deref() };
+    let mut moved = Moved::default();
     if from != project.root() {
-        let index = if from == old { Index::read(project) } else { None };
-        for tree in TREES {
-            match tree_of(project, tree, &from, index.as_ref(), options)? {
-                Some(count) => changed += count,
-                None => return stuck(project, lock, &from, options),
-            }
-        }
+        output::step("Updating environment and root file system...");
+        moved = relocation.run()?;
+    }
+    let pinned = !moved.unrelocatable.is_empty();
+    let after = before.clone().map(|built| at(built, if pinned { &from } else { project.root() }, pinned));
+    if pinned && !before.as_ref().is_some_and(Built::is_whole) {
+        return Err(refusal(&moved, &from, project));
     }
     output::step("Regenerating environment script...");
-    let script = project.env_sh();
-    if options.dry_run {
-        output::info(format_args!("Would write: {}", visible_path(&script)));
-        output::ok(format_args!("{changed} files would be changed; nothing was"));
-        return Ok(0);
-    }
-    output::info(format_args!("Writing: {}", visible_path(&script)));
     let mut envsh = plumbing::program("sbox-envsh")?;
-    let text = plumbing::output(envsh.args(["--quiet", "--format", "sh"]).current_dir(project.root()))?;
-    fs::write_atomic(&script, &text, 0o644)?;
-    if let Some(lock) = &mut lock {
-        // Last: until then everything would be done again.
-        lock.prefix = project.env().to_string_lossy().into_owned();
-        lock.pinned_prefix = false;
-        lock.write(project)?;
+    let script = plumbing::output(envsh.args(["--quiet", "--format", "sh"]).current_dir(project.root()))?;
+    if fs::read_plain(&project.env_sh()).is_none_or(|old| old != script) {
+        moved.changed.push(("env.sh".into(), "write".into()));
     }
-    output::ok(format_args!("Path relocation complete ({changed} files)"));
-    let is_whole = lock.as_ref().is_some_and(Built::is_whole);
-    output::hint(if is_whole { "sbox run" } else { "the environment is not in the archive: sbox build" });
+    let records = after;
+    if records.is_some() && (records != before || !project.built().is_file()) {
+        moved.changed.push(("built.json".into(), "write".into()));
+    }
+    if !options.dry_run {
+        fs::write_atomic(&project.env_sh(), &script, 0o644)?;
+        if let Some(built) = &records {
+            // Last: until then everything would be done again.
+            built.write(project)?;
+        }
+        relocation.forget();
+    }
+    report(project, &from, &moved, options)?;
+    finish(project, &from, &moved, records.as_ref(), options);
     Ok(0)
 }
 
-/// What cannot move stays where it was, as far as programs in it can tell: sandboxes see it at its old path.
-fn stuck(project: &Project, lock: Option<Built>, from: &Path, options: &Options) -> Result<u8> {
-    let error = Error::new("it cannot be moved here; nothing of it was changed");
-    let Some(mut lock) = lock.filter(|lock| !options.dry_run && lock.is_whole()) else {
-        return Err(error.hint("extract it at a path that is not longer than the old one, or: sbox build --force"));
-    };
-    lock.prefix = from.join(".sbox/env").to_string_lossy().into_owned();
-    lock.pinned_prefix = true;
-    lock.write(project)?;
-    Err(error.hint("sbox run works all the same: in the sandbox it is at its old path (level namespace)"))
+/// The record of what was built, with the paths of `root` written in it.
+fn at(mut built: Built, root: &Path, pinned: bool) -> Built {
+    built.prefix = root.join(".sbox/env").to_string_lossy().into_owned();
+    built.pinned_prefix = pinned;
+    built
 }
 
-/// Relocates one of the trees; gives how many files that changed, or would; nothing if it cannot be moved.
-fn tree_of(
-    project: &Project,
-    tree: &str,
-    from: &Path,
-    index: Option<&Index>,
-    options: &Options,
-) -> Result<Option<usize>> {
-    let dir = project.state().join(tree);
-    if std::fs::symlink_metadata(&dir).is_err() {
-        return Ok(Some(0));
+fn refusal(moved: &Moved, from: &Path, project: &Project) -> Error {
+    moved.warn(from, project.root());
+    let length = project.root().as_os_str().len();
+    let error = Error::new(format!(
+        "nothing was changed: the path is too long for compiled programs in the environment ({length} bytes)"
+    ));
+    match moved.longest(from) {
+        Some(most) => error.hint(format!("extract it at a path of at most {most} bytes, or: sbox build --force")),
+        None => error.hint("sbox build --force makes the environment for this path"),
     }
-    let title = if tree == "env" { "Updating environment..." } else { "Updating root file system..." };
-    output::step(title);
-    let mut command = plumbing::program("sbox-relocate")?;
-    command.arg("--null").args(options.dry_run.then_some("--dry-run"));
-    if tree == "env" {
-        command.arg("--slots").arg(project.slots());
+}
+
+/// What was changed, and what was left.
+fn report(project: &Project, from: &Path, moved: &Moved, options: &Options) -> Result<()> {
+    if options.json {
+        let too_long = project.root().as_os_str().len() as i64 - from.as_os_str().len() as i64;
+        let changed: Vec<_> =
+            moved.changed.iter().map(|(path, change)| json!({"path": path, "change": change})).collect();
+        let left: Vec<_> = moved.left.iter().map(|(path, why)| json!({"path": path, "why": why})).collect();
+        let stuck = moved.unrelocatable.iter();
+        let stuck: Vec<_> =
+            stuck.map(|(path, growth)| json!({"path": path, "bytes_too_long": too_long - growth})).collect();
+        return cli::out_json(&json!({
+            "from": from, "to": project.root(), "dry_run": options.dry_run, "pinned": !moved.unrelocatable.is_empty(),
+            "changed": changed, "left": left, "unrelocatable": stuck, "longest_path": moved.longest(from),
+        }));
     }
-    let list = index.map(|index| index.list(tree));
-    let file = fs::beside(&dir, "sites");
-    if let Some(list) = &list {
-        fs::write_atomic(&file, list, 0o600)?;
-        command.arg("--only").arg(&file);
-    }
-    command.arg("--from").arg(from).arg("--to").arg(project.root()).arg(&dir);
-    plumbing::trace(&command);
-    let output = plumbing::tie(&mut command).stderr(Stdio::inherit()).output();
-    if list.is_some() {
-        let _ = std::fs::remove_file(&file);
-    }
-    let output = libsbox::error::Context::context(output, || "start 'sbox-relocate'".into())?;
-    match output.status.code() {
-        Some(0) => {}
-        Some(1) if tree == "env" => return Ok(None),
-        _ => return Err(Error::reported(libsbox::status::of(output.status))),
-    }
-    let places: Vec<&[u8]> = output.stdout.split(|byte| *byte == 0).filter(|place| !place.is_empty()).collect();
-    for place in &places {
-        let place = Path::new(std::ffi::OsStr::from_bytes(place));
-        let is_conda = place.starts_with("conda-meta") && tree == "env";
-        if options.verbose || is_conda {
-            let what = if options.dry_run { "Would update" } else { "Updating" };
-            output::info(format_args!("{what}: {}", visible_path(Path::new(".sbox").join(tree).join(place))));
+    for (path, change) in &moved.changed {
+        let what = match (options.dry_run, change.as_str()) {
+            (true, "write") => "Would write",
+            (true, "remove") => "Would remove",
+            (true, _) => "Would update",
+            (false, "write") => "Writing",
+            (false, "remove") => "Removing",
+            (false, _) => "Updating",
+        };
+        if change == "write" && !options.verbose {
+            output::info(format_args!("{what}: {}/.sbox/{path}", visible_path(project.root())));
+        } else if options.verbose || path.starts_with("env/conda-meta/") {
+            output::info(format_args!("{what}: .sbox/{}", visible(path)));
         }
     }
-    Ok(Some(places.len()))
+    for (path, why) in moved.left.iter().filter(|_| options.verbose) {
+        output::info(format_args!("Left as it is ({why}): .sbox/{}", visible(path)));
+    }
+    Ok(())
 }
 
-/// The files in which the old path stands, as found while packing.
-#[derive(Debug, Deserialize)]
-struct Index {
-    files: u64,
-    bytes: u64,
-    sites: Vec<PathBuf>,
+fn finish(project: &Project, from: &Path, moved: &Moved, built: Option<&Built>, options: &Options) {
+    if !moved.unrelocatable.is_empty() {
+        moved.warn(from, project.root());
+        output::warn(format_args!("the environment keeps its old path inside the sandbox: '{}'", visible_path(from)));
+        let most = moved.longest(from).map(|most| format!("; a path of at most {most} bytes fits")).unwrap_or_default();
+        output::hint(format_args!("'sbox run' works all the same, at isolation level namespace{most}"));
+    }
+    if !moved.left.is_empty() && !options.verbose {
+        let count = moved.left.len();
+        output::info(format_args!("{count} files that name the old path are data, and stay as they are"));
+        output::hint("sbox unpack --dry-run --verbose lists them before a move");
+    }
+    let count = moved.changed.iter().filter(|(_, change)| change != "write").count();
+    if options.dry_run {
+        output::ok(format_args!("{count} files would be changed; nothing was"));
+        return;
+    }
+    output::ok(format_args!("Path relocation complete ({count} files)"));
+    let is_whole = built.is_some_and(Built::is_whole);
+    output::hint(if is_whole { "sbox run" } else { "the environment is not in the archive: sbox build" });
 }
 
-impl Index {
-    /// Nothing, if there is none, or not for what is there: then everything is looked through.
-    fn read(project: &Project) -> Option<Index> {
-        let text = fs::read_plain(&project.state().join("sites.json"))?;
-        let index: Index = serde_json::from_slice(&text).ok()?;
-        let (mut files, mut bytes) = (0, 0);
-        let state = libsbox::dir::Dir::open(&project.state()).ok()?;
-        for tree in TREES.iter().chain(&["cache"]) {
-            let Ok(dir) = state.sub(tree) else { continue };
-            dir.walk(&mut |dir, entry, _| {
-                if entry.kind == rustix::fs::FileType::RegularFile {
-                    files += 1;
-                    bytes += dir.stat(&entry.name)?.map_or(0, |stat| stat.st_size as u64);
-                }
-                Ok(())
-            })
-            .ok()?;
-        }
-        (files == index.files && bytes == index.bytes).then_some(index)
+/// The files in which a path may stand, as found while packing, below `.sbox`. Nothing if there is no list, or not one of
+/// what is there: then everything is looked through.
+fn index(project: &Project) -> Option<Vec<PathBuf>> {
+    #[derive(Deserialize)]
+    struct Index {
+        files: u64,
+        bytes: u64,
+        sites: Vec<PathBuf>,
+        /// Names that are not UTF-8, as bytes.
+        #[serde(default)]
+        other_sites: Vec<Vec<u8>>,
     }
-
-    /// Those of a tree, for `sbox-relocate --only`.
-    fn list(&self, tree: &str) -> Vec<u8> {
-        let tree = Path::new(".sbox").join(tree);
-        let below = self.sites.iter().filter_map(|site| site.strip_prefix(&tree).ok());
-        below.flat_map(|place| [place.as_os_str().as_bytes(), b"\0"].concat()).collect()
+    let text = fs::read_plain(&project.state().join("sites.json"))?;
+    let index: Index = serde_json::from_slice(&text).ok()?;
+    let (mut files, mut bytes) = (0, 0);
+    let state = libsbox::dir::Dir::open(&project.state()).ok()?;
+    for tree in TREES {
+        let Ok(dir) = state.sub(tree) else { continue };
+        dir.walk(&mut |dir, entry, _| {
+            if entry.kind == rustix::fs::FileType::RegularFile {
+                files += 1;
+                bytes += dir.stat(&entry.name)?.map_or(0, |stat| stat.st_size as u64);
+            }
+            Ok(())
+        })
+        .ok()?;
     }
+    // Version 0.1.0 wrote names that are not UTF-8 in a way that cannot be read.
+    let readable = index.sites.iter().all(|site| !site.to_string_lossy().contains('\u{fffd}'));
+    let others = index.other_sites.iter().map(|name| PathBuf::from(std::ffi::OsStr::from_bytes(name)));
+    let all = index.sites.iter().cloned().chain(others);
+    let below = all.filter_map(|site| site.strip_prefix(".sbox").map(Path::to_owned).ok()).collect();
+    (files == index.files && bytes == index.bytes && readable).then_some(below)
 }

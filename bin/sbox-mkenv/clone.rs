@@ -5,8 +5,7 @@ use libsbox::cache::Entry;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::fs;
-use libsbox::plumbing;
-use libsbox::plumbing::spawn;
+use libsbox::plumbing::{self, spawn};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -39,18 +38,16 @@ fn fill(entries: &[&Entry], dir: &Path, prefix: &Path) -> Result<()> {
 pub fn sites(env: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
     let mut command = plumbing::program("sbox-relocate")?;
     command.args(["--dry-run", "--null", "--from"]).arg(prefix).arg("--to").arg(prefix).arg(env);
-    Ok(paths(&plumbing::output(&mut command)?))
+    let mut sites = paths(&plumbing::output(&mut command)?);
+    sites.retain(|path| bytecode::source_of(path).is_none());
+    Ok(sites)
 }
 
 fn relocate(entry: &Entry, dir: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
     let list: Vec<u8> = entry.sites.iter().flat_map(|site| [site.as_os_str().as_bytes(), b"\0"].concat()).collect();
-    let file = fs::beside(dir, "sites");
-    fs::write_atomic(&file, &list, 0o600)?;
     let mut command = plumbing::program("sbox-relocate")?;
-    command.args(["--null", "--only"]).arg(&file);
-    command.arg("--from").arg(&entry.prefix).arg("--to").arg(prefix).arg(dir);
-    let changed = plumbing::output(&mut command);
-    let _ = std::fs::remove_file(&file);
+    command.args(["--null", "--only", "-", "--from"]).arg(&entry.prefix).arg("--to").arg(prefix).arg(dir);
+    let changed = plumbing::output_of(&mut command, &list);
     if changed.is_err() && prefix.as_os_str().len() > entry.prefix.as_os_str().len() {
         let length = prefix.as_os_str().len();
         return Err(Error::new(format!(
@@ -68,14 +65,11 @@ fn paths(list: &[u8]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The environment's own Python compiles what relocation made stale, confined: agents never write any byte code, so that
-/// it would be compiled anew at every start.
+/// The environment's own Python compiles what lost its byte code because its source changed, confined: agents never write
+/// any, so that it would be compiled again at every start.
 fn refresh_byte_code(dir: &Path, prefix: &Path, changed: &[PathBuf]) -> Result<()> {
-    let is_source = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "py");
-    let places: BTreeSet<&Path> = changed.iter().filter(is_source).filter_map(|path| path.parent()).collect();
-    let stale = places.into_iter().flat_map(|place| bytecode::stale_in(&dir.join(place)));
-    let sources: Vec<OsString> =
-        stale.filter_map(|stale| Some(prefix.join(stale.source.strip_prefix(dir).ok()?).into_os_string())).collect();
+    let lost: BTreeSet<PathBuf> = changed.iter().filter_map(|path| bytecode::source_of(path)).collect();
+    let sources: Vec<OsString> = lost.iter().map(|source| prefix.join(source).into_os_string()).collect();
     let python = prefix.join("bin/python3");
     if sources.is_empty() || !dir.join("bin/python3").exists() {
         return Ok(());

@@ -1,5 +1,6 @@
 //! Starting one of our programs from another. With `SBOX_TRACE=1` each command line is printed, quoted for pasting.
 
+pub mod relocate;
 pub mod sandbox;
 pub mod spawn;
 
@@ -49,6 +50,31 @@ fn collect(command: &mut Command) -> Result<Vec<u8>> {
         Some(_) => Err(Error::reported(crate::status::of(output.status))),
         None => Err(Error::new(format!("'{name}' was killed"))),
     }
+}
+
+/// The same with `input` on its stdin.
+pub fn output_of(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
+    let output = answer(command, input)?;
+    match output.status.code() {
+        Some(0) => Ok(output.stdout),
+        Some(_) => Err(Error::reported(crate::status::of(output.status))),
+        None => Err(Error::new(format!("'{}' was killed", shown(command.get_program())))),
+    }
+}
+
+/// Runs a plumbing command with `input` on its stdin; gives how it ended, too. Its stderr is ours.
+pub fn answer(command: &mut Command, input: &[u8]) -> Result<std::process::Output> {
+    trace(command);
+    let name = shown(command.get_program());
+    let failed = || format!("start '{name}'");
+    let mut child =
+        tie(command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().context(failed)?;
+    let stdin = child.stdin.take();
+    std::thread::scope(|scope| {
+        // While it is written, the program may write, too. If it ended early, its exit code says why.
+        scope.spawn(move || stdin.map(|mut stdin| std::io::Write::write_all(&mut stdin, input)));
+        child.wait_with_output().context(failed)
+    })
 }
 
 /// Names the process that a program of ours must not outlive.

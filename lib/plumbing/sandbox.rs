@@ -25,6 +25,8 @@ pub struct ProjectSandbox<'a> {
     pub env: PathBuf,
     /// The directory that appears as the root, and as `.sbox/rootfs`.
     pub rootfs: PathBuf,
+    /// The directory that appears as the agent's home, if not the one in `rootfs`.
+    pub home: Option<PathBuf>,
     /// The isolation level, if not the configuration's.
     pub isolation: Option<Isolation>,
     /// Seconds that everything inside has to end at SIGTERM; without it the command alone gets the signal.
@@ -46,7 +48,7 @@ impl<'a> ProjectSandbox<'a> {
     /// The sandbox of a project as it was built.
     pub fn new(project: &'a Project, config: &'a Config) -> ProjectSandbox<'a> {
         let (env, rootfs) = (project.env(), project.rootfs());
-        ProjectSandbox { project, config, env, rootfs, isolation: None, stop_timeout: None, host: None }
+        ProjectSandbox { project, config, env, rootfs, home: None, isolation: None, stop_timeout: None, host: None }
     }
 
     /// A command that runs `words` in `directory` of the sandbox.
@@ -69,8 +71,15 @@ impl<'a> ProjectSandbox<'a> {
         if matches!(self.config.network, Network::Allow { log: true, .. }) {
             self.project.open_logs()?;
         }
+        if let Some(home) = &self.home {
+            // First: where the project lies below /home, what comes next is mounted in it.
+            spawn = spawn.bind_nofollow(home, std::path::Path::new("/home"));
+        }
+        spawn = spawn.bind_nofollow(&self.rootfs, &inside.rootfs());
+        if let Some(home) = &self.home {
+            spawn = spawn.bind_nofollow(home, &inside.home());
+        }
         spawn = spawn
-            .bind_nofollow(&self.rootfs, &inside.rootfs())
             .bind_nofollow(&self.env, &inside.env())
             .isolation(isolation)
             .chdir(directory)

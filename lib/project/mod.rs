@@ -1,5 +1,7 @@
 //! Where things are: a project is a directory with `.sbox/config.yaml`.
 
+pub mod home;
+
 use crate::error::{Context, Error, Result};
 use crate::escape::visible_path;
 use std::path::{Path, PathBuf};

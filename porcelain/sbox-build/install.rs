@@ -152,6 +152,8 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     let mut confine = ProjectSandbox::new(build.project, &config);
     confine.env.clone_from(&build.env);
     confine.rootfs.clone_from(&build.rootfs);
+    // Whatever takes the place of the rootfs, the home stays the agent's.
+    confine.home = (build.rootfs != build.project.rootfs()).then(|| build.project.home());
     let words: [OsString; 3] = ["/bin/sh".into(), "-c".into(), command.into()];
     let mut prepared = confine.command(directory(build, command), &words)?;
     let (output, input) = std::io::pipe().context(|| "make a pipe".into())?;

@@ -1,9 +1,10 @@
 //! The layers that plumbing makes: runtime, files, activation script.
 
-use crate::{Build, install, packages};
+use crate::{Build, install, packages, relocate};
 use libsbox::built::Built;
 use libsbox::cache;
 use libsbox::config::Config;
+use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Kind, Result};
 use libsbox::escape;
 use libsbox::fs;
@@ -11,7 +12,8 @@ use libsbox::lockfile::{self, Lockfile, RuntimeRecord};
 use libsbox::output;
 use libsbox::plumbing;
 use libsbox::progress::Progress;
-use libsbox::project::Project;
+use libsbox::project::{Project, home};
+use rustix::fs::FileType;
 use serde::Deserialize;
 use serde_json::json;
 use std::io::Write;
@@ -63,6 +65,7 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     drop(libsbox::daemon::require_unused(project)?);
     let names: Vec<String> = config.runtimes.iter().map(ToString::to_string).collect();
     output::step(format_args!("Runtime {}", names.join(", ")));
+    relocate::unpin(build)?;
     let replaces = project.env().symlink_metadata().is_ok();
     if replaces && build.built.is_whole() {
         build.env = project.env_new();
@@ -147,6 +150,9 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
     let progress = (!config.copy.is_empty()).then(|| Progress::spin("copying files"));
     let changes = stage(config, &build.rootfs, &build.record, if build.options.force { &["--force"] } else { &[] })?;
     drop(progress);
+    if build.rootfs != build.project.rootfs() {
+        staged_home(build)?;
+    }
     build.built.sources = install::Sources::read(&build.record).fingerprint;
     if changes.is_empty() {
         return Ok(false);
@@ -156,6 +162,22 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
         changes.iter().for_each(|change| output::line(format_args!("  {change}")));
     }
     Ok(true)
+}
+
+/// What was staged below `/home` of a new rootfs goes into the home that there is.
+fn staged_home(build: &Build<'_>) -> Result<()> {
+    let Ok(staged) = Dir::open(&build.rootfs.join("home")) else { return Ok(()) };
+    fs::make_dirs(&build.project.rootfs())?;
+    let home = Dir::open(&build.project.rootfs())?.sub_or_make(Path::new("home"))?;
+    staged.walk(&mut |dir, entry, place| {
+        if entry.kind == FileType::Directory {
+            return home.sub_or_make(place).map(drop);
+        }
+        let target = home.sub_or_make(place.parent().unwrap_or(Path::new("")))?;
+        target.remove_tree(&entry.name)?;
+        rustix::fs::renameat(dir, &entry.name, &target, &entry.name)
+            .context(|| format!("put '{}' in place", escape::visible_path(target.path().join(&entry.name))))
+    })
 }
 
 /// Sources that a packed project came without: what was copied from them is in the archive, and stays.
@@ -206,6 +228,10 @@ pub fn put_in_place(build: &Build<'_>) -> Result<()> {
     let replaced: Vec<_> = places.into_iter().filter(|(new, place)| *new != place).collect();
     let _unused = if replaced.is_empty() { None } else { Some(libsbox::daemon::require_unused(project)?) };
     for (new, place) in replaced {
+        if place == project.rootfs() {
+            home::replace_rootfs(project, Some(new))?;
+            continue;
+        }
         fs::set_aside(&place, &project.trash())?;
         std::fs::rename(new, &place).context(|| format!("put '{}' in place", escape::visible_path(&place)))?;
     }

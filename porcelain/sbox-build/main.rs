@@ -20,7 +20,7 @@ use libsbox::escape;
 use libsbox::fs;
 use libsbox::lockfile;
 use libsbox::output;
-use libsbox::project::Project;
+use libsbox::project::{Project, home};
 use libsbox::time;
 use libsbox::trust;
 use std::process::ExitCode;
@@ -122,7 +122,7 @@ fn validated(project: &Project) -> Result<Config> {
     match report.config {
         Some(config) if errors == 0 => Ok(config),
         _ => Err(Error::new("the configuration has errors; nothing was built")
-            .hint("mend .sbox/config.yaml, then: sbox build")),
+            .hint("fix .sbox/config.yaml, then: sbox build")),
     }
 }
 
@@ -132,11 +132,14 @@ fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
     let (env, rootfs, record) = (project.env(), project.rootfs(), project.stage_record());
     let mut build = Build { project, config, options, built, env, rootfs, record };
     let old = build.built.clone();
+    home::restore(project)?;
     for leftover in [project.env_new(), project.rootfs_new(), project.stage_record_new()] {
         fs::set_aside(&leftover, &project.trash())?;
     }
     fs::reopen(&project.env())?;
     fs::reopen(&project.rootfs())?;
+    let mut changed = options.force;
+    changed |= relocate::moved(&mut build)?;
     let packed = layers::packed_files(project, config);
     if let (true, [first, ..]) = (options.force, packed.as_slice()) {
         // The archive has what was copied, and nothing else has it.
@@ -146,11 +149,9 @@ fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
         // before there is another one.
         (build.rootfs, build.record) = (project.rootfs_new(), project.stage_record_new());
     } else if options.force {
-        fs::set_aside(&build.rootfs, &project.trash())?;
+        home::replace_rootfs(project, None)?;
         fs::set_aside(&build.record, &project.trash())?;
     }
-    let mut changed = options.force;
-    changed |= relocate::moved(&mut build)?;
     changed |= layers::runtime(&mut build)?;
     changed |= layers::files(&mut build)?;
     changed |= install::commands(&mut build)?;

@@ -149,14 +149,16 @@ fn a_failed_rebuild_leaves_the_last_good_state() {
 }
 
 #[test]
-fn force_makes_everything_anew() {
+fn force_makes_everything_again_but_the_home() {
     let scratch = Scratch::new("build-force");
     let Some(_) = project(&scratch, "") else { return };
     build(&scratch);
-    scratch.write("p/.sbox/rootfs/home/planted", "x");
+    scratch.write("p/.sbox/rootfs/home/login", "x");
+    scratch.write("p/.sbox/rootfs/app/planted", "x");
     scratch.write("p/.sbox/env/bin/python3", "#!/bin/sh\necho planted\n");
     scratch.sbox("p").args(["build", "--force"]).assert().success();
-    assert!(!scratch.path("p/.sbox/rootfs/home/planted").exists());
+    assert!(!scratch.path("p/.sbox/rootfs/app/planted").exists());
+    assert_eq!(scratch.read("p/.sbox/rootfs/home/login"), "x");
     scratch.sbox("p").arg("run").assert().success().stdout("one\n");
 }
 
@@ -283,5 +285,5 @@ fn what_an_agent_closed_or_swapped_is_opened_and_made_again() {
     assert!(at.join("tmp").symlink_metadata().unwrap().is_dir());
     scratch.sbox("p").args(["run", &format!("chmod 0 '{}'", at.display())]).assert().success();
     scratch.sbox("p").arg("clean").assert().success();
-    assert!(!at.exists());
+    assert!(!at.join("app").exists() && at.join("home").is_dir());
 }

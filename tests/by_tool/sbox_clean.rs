@@ -1,5 +1,5 @@
 use crate::common::daemons::{Standing, long_nap};
-use crate::common::{Scratch, becomes, need_python, need_sandbox, running};
+use crate::common::{Scratch, becomes, need_python, need_sandbox, running, stderr};
 use predicates::str::contains;
 use std::os::unix::fs::symlink;
 
@@ -8,6 +8,8 @@ fn filled(scratch: &Scratch) {
     for file in [
         ".sbox/env/bin/node",
         ".sbox/rootfs/app/x",
+        ".sbox/rootfs/home/login",
+        ".sbox/built.json",
         ".sbox/logs/web.log",
         ".sbox/bin/micromamba",
         ".sbox/env.sh",
@@ -22,7 +24,9 @@ fn left(scratch: &Scratch) -> Vec<&'static str> {
     [
         ".sbox/config.yaml",
         ".sbox/env",
-        ".sbox/rootfs",
+        ".sbox/rootfs/app",
+        ".sbox/rootfs/home/login",
+        ".sbox/built.json",
         ".sbox/logs/web.log",
         ".sbox/bin/micromamba",
         "sbox.lock",
@@ -41,7 +45,15 @@ fn what_was_built_goes_and_the_rest_stays() {
     scratch.sbox("p").arg("clean").assert().success();
     assert_eq!(
         left(&scratch),
-        [".sbox/config.yaml", ".sbox/logs/web.log", ".sbox/bin/micromamba", "app/main.py", ".sbox"]
+        [
+            ".sbox/config.yaml",
+            ".sbox/rootfs/home/login",
+            ".sbox/logs/web.log",
+            ".sbox/bin/micromamba",
+            "sbox.lock",
+            "app/main.py",
+            ".sbox"
+        ]
     );
 }
 
@@ -49,7 +61,10 @@ fn what_was_built_goes_and_the_rest_stays() {
 fn all_removes_everything_but_the_sources() {
     let scratch = Scratch::new("clean-all");
     filled(&scratch);
-    scratch.sbox("p").args(["clean", "--all"]).assert().success();
+    let said = stderr(&scratch.sbox("p").args(["clean", "--all"]).output().unwrap());
+    for gone in ["rootfs': 2 files", "config.yaml'", "sbox.lock'", "logs': 1 files"] {
+        assert!(said.lines().any(|line| line.starts_with("[INFO] deleting") && line.contains(gone)), "{gone}: {said}");
+    }
     assert_eq!(left(&scratch), ["app/main.py"]);
     scratch.sbox("p").args(["init", ".", "-r", "node:22"]).assert().success();
 }
@@ -59,9 +74,20 @@ fn logs_removes_logs_alone() {
     let scratch = Scratch::new("clean-logs");
     filled(&scratch);
     scratch.sbox("p").args(["clean", "--logs"]).assert().success();
-    assert_eq!(left(&scratch).len(), 7);
+    assert_eq!(left(&scratch).len(), 9);
     assert!(!scratch.path("p/.sbox/logs/web.log").exists());
     scratch.sbox("p").args(["clean", "--logs", "--all"]).assert().code(2);
+}
+
+#[test]
+fn home_removes_the_home_alone_and_says_so() {
+    let scratch = Scratch::new("clean-home-only");
+    filled(&scratch);
+    let output = scratch.sbox("p").args(["clean", "--home"]).output().unwrap();
+    assert!(output.status.success() && stderr(&output).contains(".sbox/rootfs/home': 1 files"), "{}", stderr(&output));
+    assert_eq!(left(&scratch).len(), 9);
+    assert!(scratch.path("p/.sbox/rootfs/home").is_dir() && !scratch.path("p/.sbox/rootfs/home/login").exists());
+    scratch.sbox("p").args(["clean", "--home", "--all"]).assert().code(2);
 }
 
 #[test]
@@ -97,7 +123,7 @@ fn read_only_directories_of_an_agent_are_no_obstacle() {
     scratch.sbox("p").arg("build").assert().success();
     scratch.sbox("p").args(["run", "mkdir -p a/b && touch a/b/c && chmod 0 a/b && chmod 0555 a"]).assert().success();
     scratch.sbox("p").arg("clean").assert().success();
-    assert!(!scratch.path("p/.sbox/rootfs").exists() && !scratch.path("p/.sbox/trash").exists());
+    assert!(!scratch.path("p/.sbox/rootfs/app").exists() && !scratch.path("p/.sbox/trash").exists());
 }
 
 #[test]

@@ -18,17 +18,29 @@ pub mod read;
 #[path = "../../bin/sbox-archive/verify.rs"]
 pub mod verify;
 
-#[path = "../../bin/sbox-relocate/rewrite.rs"]
-pub mod rewrite;
+#[path = "../../bin/sbox-relocate/boundary.rs"]
+pub mod boundary;
+
+#[path = "../../bin/sbox-relocate/forms.rs"]
+pub mod forms;
+
+#[path = "../../bin/sbox-relocate/content.rs"]
+pub mod content;
+
+#[path = "../../bin/sbox-relocate/elf.rs"]
+pub mod elf;
 
 #[path = "../../bin/sbox-relocate/binary.rs"]
 pub mod binary;
 
-#[path = "../../bin/sbox-relocate/records.rs"]
-pub mod records;
+#[path = "../../bin/sbox-relocate/shebang.rs"]
+pub mod shebang;
+
+#[path = "../../bin/sbox-relocate/installed_metadata.rs"]
+pub mod installed_metadata;
 
 #[path = "../../bin/sbox-mkenv-host/elf.rs"]
-pub mod elf;
+pub mod run_path;
 
 /// A directory of this process, for what is read from files. In memory where there is such a place.
 pub fn directory() -> std::path::PathBuf {
