@@ -97,11 +97,11 @@ fn packages_install_into_the_sandbox_and_nowhere_else() {
     let Some(spec) = need_python() else { return };
     let scratch = Scratch::new("pip");
     scratch.project("p", &format!("runtime: {spec}\ninstall: [pip install tomli==2.0.1]\n"));
-    let output = scratch.sbox("p").arg("build").output().unwrap();
+    let output = scratch.sbox_online("p").arg("build").output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let env = scratch.path("p/.sbox/env");
     scratch
-        .sbox("p")
+        .sbox_online("p")
         .args(["exec", "python", "-c", "import tomli; print(tomli.__file__)"])
         .assert()
         .success()
@@ -115,14 +115,14 @@ fn the_node_quick_start_with_global_packages_and_npx() {
         return;
     }
     let scratch = Scratch::new("node");
-    scratch.sbox("").args(["init", "myapp", "--runtime", "node:22"]).assert().success();
-    let output = scratch.sbox("myapp").arg("build").output().unwrap();
+    scratch.sbox_online("").args(["init", "myapp", "--runtime", "node:22"]).assert().success();
+    let output = scratch.sbox_online("myapp").arg("build").output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    scratch.sbox("myapp").arg("run").assert().success().stdout(contains("Hello from Node.js v22."));
-    scratch.sbox("myapp").args(["exec", "npm", "install", "-g", "semver@7.6.0"]).assert().success();
+    scratch.sbox_online("myapp").arg("run").assert().success().stdout(contains("Hello from Node.js v22."));
+    scratch.sbox_online("myapp").args(["exec", "npm", "install", "-g", "semver@7.6.0"]).assert().success();
     assert!(scratch.path("myapp/.sbox/env/lib/node_modules/semver").is_dir());
-    scratch.sbox("myapp").args(["exec", "semver", "1.2.3"]).assert().success().stdout("1.2.3\n");
-    scratch.sbox("myapp").args(["exec", "npx", "--yes", "is-ci@3.0.1"]).assert().code(1);
+    scratch.sbox_online("myapp").args(["exec", "semver", "1.2.3"]).assert().success().stdout("1.2.3\n");
+    scratch.sbox_online("myapp").args(["exec", "npx", "--yes", "is-ci@3.0.1"]).assert().code(1);
     assert!(scratch.path("myapp/.sbox/rootfs/home/.npm").is_dir());
     nothing_but_sbox_in_the_home(&scratch);
 }

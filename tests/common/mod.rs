@@ -84,6 +84,17 @@ impl Scratch {
         command
     }
 
+    /// The same for a test of package registries: with what the caller's environment says of the way to them.
+    pub fn sbox_online(&self, below: &str) -> Command {
+        let mut command = self.sbox(below);
+        command.envs(std::env::vars_os().filter(|(name, _)| {
+            let name = name.to_string_lossy().to_lowercase();
+            ["ssl_cert_", "curl_ca_", "requests_ca_", "pip_", "npm_config_"].iter().any(|start| name.starts_with(start))
+                || name.ends_with("_proxy")
+        }));
+        command
+    }
+
     /// A project with this configuration.
     pub fn project(&self, below: &str, config: &str) -> PathBuf {
         self.write(&format!("{below}/.sbox/config.yaml"), config);
