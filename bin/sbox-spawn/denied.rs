@@ -1,7 +1,7 @@
 //! The system calls that an agent does not get, each with what it would allow.
 //!
 //! Not in it is openat2, though its mode is behind a pointer and could set the set-uid bit where no filter sees it: real
-//! agents open their files with it and with nothing else. What is born set-uid is dealt with by [`crate::warden`], and by
+//! agents open their files with it and with nothing else. What is born set-uid is dealt with by [`crate::watcher`], and by
 //! nobody else getting into `.sbox`.
 //!
 //! Order does not matter here: [`crate::filter`] puts what looks at arguments first. A number is the same word on every

@@ -98,6 +98,13 @@ fn enter(all: &[(OwnedFd, LinkNameSpaceType)]) -> Result<()> {
     identity::set_nondumpable()
 }
 
+/// Enters the user and mount namespaces of the sandbox whose first process is `pid`, and no other.
+pub fn enter_mounts(pid: Pid) -> Result<()> {
+    let mut all = namespaces_of(pid)?;
+    all.retain(|(_, kind)| matches!(*kind, LinkNameSpaceType::User | LinkNameSpaceType::Mount));
+    enter(&all)
+}
+
 fn become_it(sandbox: &Sandbox, sync_pipe: &OwnedFd) -> Result<()> {
     init::drop_privileges()?;
     identity::set_nondumpable()?;

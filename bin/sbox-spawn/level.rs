@@ -3,12 +3,13 @@
 use crate::args::{Level, Mode, Mount};
 use crate::report::{FailurePipes, Reporter, UnavailablePipe};
 use crate::sandbox::Sandbox;
+use crate::watcher::Watcher;
 use crate::{environment, namespaces, signals, subreaper, unavailable};
 use libsbox::error::{Error, Kind, Result};
 use libsbox::escape::visible_path;
 
 /// Runs the command at the level asked for, or at the strongest that this host gives.
-pub fn run_at_strongest(sandbox: &mut Sandbox, reporter: &mut Reporter) -> Result<u8> {
+pub fn run_at_strongest(sandbox: &mut Sandbox, reporter: &mut Reporter, watcher: &Watcher) -> Result<u8> {
     let levels = match sandbox.args.isolation {
         Some(level) => vec![level],
         // Nothing weaker has a mount, and nobody may write through instead.
@@ -23,7 +24,7 @@ pub fn run_at_strongest(sandbox: &mut Sandbox, reporter: &mut Reporter) -> Resul
             unavailable::warn_of_level(*level, why);
         }
         environment::name_level(&mut sandbox.environment, *level);
-        match attempt(sandbox, *level, reporter, last)? {
+        match attempt(sandbox, *level, reporter, watcher, last)? {
             Attempt::Ended(code) => return Ok(code),
             Attempt::Unavailable(why) if last => return Err(why),
             Attempt::Unavailable(why) => lack = Some(why),
@@ -68,7 +69,7 @@ enum Attempt {
     Unavailable(Error),
 }
 
-fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut Reporter, last: bool) -> Result<Attempt> {
+fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut Reporter, watcher: &Watcher, last: bool) -> Result<Attempt> {
     let mut unavailable = UnavailablePipe::new(!last)?;
     let has_overlays = sandbox.args.overlays().next().is_some();
     let failure = FailurePipes { exec: reporter.exec_socket(has_overlays)?, unavailable: unavailable.writer() };
@@ -80,6 +81,7 @@ fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut Reporter, last: bool)
         Err(error) if error.kind() == Kind::Unavailable => return Ok(Attempt::Unavailable(error)),
         launched => launched?,
     };
+    watcher.sandbox_is(launched.init, level == Level::Namespace);
     launched.lead_in()?;
     let _refresher = launched.start_refresher(sandbox)?;
     if let Some(command) = reporter.started(launched.init)? {

@@ -11,10 +11,10 @@ mod assemble;
 mod base;
 mod cgroup;
 mod command;
+mod cover_again;
 mod denied;
 mod environment;
 mod filter;
-mod guard;
 mod hidden;
 mod identity;
 mod init;
@@ -31,6 +31,7 @@ mod op;
 mod overlay;
 mod plan;
 mod probe;
+mod protect;
 mod refresh;
 mod report;
 mod sandbox;
@@ -39,11 +40,11 @@ mod subreaper;
 mod symlink_layout;
 mod terminal;
 mod unavailable;
-mod warden;
+mod watcher;
+mod watches;
 
 use libsbox::cli;
 use libsbox::error::{Error, Result};
-use report::end;
 use sandbox::Sandbox;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,20 +65,20 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
         return join::run(Sandbox::new(args, environment, Vec::new(), Vec::new(), start)?);
     }
     let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
-    let guard = guard::Guard::look(&args)?;
-    let ops = plan::build(&args, &home.unwrap_or_else(|| "/home".into()), &guard)?;
+    let mut protection = protect::Protection::look(&args)?;
+    let ops = plan::build(&args, &home.unwrap_or_else(|| "/home".into()), &protection)?;
     if args.dry_run {
         return print(&ops);
     }
     let layers = layer::Layer::lock_all(&args)?;
     let terminal = terminal::Terminal::remember();
     signals::block()?;
-    let warden = warden::Warden::start(&guard)?;
+    let watcher = watcher::Watcher::start(&mut protection)?;
     let mut reporter = report::Reporter::new(args.status_fd)?;
     let mut sandbox = Sandbox::new(args, environment, ops, layers, start)?;
-    let code = level::run_at_strongest(&mut sandbox, &mut reporter);
+    let code = level::run_at_strongest(&mut sandbox, &mut reporter, &watcher);
     terminal.restore();
-    warden.finish();
+    watcher.finish(&mut protection);
     let code = code?;
     reporter.ended(code);
     Ok(code)

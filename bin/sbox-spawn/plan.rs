@@ -2,15 +2,15 @@
 
 use crate::args::{Args, Mount};
 use crate::base;
-use crate::guard::Guard;
 use crate::hidden::Hidden;
 use crate::mountinfo;
 use crate::op::{Access, Op};
+use crate::protect::Protection;
 use libsbox::error::{Context, Error, Result};
 use std::path::{Path, PathBuf};
 
 /// The whole root for `args`; `home` is where the account's home directory is inside.
-pub fn build(args: &Args, home: &Path, guard: &Guard) -> Result<Vec<Op>> {
+pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op>> {
     let hidden = Hidden::of(args)?;
     let mut ops = hidden.cover(base::system(home, hostname(args), args.nested)?)?;
     if let Some(root) = &args.root {
@@ -28,7 +28,7 @@ pub fn build(args: &Args, home: &Path, guard: &Guard) -> Result<Vec<Op>> {
             Mount::Tmpfs { dst } => ops.push(Op::Tmpfs { dst, mode: 0o755, seal: false, size: None }),
             Mount::Bind { src, dst, read_only } => {
                 let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
-                let guarded = guard.ops(&dst);
+                let guarded = protection.ops(&dst);
                 let bind = Op::Bind { src: real(&src)?, dst, access, optional: false };
                 let covers = hidden.covers(&bind)?;
                 ops.push(bind);

@@ -61,7 +61,7 @@ fn try_both(args: Args) -> (Result<()>, Option<Result<()>>) {
 }
 
 fn try_namespace(args: Args) -> Result<()> {
-    let ops = crate::plan::build(&args, "/home".as_ref(), &crate::guard::Guard::look(&args)?)?;
+    let ops = crate::plan::build(&args, "/home".as_ref(), &crate::protect::Protection::look(&args)?)?;
     crate::signals::block()?;
     let sandbox = Sandbox::for_a_trial(args, ops, layer::clock());
     let mut unavailable = UnavailablePipe::new(true)?;
