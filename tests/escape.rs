@@ -10,6 +10,7 @@ mod hygiene;
 mod mounts;
 mod network;
 mod overlay;
+mod working_tree;
 
 use crate::common::{
     Ends, Scratch, becomes, bin, is_root, need_program, need_python, need_sandbox, running, stderr, stdout,

@@ -37,6 +37,7 @@ pub fn main(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) ->
 fn run(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> Result<u8> {
     wait_for_go(&start.sync_pipe)?;
     identity::set_ids(start.ids)?;
+    crate::watcher::limit_inotify();
     signals::die_with_the_monitor(&start.sync_pipe, Signal::KILL)?;
     sys::host_name(plan::hostname(&sandbox.args)).context(|| "set the host name".into())?;
     if sandbox.args.network.is_own() {

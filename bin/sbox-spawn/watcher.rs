@@ -26,6 +26,18 @@ pub struct Watcher {
     report: Option<OwnedFd>,
 }
 
+/// inotify instances and watches are counted by user: one sandbox must not take all of them from the user's editors and from
+/// the next watcher. In the sandbox's own user namespace, where this process has every capability still. A host that
+/// shows `/proc/sys` read-only keeps its own limit.
+pub fn limit_inotify() {
+    for (what, part) in [("instances", 4), ("watches", 2)] {
+        let most = std::fs::read_to_string(format!("/proc/sys/fs/inotify/max_user_{what}"));
+        if let Some(most) = most.ok().and_then(|most| most.trim().parse::<u64>().ok()) {
+            let _ = std::fs::write(format!("/proc/sys/user/max_inotify_{what}"), format!("{}", (most / part).max(1)));
+        }
+    }
+}
+
 /// The last line of a report: everything was looked at.
 const DONE: &str = ".";
 

@@ -5,7 +5,7 @@ use crate::common::{Scratch, becomes, need_program, need_sandbox, stderr};
 use std::path::Path;
 use std::process::Command;
 
-fn repository(at: &Path) {
+pub(super) fn repository(at: &Path) {
     std::fs::create_dir_all(at).unwrap();
     let git = |words: &[&str]| {
         let output =
@@ -21,7 +21,8 @@ fn repository(at: &Path) {
 }
 
 /// git(1) asks whose a repository is; in a sandbox of root's it is nobody's.
-const TRUST: &str = "export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'; ";
+pub(super) const TRUST: &str =
+    "export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'; ";
 
 #[test]
 fn git_works_in_a_mounted_repository() {
@@ -39,10 +40,17 @@ fn git_works_in_a_mounted_repository() {
     assert!(!at.join(".git/index.lock").exists() && !at.join(".git/config.lock").exists());
     // The worktree is told, and nothing is moved or left behind.
     assert!(
-        stderr(&output).contains("made a repository") && !stderr(&output).contains("from-sandbox"),
+        stderr(&output).contains("created a Git repository") && !stderr(&output).contains("from-sandbox"),
         "{}",
         stderr(&output)
     );
+}
+
+/// Whether something of this name has another one now, which nobody could guess.
+pub(super) fn moved_away(path: &Path) -> bool {
+    let start = format!("{}.from-sandbox-", path.file_name().unwrap().to_str().unwrap());
+    let named = |entry: std::fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&start));
+    std::fs::read_dir(path.parent().unwrap()).unwrap().flatten().any(named)
 }
 
 #[test]
@@ -62,7 +70,6 @@ fn what_programs_of_the_user_obey_is_read_only_at_any_depth() {
     std::fs::write(at.join("deep/linked"), "gitdir: ../.git\n").unwrap();
     for attempt in [
         "echo x > .git/hooks/pre-commit",
-        "git config core.hooksPath /w",
         "echo x >> .git/config",
         "mv .git old",
         "rm -rf .git/hooks",
@@ -104,20 +111,22 @@ fn what_was_planted_is_moved_away_and_told() {
     let at = scratch.path("repo");
     repository(&at);
     scratch.write("repo/node_modules/.bin/old", "x");
-    let script = "cd /w; mkdir -p a/b/.vscode .claude; echo x > a/b/.vscode/tasks.json; echo x > .envrc; ln -s /etc a/.idea; \
-        echo /w/evil > .git/commondir; mkdir -p evil/.sbox; git init -q new; echo x > new/.git/hooks/pre-commit; \
+    let script = "cd /w; mkdir -p a/b/.vscode .claude; echo x > a/b/.vscode/tasks.json; echo x > .claude/x; echo x > .envrc; ln -s /etc a/.idea; \
+        echo /w/evil > .git/commondir; mkdir -p evil/.sbox; echo x > evil/.sbox/config.yaml; git init -q new; echo x > new/.git/hooks/pre-commit; \
         echo y > node_modules/.bin/old; echo x > node_modules/.bin/tsc; mkdir -p .venv/bin; echo x > .venv/bin/python";
     let output = confined(&scratch, &["--bind", text(&at), "/w"], &format!("{TRUST}{script}"));
     let said = stderr(&output);
     for name in ["a/b/.vscode", ".claude", ".envrc", "a/.idea", ".git/commondir", "evil/.sbox"] {
-        assert!(said.contains(&format!("/{name}' was left by the sandbox")), "{name}: {said}");
+        assert!(said.contains(&format!("created '{}/{name}'", at.display())), "{name}: {said}");
         assert!(at.join(name).symlink_metadata().is_err(), "{name}");
-        assert!(at.join(format!("{name}.from-sandbox")).symlink_metadata().is_ok(), "{name}");
+        assert!(moved_away(&at.join(name)), "{name}");
     }
-    for told in ["made a repository: ", "node_modules/.bin/old'", "node_modules/.bin/tsc'", ".venv/bin/python'"] {
+    for told in
+        ["created a Git repository at ", "node_modules/.bin/old'", "node_modules/.bin/tsc'", ".venv/bin/python'"]
+    {
         assert!(said.contains(told), "{told}: {said}");
     }
-    assert!(at.join("new/.git/hooks/pre-commit").is_file());
+    assert!(!at.join("new/.git/hooks").exists() && moved_away(&at.join("new/.git/hooks")));
     // Nothing more to tell the next time.
     let output = confined(&scratch, &["--bind", text(&at), "/w"], "true");
     assert_eq!(stderr(&output), "");
@@ -149,8 +158,8 @@ fn what_is_planted_does_not_stay_while_the_sandbox_runs_nor_when_it_is_killed() 
     for (make, file) in [
         ("echo x > .envrc", ".envrc"),
         ("echo x > old/deep/.mcp.json", "old/deep/.mcp.json"),
-        ("mkdir -p new/a/b/.vscode", "new/a/b/.vscode"),
-        ("mkdir -p away/.claude && mv away old/here", "old/here/.claude"),
+        ("mkdir -p new/a/b/.vscode; echo x > new/a/b/.vscode/x", "new/a/b/.vscode"),
+        ("mkdir -p away/.claude; echo x > away/.claude/x; mv away old/here", "old/here/.claude"),
     ] {
         let output =
             confined(&scratch, &["--bind", text(&at), "/w", "--chdir", "/w"], &format!("{make}; f={file}; {gone}"));
@@ -158,7 +167,15 @@ fn what_is_planted_does_not_stay_while_the_sandbox_runs_nor_when_it_is_killed() 
     }
     // Killed with what was planted a moment ago.
     let mut child = Command::new(crate::common::bin().join("sbox-spawn"))
-        .args(["--bind", text(&at), "/w", "--", "sh", "-c", "sleep 0.5; mkdir -p /w/late/.idea; echo up; sleep 60"])
+        .args([
+            "--bind",
+            text(&at),
+            "/w",
+            "--",
+            "sh",
+            "-c",
+            "sleep 0.5; mkdir -p /w/late/.idea; echo x > /w/late/.idea/x; echo up; sleep 60",
+        ])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
         .spawn()
