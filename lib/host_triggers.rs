@@ -160,8 +160,13 @@ pub const HOST_TRIGGERS: &[HostTrigger] = &[
 
 /// The line for what has exactly this path below some directory: its last names fit a pattern.
 pub fn named(path: &Path) -> Option<&'static HostTrigger> {
-    let name = path.file_name()?.to_str()?;
-    let above = || path.parent().and_then(Path::file_name).and_then(OsStr::to_str);
+    entry(path.parent().and_then(Path::file_name), path.file_name()?)
+}
+
+/// The line for the entry `name` of a directory called `above`.
+pub fn entry(above: Option<&OsStr>, name: &OsStr) -> Option<&'static HostTrigger> {
+    let name = name.to_str()?;
+    let above = || above.and_then(OsStr::to_str);
     let by_end = || {
         let ends = |trigger: &&&HostTrigger| trigger.pattern.strip_prefix('*').is_some_and(|end| name.ends_with(end));
         index().ends.iter().find(ends).copied()

@@ -12,7 +12,7 @@ mod survey;
 mod verdict;
 
 pub use aside::Findings;
-pub use survey::{facts, found_by_name, is_repository, open};
+pub use survey::{Id, facts, found_by_name, is_repository, open};
 pub use verdict::Met;
 
 use crate::args::{Args, Mount};
@@ -27,7 +27,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use survey::{Class, Id, Survey, Thing};
+use survey::{Class, Survey, Thing};
 
 /// The read-write directories of a sandbox.
 pub struct Protection {

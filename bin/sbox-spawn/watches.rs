@@ -5,13 +5,13 @@
 //! judged once a batch, and where the kernel dropped events everything is looked at once more when it is quiet.
 
 use crate::cover_again::cover_again;
-use crate::protect::{Met, Place, Protection, facts, is_repository, open};
+use crate::protect::{Id, Met, Place, Protection, facts, is_repository, open};
 use crate::watcher::Control;
 use libsbox::dir::Dir;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,9 @@ const AGAIN: Duration = Duration::from_millis(300);
 
 /// So soon after a known file was removed, another one in its place is the user's: programs replace files that way.
 const REPLACING: Duration = Duration::from_secs(2);
+
+/// What is empty and would count with content, by mount and path.
+pub type Placeholders = HashMap<(usize, PathBuf), Id>;
 
 /// A watched directory: which mount, the watch of the directory above it, its name there.
 struct Node {
@@ -47,9 +50,11 @@ pub struct Watches<'a> {
     control: Control,
     nodes: HashMap<i32, Node>,
     children: HashMap<(i32, OsString), i32>,
+    /// Repositories whose writes are heard.
+    repositories: HashSet<i32>,
     /// Directories on their way from one name to another.
     on_the_way: HashMap<u32, i32>,
-    placeholders: HashMap<(usize, PathBuf), (u32, u32, u64, i64, u32)>,
+    placeholders: Placeholders,
     /// What could not be opened when it was judged: it may have been renamed meanwhile.
     again: BTreeSet<Event>,
     /// What the user replaced and is not covered yet.
@@ -69,6 +74,7 @@ impl<'a> Watches<'a> {
             control: Control::default(),
             nodes: HashMap::new(),
             children: HashMap::new(),
+            repositories: HashSet::new(),
             on_the_way: HashMap::new(),
             placeholders: HashMap::new(),
             again: BTreeSet::new(),
@@ -85,7 +91,7 @@ impl<'a> Watches<'a> {
         self.is_whole && !self.lost && self.again.is_empty()
     }
 
-    pub fn take_placeholders(&mut self) -> HashMap<(usize, PathBuf), (u32, u32, u64, i64, u32)> {
+    pub fn take_placeholders(&mut self) -> Placeholders {
         std::mem::take(&mut self.placeholders)
     }
 
@@ -240,6 +246,9 @@ impl<'a> Watches<'a> {
         if event.name.to_str().is_some_and(|name| name == "config.lock") {
             self.note_lock(number, &root, &above);
         }
+        if event.name.to_str().is_some_and(|name| libsbox::git::SIGNS.contains(&name)) {
+            self.hear_repository(event.watch, &root, &above);
+        }
         match self.protection.meet(&self.protection.places[number], &root, &path) {
             Met::Directory => {
                 let known = self.children.get(&(event.watch, event.name.clone())).copied();
@@ -331,7 +340,7 @@ impl<'a> Watches<'a> {
     }
 
     /// An empty file or directory of a name that counts: from now on every write beside it is heard.
-    fn hold(&mut self, number: usize, root: &Dir, top: PathBuf, id: (u32, u32, u64, i64, u32)) {
+    fn hold(&mut self, number: usize, root: &Dir, top: PathBuf, id: Id) {
         let above = top.parent().unwrap_or(Path::new("")).to_owned();
         let is_new = self.placeholders.insert((number, top.clone()), id).is_none();
         if let Ok(dir) = open(root, &above) {
@@ -346,6 +355,18 @@ impl<'a> Watches<'a> {
             if let (Some(watch), Some(name)) = (watch, top.file_name()) {
                 self.again.insert(Event { watch, name: name.to_owned(), moved: false });
             }
+        }
+    }
+
+    /// Once a directory is a repository, settings that are written into a file which is there already count too.
+    fn hear_repository(&mut self, watch: i32, root: &Dir, above: &Path) {
+        if let Ok(dir) = open(root, above)
+            && libsbox::git::is_repository(&dir)
+            && self.repositories.insert(watch)
+        {
+            self.hear_writes(&dir);
+            // They may have been written before they were heard.
+            self.again.insert(Event { watch, name: "config".into(), moved: false });
         }
     }
 

@@ -146,9 +146,9 @@ fn a_repository_is_recognised_without_its_name_g3() {
     let bare = format!("git init -q --bare b; cd b; git config core.bare false; git config core.worktree .; {monitor}");
     tree.is_harmless("true", &bare, "cd b && git status");
     // Signs last, settings last, and settings that are changed once more.
-    let parts = "mkdir -p c/objects c/refs; printf '[core]\\n\\tbare = false\\n\\tworktree = .\\n\\tfsmonitor = \"MARK; false\"\\n' > c/config; echo 'ref: refs/heads/x' > c/HEAD";
+    let parts = "mkdir -p c/objects c/refs; printf '[core]\\n\\trepositoryformatversion = 0\\n\\tbare = false\\n\\tworktree = .\\n\\tfsmonitor = \"MARK; false\"\\n' > c/config; echo 'ref: refs/heads/x' > c/HEAD";
     tree.is_harmless("true", parts, "cd c && git status");
-    let late = "git init -q --bare e; sleep 0.3; printf '[core]\\n\\tbare = false\\n\\tworktree = .\\n\\tfsmonitor = \"MARK; false\"\\n' > e/config";
+    let late = "git init -q --bare e; sleep 0.3; printf '[core]\\n\\trepositoryformatversion = 0\\n\\tbare = false\\n\\tworktree = .\\n\\tfsmonitor = \"MARK; false\"\\n' > e/config";
     tree.is_harmless("true", late, "cd e && git status");
     let apart = format!("git init -q --separate-git-dir=store sub; cd sub; {monitor}");
     tree.is_harmless("true", &apart, "cd sub && git status");

@@ -4,7 +4,7 @@ use super::survey::{self, Class, Facts, facts, open};
 use super::{Place, Protection};
 use libsbox::dir::Dir;
 use libsbox::git;
-use libsbox::host_triggers::{self, Weight};
+use libsbox::host_triggers::{self, HostTrigger, Weight};
 use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ impl Protection {
         if place.is_trigger(path) {
             return self.meet_trigger(place, root, path);
         }
-        if let Some(trigger) = host_triggers::named(&place.own.join(path))
+        if let Some(trigger) = place.line_for(path)
             && trigger.weight == Weight::Reported
             && place.known(&dir, name).is_none()
         {
@@ -89,7 +89,7 @@ impl Protection {
         if is_empty(&dir, name, &facts) {
             return Met::Placeholder(path.to_owned(), facts.id);
         }
-        let reason = host_triggers::named(&place.own.join(path)).map(|trigger| trigger.reason);
+        let reason = place.line_for(path).map(|trigger| trigger.reason);
         self.set_aside(place, &dir, path, reason.unwrap_or("a protected link leads to it"));
         Met::MovedAway
     }
@@ -141,7 +141,7 @@ impl Place {
         name.to_str().is_some_and(of_git)
             || survey::is_bulk(name)
             || above.file_name().is_some_and(|above| above == "hooks")
-            || host_triggers::named(&self.own.join(path)).is_some()
+            || self.line_for(path).is_some()
             || self.survey.led_to.contains(path)
             || survey::has_programs(above)
             || above.ancestors().any(|top| !top.as_os_str().is_empty() && self.is_trigger(top))
@@ -156,10 +156,15 @@ impl Place {
         self.known(dir, name).is_some_and(|(_, thing)| thing.facts.kind != FileType::Symlink)
     }
 
+    /// The line of the table for what is at `path`.
+    fn line_for(&self, path: &Path) -> Option<&'static HostTrigger> {
+        let above = path.parent().and_then(Path::file_name);
+        host_triggers::entry(above.or(self.own.file_name()), path.file_name()?)
+    }
+
     /// Whether the whole of what is at `path` is acted on: by its name, or because something protected leads there.
     fn is_trigger(&self, path: &Path) -> bool {
-        let by_name =
-            host_triggers::named(&self.own.join(path)).is_some_and(|trigger| trigger.weight == Weight::Protected);
+        let by_name = self.line_for(path).is_some_and(|trigger| trigger.weight == Weight::Protected);
         by_name || self.survey.led_to.contains(path)
     }
 
