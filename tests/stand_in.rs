@@ -1,6 +1,7 @@
 //! The stand-in for micromamba says and does what the real one was seen to: it is run as each record was made, and compared.
 
 mod bench;
+mod provider;
 mod record;
 
 use bench::Bench;

@@ -37,6 +37,16 @@ pub fn make(mamba: &Micromamba, request: &Request, specs: &[String]) -> Result<M
     Ok(Made { packages, prefix: mamba.prefix() })
 }
 
+/// How far the packages have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unknown,
+    /// They could not be fetched, and another try may do.
+    Failed,
+    /// All are in the cache, and checked.
+    Here,
+}
+
 /// The packages that were asked for, chosen if nobody said which, and all in the cache.
 fn fetched(mamba: &Micromamba, request: &Request, specs: &[String], known: Option<&[Package]>) -> Result<Vec<Package>> {
     let _lock = fs::Lock::exclusive(&mamba.cache.dir.join(".sbox.lock"), || {
@@ -47,21 +57,17 @@ fn fetched(mamba: &Micromamba, request: &Request, specs: &[String], known: Optio
         (None, Some(file)) => Some(list::locked(file, &request.channels)?),
         (None, None) => None,
     };
-    let packages = match locked {
-        None if request.offline => choose_offline(mamba, request, specs)?,
-        None => match choose_and_fetch(mamba, request, specs)? {
-            (packages, true) => {
-                mamba.cache.hide_secrets(&packages)?;
-                return Ok(packages);
-            }
-            (packages, false) => packages,
-        },
-        Some(packages) => packages,
+    let (packages, state) = match locked {
+        None if request.offline => (choose_offline(mamba, request, specs)?, State::Unknown),
+        None => choose_and_fetch(mamba, request, specs)?,
+        Some(packages) => (packages, State::Unknown),
     };
     if request.offline {
         nothing_is_missing(mamba, &packages)?;
     }
-    fetch(mamba, request, &packages).map_err(|error| explain::fetching(mamba, &error))?;
+    if state != State::Here {
+        fetch(mamba, request, &packages, state).map_err(|error| explain::fetching(mamba, &error))?;
+    }
     mamba.cache.hide_secrets(&packages)?;
     Ok(packages)
 }
@@ -72,10 +78,10 @@ fn choose_offline(mamba: &Micromamba, request: &Request, specs: &[String]) -> Re
     some(list::chosen(&answer, &request.channels)?)
 }
 
-/// Chooses packages and fetches them, in one run if all goes well: the packages, and whether they are all here.
-fn choose_and_fetch(mamba: &Micromamba, request: &Request, specs: &[String]) -> Result<(Vec<Package>, bool)> {
+/// Chooses packages and fetches them, in one run if all goes well.
+fn choose_and_fetch(mamba: &Micromamba, request: &Request, specs: &[String]) -> Result<(Vec<Package>, State)> {
     if let Err(error) = reach::check(&mamba.addresses()) {
-        return without_network(mamba, request, specs, &error).map(|packages| (packages, false));
+        return without_network(mamba, request, specs, &error).map(|packages| (packages, State::Unknown));
     }
     let mut args = vec!["--json"];
     // Otherwise it answers from an index that it fetched within the hour.
@@ -88,21 +94,30 @@ fn choose_and_fetch(mamba: &Micromamba, request: &Request, specs: &[String]) -> 
     match result {
         Ok(answer) => {
             let packages = some(list::chosen(&answer, &request.channels)?)?;
-            let is_right = mamba.cache.verify(&packages).is_ok();
-            Ok((packages, is_right))
+            let state = if mamba.cache.verify(&packages).is_ok() { State::Here } else { State::Unknown };
+            Ok((packages, state))
         }
         Err(error) if error.cause == Cause::Unsolvable => Err(explain::solving(mamba, &error, specs, false)),
         Err(error) => {
             // It knew which packages, and could not fetch them all: with a list it says more, and another try may do.
             let packages = list::chosen(&error.answer, &request.channels).unwrap_or_default();
-            let may_do = match &error.cause {
-                Cause::Damage | Cause::Other => true,
-                Cause::Network(unreached) => unreached.is_transient() && !patience::is_short(),
-                _ => false,
-            };
-            if packages.is_empty() || !may_do { Err(explain::general(mamba, &error)) } else { Ok((packages, false)) }
+            let may_do = !packages.is_empty() && try_again(&error);
+            if may_do { Ok((packages, State::Failed)) } else { Err(explain::general(mamba, &error)) }
         }
     }
+}
+
+/// Whether another try may do better; says so, and waits as long as that takes.
+fn try_again(error: &MambaError) -> bool {
+    match &error.cause {
+        Cause::Damage | Cause::Unchecked => output::info("a package is damaged: it is fetched again"),
+        Cause::Network(unreached) if unreached.is_transient() && !patience::is_short() => {
+            output::info("the server failed; trying again in 2 s");
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        _ => return false,
+    }
+    true
 }
 
 /// Chooses from what is known of a channel that cannot be reached, if anything is.
@@ -135,10 +150,10 @@ fn some(packages: Vec<Package>) -> Result<Vec<Package>> {
 
 /// Fetches packages of a list. What turns out to be damaged is removed and fetched again, once; a server that failed is
 /// asked again, once.
-fn fetch(mamba: &Micromamba, request: &Request, packages: &[Package]) -> Result<(), MambaError> {
+fn fetch(mamba: &Micromamba, request: &Request, packages: &[Package], state: State) -> Result<(), MambaError> {
     let is_here = packages.iter().all(|package| mamba.cache.has(package));
     // Nobody is asked for what is here: damage is repaired from the archives, as far as they are.
-    let mut step = if is_here || request.offline { Step::Repair } else { Step::Fetch };
+    let step = if is_here || request.offline { Step::Repair } else { Step::Fetch };
     let list = mamba.explicit(&channel::with_passwords(packages, &request.channels))?;
     let once = |step: Step| -> Result<(), MambaError> {
         if step == Step::Fetch {
@@ -148,30 +163,16 @@ fn fetch(mamba: &Micromamba, request: &Request, packages: &[Package]) -> Result<
         mamba.run(step, &["--file", &list], &[])?;
         mamba.cache.verify(packages)
     };
-    for is_last in [false, true] {
-        let error = match once(step) {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        match &error.cause {
-            _ if is_last || request.offline => return Err(error),
-            Cause::Damage | Cause::Unchecked => {
-                output::info("a package in the cache is damaged: it is fetched again");
-                mamba.cache.forget(packages, &error.words)?;
-            }
-            // Without a network it could not fetch what it found to be damaged.
-            Cause::Network(_) if step == Step::Repair => {
-                output::info("a package in the cache is damaged: it is fetched again");
-            }
-            Cause::Network(unreached) if unreached.is_transient() && !patience::is_short() => {
-                output::info("the server failed; trying again in 2 s");
-                std::thread::sleep(Duration::from_secs(2));
-            }
-            _ => return Err(error),
-        }
-        step = Step::Fetch;
+    let Err(error) = once(step) else { return Ok(()) };
+    match &error.cause {
+        _ if request.offline || state == State::Failed => return Err(error),
+        // Without a network it could not fetch what it found to be damaged.
+        Cause::Network(_) if step == Step::Repair => output::info("a package is damaged: it is fetched again"),
+        _ if !try_again(&error) => return Err(error),
+        Cause::Damage | Cause::Unchecked => mamba.cache.forget(packages, &error.words)?,
+        _ => {}
     }
-    Ok(())
+    once(Step::Fetch)
 }
 
 /// Lists what an offline build would have to fetch.

@@ -25,6 +25,19 @@ pub fn need_conda() -> Option<&'static Conda> {
     Some(MADE.get_or_init(|| make(spec)))
 }
 
+/// A stand-in for a version that lays out its cache as all did before 2.6.
+pub fn before(conda: &Conda) -> PathBuf {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let place = conda.micromamba.with_file_name("micromamba-2.3");
+        let mut command = std::process::Command::new("python3");
+        command.arg("-B").arg(package().join("tests/fixtures/conda/bundle.py")).arg(&place).arg("2.3.3");
+        assert!(command.status().unwrap().success());
+        place
+    };
+    MADE.get_or_init(make).clone()
+}
+
 /// The channels that the records were made with: `channel`, `extra` and `extra2` below one directory.
 pub fn recorded(conda: &Conda) -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 pub struct Bench {
-    scratch: Scratch,
+    pub scratch: Scratch,
     pub server: Server,
     conda: &'static Conda,
-    channels: PathBuf,
+    pub channels: PathBuf,
 }
 
 /// A port of this host that nothing listens at.
@@ -191,6 +191,8 @@ fn server(root: PathBuf) -> Server {
             "e403" => send(stream, "403 Forbidden", "", "x".repeat(22).as_bytes()),
             "e500" => send(stream, "500 Internal Server Error", "", "x".repeat(27).as_bytes()),
             _ if rest.ends_with(".zst") => not_found(stream, "no"),
+            // It takes the request, and says nothing until the other side has gone.
+            "silent" => drop(std::io::Read::read(stream, &mut [0; 1])),
             "html" => send(stream, "200 OK", "", b"<html><title>Please log in</title></html>"),
             "badjson" => send(stream, "200 OK", "", b"{\"packages\": {"),
             "channel" | "extra" | "extra2" => match of(folder) {
