@@ -45,7 +45,11 @@ impl Bench {
 
     /// How often a file was asked for.
     fn gets(&self, name: &str) -> usize {
-        self.server.requests().iter().filter(|request| request.line.starts_with("GET ") && request.path().contains(name)).count()
+        self.server
+            .requests()
+            .iter()
+            .filter(|request| request.line.starts_with("GET ") && request.path().contains(name))
+            .count()
     }
 
     fn pkgs(&self, place: &str) -> PathBuf {
@@ -69,17 +73,33 @@ fn a_reader_of_a_refusal_knows_what_to_change() {
         (&[], &["nosuchthing"], "the channels have no package 'nosuchthing': is the name right".into()),
         (&["extra"], &["small=7"], "the channels do not have 'small 7'; they have 2.0, 1.0".into()),
         (&["extra"], &["nosuchthing", "small >=9"], "the channels do not have 'small >=9'; they have 2.0, 1.0".into()),
-        (&["extra"], &["small=1.0", "small=2.0"], "cannot be installed together: 'small 1.0' and 'small 2.0' are both asked for".into()),
+        (
+            &["extra"],
+            &["small=1.0", "small=2.0"],
+            "cannot be installed together: 'small 1.0' and 'small 2.0' are both asked for".into(),
+        ),
         (&["extra"], &["oldonly", "python=3.12"], "'oldonly' needs python 3.11, and 'python 3.12' is asked for".into()),
-        (&[&file], &["wantsnew"], "'wantsnew' needs python 3.13, which the channels do not have; they have 3.12.1, 3.11.7".into()),
+        (
+            &[&file],
+            &["wantsnew"],
+            "'wantsnew' needs python 3.13, which the channels do not have; they have 3.12.1, 3.11.7".into(),
+        ),
         (&["extra"], &["virt"], "'virt' needs __cuda >=99 of the machine".into()),
         (&[], &["=3"], "a package is not written as conda writes it:".into()),
-        (&["html"], &["x"], format!("channel '{}/", url("html")) + &"linux-64' answers with a web page, 'Please log in',".to_owned()),
+        (
+            &["html"],
+            &["x"],
+            format!("channel '{}/", url("html")) + &"linux-64' answers with a web page, 'Please log in',".to_owned(),
+        ),
         (&["badjson"], &["x"], "JSON that breaks off in place of an index".into()),
         (&["e404"], &[], format!("cannot reach channel '{}': the server has no channel there (404)", url("e404"))),
         (&["e403"], &[], format!("cannot reach channel '{}': the server does not allow it (403)", url("e403"))),
         (&["e500"], &[], format!("cannot reach channel '{}': the server failed (500)", url("e500"))),
-        (&["http://127.0.0.1:9/x"], &[], "cannot reach channel 'http://127.0.0.1:9/x': '127.0.0.1:9': connection refused".into()),
+        (
+            &["http://127.0.0.1:9/x"],
+            &[],
+            "cannot reach channel 'http://127.0.0.1:9/x': '127.0.0.1:9': connection refused".into(),
+        ),
     ];
     for (channels, packages, expected) in cases {
         let why = bench.refusal(channels, packages, &[]);
@@ -117,11 +137,14 @@ fn a_package_that_cannot_be_fetched_is_asked_for_a_few_times_at_most() {
 fn passwords_and_tokens_stay_with_micromamba() {
     let Some(bench) = bench("provider-secrets") else { return };
     let port = bench.server.port;
-    let channels = [format!("http://user:secret@127.0.0.1:{port}/extra"), format!("http://127.0.0.1:{port}/t/tk-1234/extra2")];
+    let channels =
+        [format!("http://user:secret@127.0.0.1:{port}/extra"), format!("http://127.0.0.1:{port}/t/tk-1234/extra2")];
     let channels: Vec<&str> = channels.iter().map(String::as_str).collect();
     let (made, words) = bench.build(&channels, &["small", "python", "wheel"], &[], "env");
     assert!(made["packages"].as_array().unwrap().iter().any(|one| one["url"] == bench.server.url(SMALL_2)), "{made}");
-    let authorized = |request: &crate::common::http::Request| request.path().contains("small") && request.header("authorization").is_some();
+    let authorized = |request: &crate::common::http::Request| {
+        request.path().contains("small") && request.header("authorization").is_some()
+    };
     assert!(bench.server.requests().iter().any(authorized));
     for word in ["secret", "tk-1234", "*****"] {
         assert!(!made.to_string().contains(word) && !words.contains(word), "{made}{words}");
@@ -176,7 +199,10 @@ fn offline_nothing_is_fetched_and_what_is_missing_is_listed() {
     let lock = lock.to_str().unwrap();
     for options in [&["--offline"][..], &["--offline", "--lock", lock]] {
         let why = bench.refusal(&["extra"], &["small"], options);
-        assert!(why.contains("1 package is not in the cache") && why.contains("missing in the cache: small 2.0"), "{why}");
+        assert!(
+            why.contains("1 package is not in the cache") && why.contains("missing in the cache: small 2.0"),
+            "{why}"
+        );
     }
     assert_eq!(bench.server.requests().len(), before, "micromamba's own --offline would fetch what a list names");
 }
@@ -218,7 +244,12 @@ fn a_script_that_hangs_is_ended_and_does_not_hold_the_cache() {
             let mut command = bench.provider(&["extra"], &["script-hangs"]);
             command.env("SBOX_LINK_TIMEOUT", "20").arg("node:22").arg(bench.at("hangs")).output().unwrap()
         });
-        let is_linking = || walkdir::WalkDir::new(&bench.scratch.root).into_iter().flatten().any(|entry| entry.file_name() == "hangs" && entry.file_type().is_file());
+        let is_linking = || {
+            walkdir::WalkDir::new(&bench.scratch.root)
+                .into_iter()
+                .flatten()
+                .any(|entry| entry.file_name() == "hangs" && entry.file_type().is_file())
+        };
         while !is_linking() {
             assert!(!hanging.is_finished(), "it never began");
             std::thread::yield_now();
@@ -227,7 +258,11 @@ fn a_script_that_hangs_is_ended_and_does_not_hold_the_cache() {
         assert!(!hanging.is_finished(), "another build is made meanwhile");
         let output = hanging.join().unwrap();
         assert_eq!(output.status.code(), Some(1));
-        assert!(stderr(&output).contains("linking was not done in 20s") && stderr(&output).contains("SBOX_LINK_TIMEOUT"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("linking was not done in 20s") && stderr(&output).contains("SBOX_LINK_TIMEOUT"),
+            "{}",
+            stderr(&output)
+        );
     });
     assert!(!bench.at("hangs").exists());
 }
@@ -252,7 +287,8 @@ fn a_micromamba_from_before_2_6_builds_cold_and_from_its_cache() {
 #[test]
 fn a_full_disk_is_called_that_and_nothing_is_fetched_again() {
     let Some(bench) = bench("provider-full") else { return };
-    let is_possible = std::process::Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success());
+    let is_possible =
+        std::process::Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success());
     if !is_possible {
         crate::common::skip::skip("it needs a mount namespace with a file system of its own");
         return;
@@ -266,10 +302,18 @@ fn a_full_disk_is_called_that_and_nothing_is_fetched_again() {
         let mut command = Command::new("unshare");
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let mount = "mount -t tmpfs -o size=\"$1\" none \"$2\" && shift 2 && exec \"$@\"";
-        command.args(["-rm", "sh", "-c", mount, "sh", size]).arg(bench.at(place)).arg(inner.get_program()).args(inner.get_args());
+        command
+            .args(["-rm", "sh", "-c", mount, "sh", size])
+            .arg(bench.at(place))
+            .arg(inner.get_program())
+            .args(inner.get_args());
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
-        assert!(stderr(&output).contains("there is no room for the packages") && stderr(&output).contains("SBOX_CACHE"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("there is no room for the packages") && stderr(&output).contains("SBOX_CACHE"),
+            "{}",
+            stderr(&output)
+        );
         assert!(bench.gets("big") - before <= 1, "{size}");
     }
 }
