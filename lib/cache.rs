@@ -3,6 +3,7 @@
 //! An entry of `runtimes` is a directory `LANGUAGE-SERIES/PROVIDER-VERSION-FINGERPRINT` with `env` and `entry.json`. It is
 //! published by one rename and never changed after: what is under a final name is whole.
 
+use crate::checksums::{self, Sum, Sums};
 use crate::error::{Context, Error, Result};
 use crate::fs;
 use crate::lockfile::Package;
@@ -173,53 +174,44 @@ pub fn clear_rest() -> Result<()> {
     Ok(())
 }
 
-/// Where an entry's checksums are.
-const SUMS: &str = "SHA256SUMS";
-
-/// SHA-256 of every file of an environment, and where every link in it leads, as lines; sorted.
-fn sums(env: &Path) -> Result<String> {
-    let mut lines = Vec::new();
+/// The checksums of an environment: of every file, and of where every link in it leads.
+fn sums(env: &Path) -> Result<Sums> {
+    let mut sums = Sums::new();
     crate::dir::Dir::open(env)?.walk(&mut |dir, entry, place| {
-        let place = place.to_string_lossy().replace('\\', "\\\\").replace('\n', "\\n");
-        match entry.kind {
+        let sum = match entry.kind {
             rustix::fs::FileType::RegularFile => {
-                let sum = fs::sha256_of(&mut dir.file(&entry.name)?).context(|| format!("read '{place}'"))?;
-                lines.push(format!("{sum}  {place}"));
+                let shown = || format!("read '{}'", crate::escape::visible_path(place));
+                Sum::File(fs::sha256_of(&mut dir.file(&entry.name)?).context(shown)?)
             }
             rustix::fs::FileType::Symlink => {
-                lines.push(format!(
-                    "link:{}  {place}",
-                    fs::sha256(dir.link(&entry.name)?.as_os_str().as_encoded_bytes())
-                ));
+                Sum::Link(fs::sha256(dir.link(&entry.name)?.as_os_str().as_encoded_bytes()))
             }
-            _ => {}
-        }
+            _ => return Ok(()),
+        };
+        sums.insert(place.to_owned(), sum);
         Ok(())
     })?;
-    lines.sort();
-    Ok(lines.join("\n") + "\n")
+    Ok(sums)
 }
 
 /// What in an entry is not as it was made.
 pub fn verify(entry: &Entry) -> Result<Vec<String>> {
-    let Ok(made) = std::fs::read_to_string(entry.path.join(SUMS)) else {
-        return Ok(vec![format!("'{SUMS}' is missing: it was made by an older version, or is damaged")]);
+    let Ok(made) = std::fs::read(entry.path.join(checksums::NAME)) else {
+        let name = checksums::NAME;
+        return Ok(vec![format!("'{name}' is missing: it was made by an older version, or is damaged")]);
     };
-    if fs::sha256(made.as_bytes()) != entry.sums {
-        return Ok(vec![format!("'{SUMS}' was changed")]);
-    }
+    let made = match checksums::parse(&made) {
+        Some(sums) if fs::sha256(&made) == entry.sums => sums,
+        _ => return Ok(vec![format!("'{}' was changed", checksums::NAME)]),
+    };
     let now = sums(&entry.path.join("env"))?;
-    let lines = |text: &str| -> std::collections::BTreeMap<String, String> {
-        text.lines().filter_map(|line| line.split_once("  ")).map(|(sum, place)| (place.into(), sum.into())).collect()
-    };
-    let (made, now) = (lines(&made), lines(&now));
     let lost = made.iter().filter_map(|(place, sum)| match now.get(place) {
-        None => Some(format!("{place}: is missing")),
-        Some(other) if other != sum => Some(format!("{place}: was changed")),
+        None => Some((place, "is missing")),
+        Some(other) if other != sum => Some((place, "was changed")),
         _ => None,
     });
-    let added = now.keys().filter(|place| !made.contains_key(*place)).map(|place| format!("{place}: was added"));
-    Ok(lost.chain(added).collect())
+    let added = now.keys().filter(|place| !made.contains_key(*place)).map(|place| (place, "was added"));
+    Ok(lost.chain(added).map(|(place, how)| format!("{}: {how}", crate::escape::visible_path(place))).collect())
 }
 
 /// A version as numbers, to compare: `3.9` is before `3.11`.
@@ -258,10 +250,13 @@ impl Draft {
 
     /// Publishes the draft under its final name. If another process was first, its entry is the one that counts.
     pub fn publish(self, mut entry: Entry) -> Result<Entry> {
-        let sums = sums(&self.env())?;
-        entry.sums = fs::sha256(sums.as_bytes());
+        let mut text = Vec::new();
+        for (place, sum) in sums(&self.env())? {
+            checksums::add(&mut text, &place, &sum);
+        }
+        entry.sums = fs::sha256(&text);
         entry.size = fs::measure(&self.env()).1;
-        fs::write_atomic(&self.directory.join(SUMS), sums.as_bytes(), 0o644)?;
+        fs::write_atomic(&self.directory.join(checksums::NAME), &text, 0o644)?;
         let text = serde_json::to_string_pretty(&entry).map_err(|error| Error::new(error.to_string()))?;
         fs::write_atomic(&self.directory.join("entry.json"), text.as_bytes(), 0o644)?;
         // The name must not survive a power cut that the content does not.

@@ -130,7 +130,7 @@ impl Wanted {
         }
         let url = options.url.clone().or_else(|| variable("SBOX_MAMBA_URL")).unwrap_or_else(|| OFFICIAL.into());
         let sha256 = options.sha256.clone().or_else(|| variable("SBOX_MAMBA_SHA256")).map(|hex| hex.to_lowercase());
-        if sha256.as_ref().is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        if sha256.as_ref().is_some_and(|hex| !libsbox::fs::is_sha256(hex)) {
             return Err(Error::usage("a SHA-256 has 64 hexadecimal digits"));
         }
         let source = Source {
