@@ -166,7 +166,7 @@ fn work(queue: &Mutex<Receiver<Job>>, results: &Sender<Done>, codec: Codec) {
                 crc.update(&job.data);
                 deflate(&job, level)
             }
-            // An end without anything before it is a frame still: a file without one is none of zstd's.
+            // An end without anything before it is a frame still: a file without one is not a zstd file.
             Codec::Zstd if job.data.is_empty() && job.number > 0 => Ok(Vec::new()),
             Codec::Zstd => Ok(compress_to_vec(job.data.as_slice(), CompressionLevel::Fastest)),
         };
@@ -217,7 +217,7 @@ mod tests {
                 flate2::read::GzDecoder::new(packed(&bytes, Codec::Gzip(6)).as_slice()).read_to_end(&mut back).unwrap();
                 assert!(back == bytes, "{length}");
                 back.clear();
-                crate::read::Zstd::new(std::io::Cursor::new(packed(&bytes, Codec::Zstd)))
+                crate::decompress::Zstd::new(std::io::Cursor::new(packed(&bytes, Codec::Zstd)))
                     .read_to_end(&mut back)
                     .unwrap();
                 assert!(back == bytes, "{length}");

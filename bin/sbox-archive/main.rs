@@ -1,11 +1,18 @@
 //! sbox-archive: write packed sandboxes, and read those of anybody.
 #![forbid(unsafe_code)]
 
+mod blocks;
 mod compress;
+mod content;
 mod create;
+mod decompress;
 mod extract;
+mod header;
+mod links;
 mod read;
+mod sparse;
 mod verify;
+mod writer;
 
 use compress::Codec;
 use lexopt::prelude::*;
@@ -40,6 +47,10 @@ else.
       --sites PLACE     write the list of files that contain it to PLACE, before
                         the metadata
       --time SECONDS    use no time later than this in the archive
+      --made-time SECONDS
+                        the time of directories and of what has no source
+      --group-like-owner
+                        let the group do what the owner may do
   -C, --directory DIR   where to extract [.]
       --max-size SIZE   refuse an archive with more in it [64G]
       --max-entries N   refuse an archive with more entries [4000000]
@@ -71,6 +82,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         sites: None,
         prefix: None,
         latest: u64::MAX >> 31,
+        made_time: None,
+        group_like_owner: false,
         owner: (0, 0),
         digests: false,
     };
@@ -91,11 +104,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Long("prefix") => options.create.prefix = Some(args.value()?.string()?),
             Long("sites") => options.create.sites = Some(args.value()?.string()?),
             Long("time") => options.create.latest = args.value()?.parse()?,
+            Long("made-time") => options.create.made_time = Some(args.value()?.parse()?),
+            Long("group-like-owner") => options.create.group_like_owner = true,
             Short('C') | Long("directory") => options.directory = args.value()?.into(),
             Long("max-size") => {
                 let text = args.value()?.string()?;
                 options.limits.bytes = libsbox::model::bytes(&text)
-                    .ok_or_else(|| Error::usage(format!("'{}' is no size", visible(&text))).hint("like 10G"))?;
+                    .ok_or_else(|| Error::usage(format!("'{}' is not a size", visible(&text))).hint("like 10G"))?;
             }
             Long("max-entries") => options.limits.entries = args.value()?.parse()?,
             Short('j') | Long("json") => options.json = true,
@@ -129,7 +144,7 @@ fn codec(format: &str) -> Result<Option<Codec>> {
 
 fn owner(text: &str) -> Result<(u64, u64)> {
     let ids = text.split_once(':').and_then(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)));
-    ids.ok_or_else(|| Error::usage(format!("'{}' is no owner", visible(text))).hint("like 1000:1000"))
+    ids.ok_or_else(|| Error::usage(format!("'{}' is not an owner", visible(text))).hint("like 1000:1000"))
 }
 
 fn level(level: u32) -> Result<u32> {

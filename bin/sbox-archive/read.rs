@@ -1,19 +1,16 @@
-//! Reading an archive that anybody may have made. Every name and every link is looked at here, and a wrong one is an error
-//! before anything of it is used.
+//! Reading an archive that anybody may have made. Every name is looked at here, and a wrong one is an error before anything
+//! of it is used. It is read to the end of the stream: only there is known whether all of it was what was written.
 
-use flate2::read::MultiGzDecoder;
-use libsbox::error::{Context, Error, Result};
+use crate::decompress;
+use crate::header::{self, Next};
+use libsbox::error::{Error, Result};
 use libsbox::escape::{visible, visible_path};
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::rc::Rc;
-use tar::{Archive, EntryType};
+use tar::EntryType;
 
 /// What an archive may cost its reader.
 #[derive(Debug, Clone, Copy)]
@@ -23,9 +20,6 @@ pub struct Limits {
     /// Entries.
     pub entries: u64,
 }
-
-/// The longest name, and list of attributes, that is read.
-const LONGEST_NAME: u64 = 64 * 1024;
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,118 +41,77 @@ pub struct Item {
     /// Seconds since 1970.
     pub time: u64,
     pub size: u64,
+    /// Where the pieces of a file with holes belong: offset and length.
+    pub map: Option<Vec<(u64, u64)>>,
 }
 
-/// The bytes of an archive, whatever it is packed with.
-fn opened(path: &Path) -> Result<Box<dyn Read>> {
-    let shown = || format!("read '{}'", visible_path(path));
-    let mut file = File::open(path).context(shown)?;
-    let mut start = [0u8; 4];
-    let length = file.read(&mut start).context(shown)?;
-    std::io::Seek::rewind(&mut file).context(shown)?;
-    let file = BufReader::with_capacity(1 << 18, file);
-    match &start[..length] {
-        [0x1f, 0x8b, ..] => Ok(Box::new(MultiGzDecoder::new(file))),
-        [0x28, 0xb5, 0x2f, 0xfd] => Ok(Box::new(Zstd::new(file))),
-        _ => Ok(Box::new(file)),
+impl Item {
+    /// Bytes that are not in its pieces.
+    pub fn holes(&self) -> u64 {
+        self.map.as_ref().map_or(0, |map| self.size - map.iter().map(|(_, length)| length).sum::<u64>())
     }
 }
 
-/// Reads one zstd frame after the other.
-pub struct Zstd<R: BufRead> {
-    source: Shared<R>,
-    frame: Option<StreamingDecoder<Shared<R>, FrameDecoder>>,
-}
-
-/// What a frame's decoder reads from, and the next one's after it.
-struct Shared<R>(Rc<RefCell<R>>);
-
-impl<R: Read> Read for Shared<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.0.borrow_mut().read(buffer)
-    }
-}
-
-impl<R: BufRead> Zstd<R> {
-    pub fn new(source: R) -> Zstd<R> {
-        Zstd { source: Shared(Rc::new(RefCell::new(source))), frame: None }
-    }
-}
-
-impl<R: BufRead> Read for Zstd<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        loop {
-            if let Some(frame) = &mut self.frame {
-                match frame.read(buffer)? {
-                    0 if !buffer.is_empty() => self.frame = None,
-                    length => return Ok(length),
-                }
-            }
-            if self.source.0.borrow_mut().fill_buf()?.is_empty() {
-                return Ok(0);
-            }
-            let next = Shared(Rc::clone(&self.source.0));
-            // A frame may ask its reader for as much memory as it likes; nobody's archive needs more than this.
-            let frame = StreamingDecoder::new_with_max_window_size(next, WINDOW);
-            self.frame = Some(frame.map_err(|error| std::io::Error::other(error.to_string()))?);
-        }
-    }
-}
-
-/// That of `zstd --long`, and no more.
-const WINDOW: u64 = 128 << 20;
-
-/// Calls `visit` for each entry in turn, with its content.
+/// Calls `visit` for each entry in turn, with its content; of a file with holes, with the pieces one after the other.
 pub fn each(path: &Path, limits: Limits, visit: &mut dyn FnMut(&Item, &mut dyn Read) -> Result<()>) -> Result<()> {
     let bad = |error: std::io::Error| {
-        Error::new(format!("'{}' is no whole archive: {}", visible_path(path), libsbox::error::reason(&error)))
+        let reason = libsbox::error::reason(&error);
+        Error::new(format!("'{}' is truncated or corrupt: {reason}", visible_path(path)))
     };
-    let mut archive = Archive::new(opened(path)?);
-    // Raw: extensions are read here, with a limit on their size.
-    let entries = archive.entries().map_err(bad)?.raw(true);
-    let mut extension = Extension::default();
-    let mut seen = BTreeSet::new();
+    let mut source = decompress::opened(path)?;
+    let mut seen = Seen::default();
     let (mut count, mut bytes) = (0u64, 0u64);
-    for entry in entries {
-        let mut entry = entry.map_err(bad)?;
-        count += 1;
+    while let Some(Next { header, name, link, map, size, stored, before }) = header::next(&mut source).map_err(bad)? {
+        // What stands before an entry is an entry to those who fill disks and memory with them.
+        count += 1 + before;
         if count > limits.entries {
             return Err(too_much(&format!("more than {} entries", limits.entries), "--max-entries"));
         }
-        let kind = entry.header().entry_type();
-        if extension.take(kind, &mut entry).map_err(bad)? {
-            continue;
+        let mut content = (&mut source).take(stored);
+        if let Some(path) = plain(&name)? {
+            let kind = match header.entry_type() {
+                EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
+                EntryType::Directory => Kind::Directory,
+                EntryType::Symlink => Kind::Link(PathBuf::from(OsStr::from_bytes(&link))),
+                other => return Err(Error::new(format!("'{}': {}", shown(&name), strange(other)))),
+            };
+            seen.add(&path, kind == Kind::Directory)?;
+            bytes = bytes.saturating_add(stored);
+            if bytes > limits.bytes {
+                return Err(too_much(&format!("more than {}", libsbox::format::size(limits.bytes)), "--max-size"));
+            }
+            let (mode, time) = (header.mode().map_err(bad)? & 0o777, header.mtime().map_err(bad)?);
+            visit(&Item { path, kind, mode, time, size, map }, &mut content)?;
         }
-        let Extension { path: long_path, link: long_link, size } = std::mem::take(&mut extension);
-        let header = entry.header();
-        let raw = long_path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = long_link.or_else(|| header.link_name_bytes().map(|name| name.into_owned()));
-        if size.is_some_and(|size| Some(size) != header.entry_size().ok()) {
-            // A file of 8 GiB and more that says so in an extension only; the reader below does not know.
-            return Err(Error::new(format!("'{}' has two sizes", shown(&raw))));
-        }
-        let Some(path) = plain(&raw)? else { continue };
-        if !seen.insert(path.clone()) && kind != EntryType::Directory {
-            return Err(Error::new(format!("'{}' is in the archive twice", shown(&raw))));
-        }
-        let kind = match kind {
-            EntryType::Regular | EntryType::Continuous => Kind::File,
-            EntryType::Directory => Kind::Directory,
-            EntryType::Symlink => Kind::Link(PathBuf::from(OsStr::from_bytes(&link.unwrap_or_default()))),
-            other => return Err(Error::new(format!("'{}' is {}", shown(&raw), strange(other)))),
-        };
-        let size = header.entry_size().map_err(bad)?;
-        bytes = bytes.saturating_add(size);
-        if bytes > limits.bytes {
-            return Err(too_much(&format!("more than {}", libsbox::format::size(limits.bytes)), "--max-size"));
-        }
-        let (mode, time) = (header.mode().map_err(bad)? & 0o777, header.mtime().map_err(bad)?);
-        visit(&Item { path, kind, mode, time, size }, &mut entry)?;
+        let rest = content.limit();
+        header::skip(&mut source, rest + header::padding(stored)).map_err(bad)?;
     }
     if count == 0 {
-        return Err(Error::new(format!("'{}' is no archive, or an empty one", visible_path(path))));
+        return Err(Error::new(format!("'{}' is empty or not an archive", visible_path(path))));
     }
-    Ok(())
+    header::end(&mut source).map_err(bad)
+}
+
+/// What was in the archive so far: whether it is a directory.
+#[derive(Default)]
+struct Seen(HashMap<PathBuf, bool>);
+
+impl Seen {
+    /// Refuses what is there twice, also where a file and a directory have one name.
+    fn add(&mut self, path: &Path, is_directory: bool) -> Result<()> {
+        let twice = |path: &Path| Err(Error::new(format!("'{}' is in the archive twice", visible_path(path))));
+        for parent in path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+            match self.0.get(parent) {
+                Some(true) => break,
+                Some(false) => return twice(parent),
+                None => self.0.insert(parent.to_owned(), true),
+            };
+        }
+        match self.0.insert(path.to_owned(), is_directory) {
+            Some(before) if !before || !is_directory => twice(path),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn too_much(what: &str, option: &str) -> Error {
@@ -174,7 +127,7 @@ fn strange(kind: EntryType) -> &'static str {
         EntryType::Link => "a hard link",
         EntryType::Char | EntryType::Block => "a device",
         EntryType::Fifo => "a pipe",
-        _ => "nothing that a sandbox has",
+        _ => "unsupported entry type",
     }
 }
 
@@ -190,59 +143,15 @@ fn plain(name: &[u8]) -> Result<Option<PathBuf>> {
         }
     }
     if name.contains(&0) || out.as_os_str().len() > 4096 {
-        return Err(Error::new(format!("'{}' is no name", shown(&name[..name.len().min(80)]))));
+        return Err(Error::new(format!("'{}' is not a valid name", shown(&name[..name.len().min(80)]))));
     }
     Ok(Some(out).filter(|out| !out.as_os_str().is_empty()))
-}
-
-/// What entries of GNU's and POSIX's extensions say of the entry after them.
-#[derive(Debug, Default)]
-struct Extension {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-}
-
-impl Extension {
-    /// Whether this was one.
-    fn take(&mut self, kind: EntryType, entry: &mut impl Read) -> std::io::Result<bool> {
-        let mut bytes = Vec::new();
-        let is_one = matches!(
-            kind,
-            EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader
-        );
-        if !is_one {
-            return Ok(false);
-        }
-        entry.take(LONGEST_NAME + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LONGEST_NAME {
-            return Err(std::io::Error::other("a name is too long"));
-        }
-        let text = |bytes: &[u8]| bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
-        match kind {
-            EntryType::GNULongName => self.path = Some(text(&bytes)),
-            EntryType::GNULongLink => self.link = Some(text(&bytes)),
-            EntryType::XHeader => self.pax(&bytes),
-            _ => {}
-        }
-        Ok(true)
-    }
-
-    fn pax(&mut self, bytes: &[u8]) {
-        for record in tar::PaxExtensions::new(bytes).flatten() {
-            match record.key_bytes() {
-                b"path" => self.path = Some(record.value_bytes().to_vec()),
-                b"linkpath" => self.link = Some(record.value_bytes().to_vec()),
-                b"size" => self.size = record.value().ok().and_then(|value| value.parse().ok()),
-                _ => {}
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use libsbox::error::Context;
 
     #[test]
     fn names_stay_in_the_folder() {

@@ -1,20 +1,20 @@
 //! Comparing an archive, or what was made of one, with the checksums that came in it.
 
-use crate::read::{self, Kind, Limits};
+use crate::blocks::{BOUND, Blocks};
+use crate::read::{self, Item, Kind, Limits};
+use libsbox::checksums::{self, Sum, Sums};
 use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
-use libsbox::fs::sha256_of;
+use libsbox::fs;
 use libsbox::output;
-use std::collections::BTreeMap;
-use std::io::Read;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Where the checksums are, below the folder at the top.
 const SUMS: &str = ".sbox/SHA256SUMS";
-
-/// What is compared: place and SHA-256.
-type Sums = BTreeMap<PathBuf, String>;
 
 /// Says what differs; fails if anything does.
 pub fn verify(what: &Path, limits: Limits) -> Result<u8> {
@@ -45,30 +45,81 @@ fn archive(path: &Path, limits: Limits) -> Result<(Sums, Sums)> {
     let (mut found, mut listed) = (Sums::new(), None);
     read::each(path, limits, &mut |item, content| {
         let place: PathBuf = item.path.components().skip(1).collect();
-        if item.kind == Kind::File {
-            if place == Path::new(SUMS) {
-                let mut text = String::new();
-                content.take(1 << 30).read_to_string(&mut text).context(|| format!("read '{SUMS}'"))?;
-                listed = Some(parse(&text)?);
-                return Ok(());
+        let shown = || format!("read '{}'", visible_path(&item.path));
+        match item.kind {
+            Kind::File if place == Path::new(SUMS) => listed = Some(read_list(content)?),
+            Kind::File => {
+                found.insert(place, sum_of(item, content).context(shown)?);
             }
-            found.insert(place, sha256_of(content).context(|| format!("read '{}'", visible_path(&item.path)))?);
+            _ => {}
         }
         Ok(())
     })?;
     Ok((listed.ok_or_else(no_sums)?, found))
 }
 
+fn read_list(content: &mut dyn Read) -> Result<Sums> {
+    let mut text = Vec::new();
+    content.take(1 << 30).read_to_end(&mut text).context(|| format!("read '{SUMS}'"))?;
+    checksums::parse(&text).ok_or_else(|| Error::new(format!("'{SUMS}' is not a list of checksums")))
+}
+
+/// The checksum of an entry, of the kind that it was given when it was written.
+fn sum_of(item: &Item, content: &mut dyn Read) -> std::io::Result<Sum> {
+    let Some(map) = &item.map else { return fs::sha256_of(content).map(Sum::File) };
+    if item.holes() > BOUND {
+        let mut blocks = Blocks::new(item.size);
+        for (start, length) in map {
+            feed(&mut blocks, *start, &mut content.take(*length))?;
+        }
+        return Ok(Sum::Sparse(blocks.finish()));
+    }
+    let (mut hash, mut at) = (Sha256::new(), 0);
+    for (start, length) in map.iter().copied().chain([(item.size, 0)]) {
+        std::io::copy(&mut std::io::repeat(0).take(start - at), &mut hash)?;
+        std::io::copy(&mut content.take(length), &mut hash)?;
+        at = start + length;
+    }
+    Ok(Sum::File(fs::hex(&hash.finalize())))
+}
+
+/// The same of a file that is there.
+fn sparse_sum(file: &mut File) -> std::io::Result<Sum> {
+    let size = file.metadata()?.len();
+    let mut blocks = Blocks::new(size);
+    for (start, length) in fs::segments(file, size)? {
+        file.seek(SeekFrom::Start(start))?;
+        feed(&mut blocks, start, &mut (&*file).take(length))?;
+    }
+    Ok(Sum::Sparse(blocks.finish()))
+}
+
+fn feed(blocks: &mut Blocks, mut at: u64, content: &mut dyn Read) -> std::io::Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match content.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => {
+                blocks.add(at, &buffer[..length]);
+                at += length as u64;
+            }
+        }
+    }
+}
+
 fn directory(path: &Path) -> Result<(Sums, Sums)> {
     let dir = Dir::open(path)?;
-    let mut text = String::new();
-    dir.file(SUMS)?.take(1 << 30).read_to_string(&mut text).context(|| format!("read '{SUMS}'"))?;
-    let listed = parse(&text)?;
+    let listed = read_list(&mut dir.file(SUMS)?)?;
     let mut found = Sums::new();
     // What is listed, and what else is in the two trees: the rest of the project is its owner's.
-    for place in listed.keys() {
+    for (place, sum) in &listed {
+        let shown = || format!("read '{}'", visible_path(place));
         if let Ok(mut file) = dir.file(place) {
-            found.insert(place.clone(), sha256_of(&mut file).context(|| format!("read '{}'", visible_path(place)))?);
+            let sum = match sum {
+                Sum::Sparse(_) => sparse_sum(&mut file),
+                _ => fs::sha256_of(&mut file).map(Sum::File),
+            };
+            found.insert(place.clone(), sum.context(shown)?);
         }
     }
     for tree in [".sbox/env", ".sbox/rootfs"] {
@@ -76,7 +127,7 @@ fn directory(path: &Path) -> Result<(Sums, Sums)> {
         sub.walk(&mut |_, entry, below| {
             let place = Path::new(tree).join(below);
             if entry.kind == rustix::fs::FileType::RegularFile && !listed.contains_key(&place) {
-                found.insert(place, String::new());
+                found.insert(place, Sum::File(String::new()));
             }
             Ok(())
         })?;
@@ -86,49 +137,4 @@ fn directory(path: &Path) -> Result<(Sums, Sums)> {
 
 fn no_sums() -> Error {
     Error::new(format!("there are no checksums: '{SUMS}' is missing"))
-}
-
-/// The format of sha256sum(1).
-fn parse(text: &str) -> Result<Sums> {
-    let line = |line: &str| -> Option<(PathBuf, String)> {
-        let (escaped, line) = line.strip_prefix('\\').map_or((false, line), |line| (true, line));
-        let (sum, name) = line.split_once("  ")?;
-        let name = if escaped { unescape(name) } else { name.to_owned() };
-        let fits = sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
-        fits.then(|| (PathBuf::from(name), sum.to_ascii_lowercase()))
-    };
-    text.lines()
-        .map(line)
-        .collect::<Option<Sums>>()
-        .ok_or_else(|| Error::new(format!("'{SUMS}' is no list of checksums")))
-}
-
-fn unescape(name: &str) -> String {
-    let mut out = String::new();
-    let mut letters = name.chars();
-    while let Some(letter) = letters.next() {
-        match (letter, letter == '\\') {
-            (_, true) => out.push(match letters.next() {
-                Some('n') => '\n',
-                Some('r') => '\r',
-                Some(other) => other,
-                None => '\\',
-            }),
-            (letter, false) => out.push(letter),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_any_kind_are_read_back() {
-        let sum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let sums = parse(&format!("{sum}  a  b\n\\{sum}  x\\ny\\\\z\n")).unwrap();
-        assert!(sums.contains_key(Path::new("a  b")) && sums.contains_key(Path::new("x\ny\\z")));
-        assert!(parse("nonsense\n").is_err() && parse(&format!("{}  x\n", "z".repeat(64))).is_err());
-    }
 }

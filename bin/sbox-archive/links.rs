@@ -1,0 +1,191 @@
+//! Where the links of an archive really lead: through each other, as the kernel would follow them.
+//!
+//! A link may lead to something in the archive's folder, or to the system's own directories. What the archive says of itself
+//! allows nothing. A link to the place where the project was before is written as a link to the folder that is made here,
+//! which is where `sbox unpack` would make it lead, and is judged as such.
+
+use libsbox::error::{Error, Result};
+use libsbox::escape::visible_path;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+/// Directories of the system that a link may name: they are the same inside every sandbox, and belong to root. `/proc` is
+/// not among them: `/proc/self/root` leads everywhere.
+const SYSTEM: [&str; 11] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/alternatives",
+    "/etc/ssl/certs",
+];
+
+/// The kernel follows no more than this.
+const MOST: u32 = 40;
+
+/// All links of an archive.
+pub struct Links {
+    /// The archive's folder.
+    top: PathBuf,
+    /// Place and target.
+    all: BTreeMap<PathBuf, PathBuf>,
+}
+
+impl Links {
+    /// `old` is where the project was, as the archive says; `new` is the folder that is made.
+    pub fn new(found: Vec<(PathBuf, PathBuf)>, top: &Path, old: Option<&Path>, new: &Path) -> Result<Links> {
+        let mut all = BTreeMap::new();
+        for (path, target) in found {
+            let target = old.and_then(|old| moved(&target, old, new)).unwrap_or(target);
+            if all.insert(path.clone(), target).is_some() {
+                return Err(Error::new(format!("'{}' is in the archive twice", visible_path(path))));
+            }
+        }
+        let links = Links { top: top.to_owned(), all };
+        for (path, target) in &links.all {
+            if !links.stays(path, target, new) {
+                let (path, target) = (visible_path(path), visible_path(target));
+                let message = format!("the link '{path}' leads out of the archive's folder, to '{target}'");
+                return Err(Error::new(message).hint("if you trust the archive, tar extracts it as it is"));
+            }
+        }
+        Ok(links)
+    }
+
+    /// Place and target of each.
+    pub fn iter(&self) -> impl Iterator<Item = (&PathBuf, &PathBuf)> {
+        self.all.iter()
+    }
+
+    /// Whether a link leads to nothing outside.
+    fn stays(&self, path: &Path, target: &Path, new: &Path) -> bool {
+        let mut here: Vec<OsString> = parts(path.parent().unwrap_or(Path::new("")));
+        // What is to be walked still, the next last.
+        let mut left: Vec<PathBuf> = vec![target.to_owned()];
+        let mut followed = 0;
+        if target.as_os_str().is_empty() {
+            return false;
+        }
+        while let Some(next) = left.pop() {
+            if next.is_absolute() {
+                match next.strip_prefix(new) {
+                    Ok(below) => {
+                        here = parts(&self.top);
+                        left.push(below.to_owned());
+                    }
+                    // Out of the system's directories there must be no way back up.
+                    Err(_) => return is_the_systems(&next) && left.iter().all(|part| is_plain(part)),
+                }
+                continue;
+            }
+            let mut components = next.components();
+            let Some(first) = components.next() else { continue };
+            left.push(components.as_path().to_owned());
+            match first {
+                Component::Normal(name) => here.push(name.to_owned()),
+                Component::CurDir => continue,
+                Component::ParentDir if here.len() > 1 => {
+                    here.pop();
+                    continue;
+                }
+                _ => return false,
+            }
+            if let Some(target) = self.all.get(&here.iter().collect::<PathBuf>()) {
+                followed += 1;
+                if followed > MOST {
+                    // It leads nowhere, for anybody.
+                    return true;
+                }
+                here.pop();
+                left.push(target.clone());
+            }
+        }
+        true
+    }
+}
+
+fn parts(path: &Path) -> Vec<OsString> {
+    path.components().map(|part| part.as_os_str().to_owned()).collect()
+}
+
+fn is_plain(path: &Path) -> bool {
+    !path.components().any(|part| part == Component::ParentDir)
+}
+
+fn is_the_systems(path: &Path) -> bool {
+    is_plain(path) && SYSTEM.iter().any(|system| path.starts_with(system))
+}
+
+/// The target of a link into the project at its old place, at the new one.
+fn moved(target: &Path, old: &Path, new: &Path) -> Option<PathBuf> {
+    let below = target.strip_prefix(old).ok().filter(|_| old.is_absolute())?;
+    let is_ours = [".sbox/env", ".sbox/rootfs"].iter().any(|tree| below.starts_with(tree));
+    is_ours.then(|| new.join(below))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether an archive with these links is taken; it was made at `/home/a/p` and goes to `/new/top`.
+    fn taken(links: &[(&str, &str)]) -> bool {
+        let links = links.iter().map(|(path, target)| (path.into(), target.into())).collect();
+        Links::new(links, Path::new("top"), Some(Path::new("/home/a/p")), Path::new("/new/top")).is_ok()
+    }
+
+    #[test]
+    fn links_lead_to_the_folder_or_to_the_system() {
+        assert!(taken(&[("top/env/bin/python3", "python3.11"), ("top/env/lib64", "lib"), ("top/a/b", "../c")]));
+        assert!(taken(&[("top/x", "/home/a/p/.sbox/env/bin/python"), ("top/y", "/usr/bin/python3")]));
+        for target in [
+            "../x",
+            "../../x",
+            "a/../../../x",
+            "/etc/passwd",
+            "/home/a",
+            "/home/a/p",
+            "/home/a/p/.ssh/id",
+            "/home/a/p/.sbox/env/../../../.ssh",
+            "/home/a/p2/.sbox/env/x",
+            "/usr/../etc/x",
+            "/proc/self/root/home/you/.ssh",
+            "/new/top/../x",
+            "",
+        ] {
+            assert!(!taken(&[("top/x", target)]), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_chain_of_links_leads_where_its_end_leads() {
+        // `d/e` is deep by its name and not where it is.
+        assert!(!taken(&[("top/a/b", "."), ("top/x", "a/b/../../y")]));
+        assert!(!taken(&[("top/d/e", "../f"), ("top/g", "d/e/../../secret")]));
+        assert!(!taken(&[("top/u", "/usr"), ("top/x", "u/../etc/passwd")]));
+        assert!(!taken(&[("top/s", "/usr/share"), ("top/x", "s/..")]));
+        assert!(!taken(&[("top/1", "2"), ("top/2", "3"), ("top/3", "../x")]));
+        assert!(!taken(&[("top/p", "/home/a/p/.sbox/env"), ("top/x", "p/../../../x")]));
+        assert!(taken(&[("top/u", "/usr"), ("top/x", "u/share/y")]));
+        assert!(taken(&[("top/a/b", "../c"), ("top/x", "a/b/../y")]));
+        // One that leads to itself leads nowhere.
+        assert!(taken(&[("top/x", "x"), ("top/y", "z"), ("top/z", "y")]));
+    }
+
+    #[test]
+    fn no_claim_of_the_archive_allows_anything() {
+        for old in ["/", "/home", "/home/you", "", "relative", "/home/you/.ssh"] {
+            let links = vec![("top/x".into(), "/home/you/.ssh/id".into())];
+            assert!(Links::new(links, Path::new("top"), Some(Path::new(old)), Path::new("/new/top")).is_err(), "{old}");
+        }
+        // What was the project's own is now the folder's own.
+        let links = vec![("top/x".into(), "/home/you/.sbox/rootfs/home/key".into())];
+        let links = Links::new(links, Path::new("top"), Some(Path::new("/home/you")), Path::new("/new/top")).unwrap();
+        assert_eq!(links.iter().next().unwrap().1, Path::new("/new/top/.sbox/rootfs/home/key"));
+    }
+}
