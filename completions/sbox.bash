@@ -57,7 +57,7 @@ _sbox_options() {
         mkenv-host) echo "--resolve -h --help -V --version" ;;
         fetch-mamba) echo "--url --sha256 --platform --on-path --offline --json --connect-timeout --idle-timeout --retries --print-url -h --help -V --version" ;;
         relocate) echo "--from --to --data -n --dry-run -v --verbose -0 --null --json --only --skip --slots --journal -h --help -V --version" ;;
-        archive) echo "-o --output --name --flat --owner --digests --format --level --sums --prefix --sites --time -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
+        archive) echo "-o --output --name --flat --owner --digests --format --level --sums --prefix --sites --time --made-time --group-like-owner -C --directory --max-size --max-entries -j --json -h --help -V --version" ;;
     esac
 }
 
@@ -152,6 +152,7 @@ _sbox_takes() {
         'archive --prefix') return 0 ;;
         'archive --sites') return 0 ;;
         'archive --time') return 0 ;;
+        'archive --made-time') return 0 ;;
         'archive -C' | 'archive --directory') return 0 ;;
         'archive --max-size') return 0 ;;
         'archive --max-entries') return 0 ;;

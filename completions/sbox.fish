@@ -370,6 +370,8 @@ complete -c sbox -n '__sbox_is archive' -l sums -x -d 'write checksums to PLACE,
 complete -c sbox -n '__sbox_is archive' -l prefix -r -F -d 'look for PATH in all files'
 complete -c sbox -n '__sbox_is archive' -l sites -x -d 'write the list of files that contain it to PLACE, before the metadata'
 complete -c sbox -n '__sbox_is archive' -l time -x -d 'use no time later than this in the archive'
+complete -c sbox -n '__sbox_is archive' -l made-time -x -d 'the time of directories and of what has no source'
+complete -c sbox -n '__sbox_is archive' -l group-like-owner -d 'let the group do what the owner may do'
 complete -c sbox -n '__sbox_is archive' -s C -l directory -x -a '(__fish_complete_directories)' -d 'where to extract [.]'
 complete -c sbox -n '__sbox_is archive' -l max-size -x -d 'refuse an archive with more in it [64G]'
 complete -c sbox -n '__sbox_is archive' -l max-entries -x -d 'refuse an archive with more entries [4000000]'
