@@ -11,7 +11,7 @@ use crate::config::{Config, MountEntry, Piece, pieces};
 use crate::error::{Context, Error, Result};
 use crate::escape::{visible, visible_path};
 use crate::fs;
-use crate::model::Isolation;
+use crate::model::{Isolation, MountMode};
 use crate::project::Project;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::path::PathBuf;
@@ -24,7 +24,11 @@ pub fn requests(project: &Project, config: &Config) -> Vec<String> {
         all.push(format!("a copy of '{}'", visible_path(&entry.src)));
     }
     for entry in config.mount.iter().filter(outside) {
-        let access = if entry.read_only { "read-only" } else { "read-write" };
+        let access = match entry.mode {
+            MountMode::ReadOnly => "read-only",
+            MountMode::ReadWrite => "read-write",
+            MountMode::CopyOnWrite => "copy-on-write",
+        };
         all.push(format!("'{}' of this host, {access}", visible_path(&entry.src)));
     }
     for (name, value) in &config.env {

@@ -76,7 +76,7 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
 }
 
 fn entry(entry: &MountEntry) -> serde_json::Value {
-    json!({"src": entry.src, "dst": entry.dst, "ro": entry.read_only})
+    json!({"src": entry.src, "dst": entry.dst, "ro": entry.is_read_only(), "mode": entry.mode})
 }
 
 /// A value as it stands in the configuration, references unexpanded; what looks like a secret is not shown.

@@ -5,6 +5,7 @@ use super::Checker;
 use crate::config::raw::RawNetwork;
 use crate::escape::visible;
 
+use crate::config::MountEntry;
 use crate::locate::Step;
 use crate::model::{HostRule, Isolation, Limits, Network};
 use crate::suggest;
@@ -80,6 +81,16 @@ impl Checker<'_> {
             }
         }
         limits
+    }
+
+    /// Level 'env' shows the agent the host's own files: nothing could keep its changes apart.
+    pub(super) fn copy_on_write(&mut self, isolation: Isolation, mount: &[MountEntry]) {
+        let refused = |mount: &&MountEntry| isolation == Isolation::Env && mount.is_copy_on_write();
+        if let Some(index) = mount.iter().position(|mount| refused(&mount)) {
+            let path = [Step::Key("mount".into()), Step::Index(index)];
+            let hint = "Use 'isolation: namespace' or 'auto'; or ':ro' or ':rw'";
+            self.error(&format!("mount[{index}]"), "Level 'env' cannot give copy-on-write", hint, &path);
+        }
     }
 
     /// A level that is asked for by name and cannot give what else is asked for.

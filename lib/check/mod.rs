@@ -247,6 +247,7 @@ impl Checker<'_> {
         let limits = self.limits(&raw.limits.0);
         let nested = raw.nested.unwrap_or(false);
         self.level(isolation, &network, nested);
+        self.copy_on_write(isolation, &mount);
         let cmd = self.cmd(raw.cmd);
         let channels = self.channels(&raw.channels);
         let packages = self.packages(&raw.packages);

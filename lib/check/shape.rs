@@ -118,7 +118,7 @@ impl Checker<'_> {
         }
     }
 
-    /// An entry of `copy` or `mount`: a text, or a mapping of `src`, `dst` and `ro`.
+    /// An entry of `copy` or `mount`: a text, or a mapping of `src`, `dst`, `mode` and `ro`.
     fn entry_shape(&mut self, name: &str, index: usize, item: &Value, inner: &[&str]) -> bool {
         let field = format!("{name}[{index}]");
         let path = [Step::Key(name.into()), Step::Index(index)];
@@ -130,8 +130,8 @@ impl Checker<'_> {
         let before = self.findings.len();
         for (key, value) in map {
             match (key.as_str(), value) {
-                (Some("src" | "dst"), Value::String(_)) | (Some("ro"), Value::Bool(_)) => {}
-                (Some(known @ ("src" | "dst" | "ro")), _) => {
+                (Some("src" | "dst" | "mode"), Value::String(_)) | (Some("ro"), Value::Bool(_)) => {}
+                (Some(known @ ("src" | "dst" | "mode" | "ro")), _) => {
                     let kind = if known == "ro" { "true or false" } else { "a text" };
                     self.error(&field, format!("'{known}' must be {kind}"), "Use '{src: ./app, dst: /app}'", &path);
                 }

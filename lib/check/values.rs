@@ -6,7 +6,7 @@ use crate::config::{self, Command, MountEntry};
 use crate::error::Error;
 use crate::escape::{visible, visible_path};
 use crate::locate::Step;
-use crate::model::{Language, Runtime};
+use crate::model::{Language, MountMode, Runtime};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -86,7 +86,7 @@ impl Checker<'_> {
                 Err(message) => {
                     let hint = format!(
                         "Use 'source:/destination', e.g., './app:/app'{}",
-                        if key == "mount" { " or '/data:/data:ro'" } else { "" }
+                        if key == "mount" { ", '/data:/data:ro' or '.:/work:cow'" } else { "" }
                     );
                     self.error(&field, message, hint, &path);
                 }
@@ -119,6 +119,9 @@ impl Checker<'_> {
                 finding.only_for_builds = key == "copy";
             }
         }
+        if key == "mount" {
+            self.mode(entry, field, path);
+        }
         let dst = visible_path(&entry.dst);
         if entry.dst == Path::new("/") {
             self.error(field, "Destination is the root itself", "Use a directory like '/app'", path);
@@ -133,13 +136,29 @@ impl Checker<'_> {
         } else if entry.dst == Path::new("/etc") {
             self.error(field, "Destination is the whole of '/etc'", "Name what it is for, like '/etc/myapp'", path);
         }
-        if key == "copy" && entry.read_only {
+        if key == "copy" && entry.mode != MountMode::ReadWrite {
             self.warn(
                 field,
-                "'ro' has no meaning for a copy",
+                format!("'{}' has no meaning for a copy", entry.mode),
                 "The agent works on its own copy; for a read-only view use mount",
                 path,
             );
+        }
+    }
+
+    /// What the agent leaves in a working tree is acted on by the user's git, editor and shell.
+    fn mode(&mut self, entry: &MountEntry, field: &str, path: &[Step]) {
+        let shown = visible_path(&entry.src);
+        match entry.mode {
+            MountMode::CopyOnWrite if entry.src.exists() && !entry.src.is_dir() => {
+                let hint = "Mount the directory that it is in, or use ':ro' or ':rw'";
+                self.error(field, format!("Copy-on-write needs a directory: '{shown}'"), hint, path);
+            }
+            MountMode::ReadWrite if entry.src.join(".git").symlink_metadata().is_ok() => {
+                let hint = "Use ':cow': the agent changes what it sees, and 'sbox apply' brings over what you want";
+                self.warn(field, format!("A git working tree is mounted read-write: '{shown}'"), hint, path);
+            }
+            _ => {}
         }
     }
 
@@ -177,7 +196,7 @@ impl Checker<'_> {
     /// give the agent whatever it points to.
     pub(super) fn links(&mut self, key: &str, entries: &[MountEntry], mount: &[MountEntry]) {
         for (index, entry) in entries.iter().enumerate() {
-            let writable = mount.iter().filter(|mount| !mount.read_only && mount.src != entry.src);
+            let writable = mount.iter().filter(|mount| mount.mode == MountMode::ReadWrite && mount.src != entry.src);
             let planted = writable
                 .filter(|mount| entry.src.starts_with(&mount.src))
                 .any(|mount| entry.src.ancestors().take_while(|place| *place != mount.src).any(Path::is_symlink));

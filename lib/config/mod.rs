@@ -9,7 +9,7 @@ pub use daemon::{DaemonConfig, ReadinessProbe, Ready};
 pub use expand::{Piece, pieces};
 
 use crate::error::{Context, Result};
-use crate::model::{Isolation, Limits, Network, Runtime};
+use crate::model::{Isolation, Limits, MountMode, Network, Runtime};
 use crate::project::Project;
 use std::fmt;
 use std::path::PathBuf;
@@ -21,10 +21,22 @@ pub struct MountEntry {
     pub src: PathBuf,
     /// In the sandbox: absolute, without `.` and `..`.
     pub dst: PathBuf,
-    /// Whether the agent may only read it.
-    pub read_only: bool,
+    /// What the agent can do with it; a copy is the agent's own and has no use for one.
+    pub mode: MountMode,
     /// As it stands in the file, for messages.
     pub written: String,
+}
+
+impl MountEntry {
+    /// Whether the agent may only read it.
+    pub fn is_read_only(&self) -> bool {
+        self.mode == MountMode::ReadOnly
+    }
+
+    /// Whether what the agent changes stays apart from the host's files.
+    pub fn is_copy_on_write(&self) -> bool {
+        self.mode == MountMode::CopyOnWrite
+    }
 }
 
 /// What is run by `sbox run`.

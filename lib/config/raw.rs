@@ -1,6 +1,7 @@
 //! The configuration as it is written, and what an entry of `copy` or `mount` means.
 
 use super::MountEntry;
+use crate::model::MountMode;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
@@ -227,11 +228,11 @@ impl<'de> Deserialize<'de> for Pairs {
     }
 }
 
-/// A `copy` or `mount` entry as it is written: `src:dst[:ro|rw]`, a path, or a map.
+/// A `copy` or `mount` entry as it is written: `src:dst[:ro|rw|cow]`, a path, or a map.
 #[derive(Debug, Clone)]
 pub(crate) enum RawEntry {
     Line(String),
-    Map { src: String, dst: Option<String>, ro: bool },
+    Map { src: String, dst: Option<String>, mode: Option<String>, ro: bool },
 }
 
 struct RawEntryVisitor;
@@ -248,16 +249,17 @@ impl<'de> Visitor<'de> for RawEntryVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<RawEntry, A::Error> {
-        let (mut src, mut dst, mut ro) = (String::new(), None, false);
+        let (mut src, mut dst, mut mode, mut ro) = (String::new(), None, None, false);
         while let Some(Text(key)) = map.next_key()? {
             match key.as_str() {
                 "src" => src = map.next_value::<Text>()?.0,
                 "dst" => dst = Some(map.next_value::<Text>()?.0),
+                "mode" => mode = Some(map.next_value::<Text>()?.0),
                 "ro" => ro = map.next_value()?,
                 _ => drop(map.next_value::<de::IgnoredAny>()?),
             }
         }
-        Ok(RawEntry::Map { src, dst, ro })
+        Ok(RawEntry::Map { src, dst, mode, ro })
     }
 }
 
@@ -271,11 +273,13 @@ impl RawEntry {
     /// Resolves the entry: `~` and relative sources against the home directory and the project.
     /// A bare path keeps its place when it is absolute, goes to `/NAME` when it is relative, and to `workdir` when it is `.`.
     pub(crate) fn resolve(&self, root: &Path, workdir: &str) -> std::result::Result<MountEntry, String> {
-        let (src, dst, read_only, written) = match self {
-            RawEntry::Map { src, dst, ro } => (src.clone(), dst.clone(), *ro, src.clone()),
+        let (src, dst, mode, written) = match self {
+            RawEntry::Map { src, dst, mode, ro } => {
+                (src.clone(), dst.clone(), map_mode(mode.as_deref(), *ro)?, src.clone())
+            }
             RawEntry::Line(line) => {
-                let (src, dst, read_only) = split(line)?;
-                (src, dst, read_only, line.clone())
+                let (src, dst, mode) = split(line)?;
+                (src, dst, mode, line.clone())
             }
         };
         if src.is_empty() {
@@ -290,22 +294,34 @@ impl RawEntry {
             Some(dst) => dst,
             None => bare_destination(&written, &src, workdir)?,
         };
-        Ok(MountEntry { src, dst: destination(&dst)?, read_only, written })
+        Ok(MountEntry { src, dst: destination(&dst)?, mode, written })
     }
 }
 
-/// `src:dst`, `src:dst:ro`, `src:dst:rw` or `src`.
-fn split(line: &str) -> std::result::Result<(String, Option<String>, bool), String> {
+/// `mode: cow`; `ro: true` is the seed's spelling of `mode: ro`.
+fn map_mode(mode: Option<&str>, ro: bool) -> std::result::Result<MountMode, String> {
+    match mode.map(str::parse::<MountMode>) {
+        None if ro => Ok(MountMode::ReadOnly),
+        None => Ok(MountMode::ReadWrite),
+        Some(Ok(mode)) if ro && mode != MountMode::ReadOnly => {
+            Err(format!("'ro: true' and 'mode: {mode}' cannot be used together"))
+        }
+        Some(mode) => mode.map_err(|error| error.to_string()),
+    }
+}
+
+/// `src:dst`, `src:dst:MODE` or `src`.
+fn split(line: &str) -> std::result::Result<(String, Option<String>, MountMode), String> {
     let wrong = || format!("Invalid specification: '{}'", crate::escape::visible(line));
     let mut parts = line.split(':');
     let src = parts.next().unwrap_or_default().to_owned();
-    let Some(dst) = parts.next() else { return Ok((src, None, false)) };
-    let read_only = match (parts.next(), parts.next()) {
-        (None, _) | (Some("rw"), None) => false,
-        (Some("ro"), None) => true,
+    let Some(dst) = parts.next() else { return Ok((src, None, MountMode::ReadWrite)) };
+    let mode = match (parts.next(), parts.next()) {
+        (None, _) => MountMode::ReadWrite,
+        (Some(mode), None) => mode.parse().map_err(|_| wrong())?,
         _ => return Err(wrong()),
     };
-    if dst.is_empty() { Err(wrong()) } else { Ok((src, Some(dst.to_owned()), read_only)) }
+    if dst.is_empty() { Err(wrong()) } else { Ok((src, Some(dst.to_owned()), mode)) }
 }
 
 fn resolve_source(src: &str, root: &Path) -> PathBuf {
@@ -373,7 +389,11 @@ mod tests {
         let line = |text: &str| RawEntry::Line(text.into()).resolve(Path::new("/p"), "/app");
         let entry = line("./app:/app/x/").unwrap();
         assert_eq!((entry.src, entry.dst), ("/p/app".into(), "/app/x".into()));
-        assert!(line("/data:/data:ro").unwrap().read_only && !line("/data:/data:rw").unwrap().read_only);
+        let mode = |text: &str| line(text).unwrap().mode;
+        assert_eq!(mode("/data:/data:ro"), MountMode::ReadOnly);
+        assert_eq!(mode("/data:/data:rw"), MountMode::ReadWrite);
+        assert_eq!(mode("/data:/data"), MountMode::ReadWrite);
+        assert_eq!(mode("/data:/data:cow"), MountMode::CopyOnWrite);
         assert_eq!(line("./config").unwrap().dst, Path::new("/config"));
         assert_eq!(line(".").unwrap().dst, Path::new("/app"));
         assert_eq!(line("/srv/x").unwrap().dst, Path::new("/srv/x"));

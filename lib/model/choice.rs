@@ -75,6 +75,18 @@ choice! {
 }
 
 choice! {
+    /// What the agent can do with a mount.
+    MountMode, "mode" {
+        /// Read it.
+        ReadOnly = "ro",
+        /// Change the files of the host, at once.
+        ReadWrite = "rw",
+        /// Change what it sees; the host's files stay as they are until the changes are applied.
+        CopyOnWrite = "cow",
+    }
+}
+
+choice! {
     /// The network modes of `sbox-spawn`.
     NetworkMode, "network" {
         /// All that the host can reach.

@@ -7,7 +7,7 @@ mod network;
 mod runtime;
 mod size;
 
-pub use choice::{Isolation, Level, NetworkMode, RestartPolicy};
+pub use choice::{Isolation, Level, MountMode, NetworkMode, RestartPolicy};
 pub use host_rule::{DEFAULT_PORTS, HostRule, host_name};
 pub use limits::{DEFAULT_PIDS, LIMITS, Limits};
 pub use network::Network;
