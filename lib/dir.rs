@@ -282,7 +282,7 @@ impl Dir {
 
     /// chmod of a directory that cannot even be opened. Through `/proc/self/fd` of an `O_PATH` descriptor: no link is
     /// followed.
-    fn make_writable(&self, name: &OsStr) -> Result<()> {
+    pub(crate) fn make_writable(&self, name: &OsStr) -> Result<()> {
         use std::os::fd::AsRawFd;
         let shown = || format!("open '{}'", visible_path(self.path.join(name)));
         let fd = self.at(name, OFlags::DIRECTORY | OFlags::PATH).context(shown)?;

@@ -14,6 +14,7 @@ pub mod checksums;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod cow;
 pub mod daemon;
 pub mod dir;
 pub mod environment;

@@ -44,6 +44,12 @@ impl Lock {
         Ok(None)
     }
 
+    /// Takes it alone if nobody has it at this moment.
+    pub fn at_once(path: &Path) -> Result<Option<Lock>> {
+        let lock = Lock::open(path)?;
+        Ok(rustix::fs::flock(&lock.0, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(lock))
+    }
+
     fn open(path: &Path) -> Result<Lock> {
         let shown = || format!("lock '{}'", visible_path(path));
         let mut options = OpenOptions::new();

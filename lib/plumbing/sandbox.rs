@@ -1,9 +1,10 @@
 //! What a project's sandbox is made of.
 
 use super::exec;
-use super::spawn::Spawn;
+use super::spawn::{Spawn, can_overlay};
 use crate::built::{self, Built};
 use crate::config::Config;
+use crate::cow;
 use crate::environment::{self, Host, Unset};
 use crate::error::{Context, Result};
 use crate::model::{Isolation, Level, Network};
@@ -11,7 +12,7 @@ use crate::project::Project;
 use rustix::fd::OwnedFd;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Seek, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How a project's sandbox is started.
@@ -42,6 +43,7 @@ pub struct Prepared {
     pub command: Command,
     _environment: OwnedFd,
     _in_use: crate::fs::Lock,
+    _layers: Vec<cow::Use>,
 }
 
 impl<'a> ProjectSandbox<'a> {
@@ -65,8 +67,21 @@ impl<'a> ProjectSandbox<'a> {
         let environment = self.environment(isolation)?;
         self.project.close_to_others();
         let mut spawn = Spawn::new()?.root(&self.rootfs).hide(&self.project.state());
+        let mut layers = Vec::new();
         for mount in &self.config.mount {
-            spawn = spawn.bind(&mount.src, &mount.dst, mount.read_only);
+            if !mount.is_copy_on_write() {
+                spawn = spawn.bind(&mount.src, &mount.dst, mount.is_read_only());
+                continue;
+            }
+            let can = |src: &Path, dst: &Path, layer: &Path| can_overlay(isolation, src, dst, layer);
+            for used in cow::begin(self.project, mount, isolation, &can)? {
+                let layer = &used.layer;
+                spawn = match layer.kind() {
+                    cow::Kind::Overlay => spawn.cow(layer.src(), layer.dst(), layer.path()),
+                    cow::Kind::Copy => spawn.bind(&layer.changes(), layer.dst(), false),
+                };
+                layers.push(used);
+            }
         }
         if matches!(self.config.network, Network::Allow { log: true, .. }) {
             self.project.open_logs()?;
@@ -90,7 +105,7 @@ impl<'a> ProjectSandbox<'a> {
             spawn = spawn.stop_timeout(seconds);
         }
         let command = spawn.nested(self.config.nested).env_fd(&environment).command(words);
-        Ok(Prepared { command, _environment: environment, _in_use: in_use })
+        Ok(Prepared { command, _environment: environment, _in_use: in_use, _layers: layers })
     }
 
     /// A command that runs `words` in `directory` of the running sandbox that contains process `pid`.
@@ -105,7 +120,7 @@ impl<'a> ProjectSandbox<'a> {
             .nested(self.config.nested)
             .env_fd(&environment)
             .command(words);
-        Ok(Prepared { command, _environment: environment, _in_use: in_use })
+        Ok(Prepared { command, _environment: environment, _in_use: in_use, _layers: Vec::new() })
     }
 
     /// The environment in a file without a name, for sbox-spawn to inherit.

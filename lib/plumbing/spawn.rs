@@ -40,6 +40,11 @@ impl Spawn {
         self.option(if read_only { "--ro-bind" } else { "--bind" }, &[src.as_os_str(), dst.as_os_str()])
     }
 
+    /// A directory of the host, copy-on-write: changes go to the upper directory in `layer`.
+    pub fn cow(self, src: &Path, dst: &Path, layer: &Path) -> Spawn {
+        self.option("--cow", &[src.as_os_str(), dst.as_os_str(), layer.as_os_str()])
+    }
+
     /// A directory that an agent may have written: no link leads to it.
     pub fn bind_nofollow(self, src: &Path, dst: &Path) -> Spawn {
         self.option("--own", &[src.as_os_str(), dst.as_os_str()])
@@ -154,6 +159,21 @@ pub struct Probe {
     pub reason: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
+}
+
+/// Whether a directory can be mounted copy-on-write here. Where that cannot be said, it is tried.
+pub fn can_overlay(isolation: Isolation, src: &Path, dst: &Path, layer: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Reply {
+        level: String,
+        cow: Option<String>,
+    }
+    let ask = || -> Option<Reply> {
+        let mut command = Spawn::new().ok()?.isolation(isolation).cow(src, dst, layer).0;
+        let output = command.arg("--probe").stderr(Stdio::null()).output().ok()?;
+        serde_json::from_slice(&output.stdout).ok()
+    };
+    ask().is_none_or(|reply| reply.level == "namespace" && reply.cow.as_deref() != Some("unavailable"))
 }
 
 /// What this host supports when a level is asked for, from the program that would use it.

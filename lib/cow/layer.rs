@@ -1,0 +1,251 @@
+//! One layer: where it lies, what it belongs to, and who uses it.
+
+use super::{Runs, base, now, offline};
+use crate::config::MountEntry;
+use crate::dir::Dir;
+use crate::error::{Context, Error, Result};
+use crate::escape::visible_path;
+use crate::fs::{self, Lock};
+use crate::project::Project;
+use serde::{Deserialize, Serialize};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// How the agent's changes are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// In the upper directory of an overlay.
+    Overlay,
+    /// In a private copy of the whole tree.
+    Copy,
+}
+
+/// The changes of one mount.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    path: PathBuf,
+    record: Record,
+    own: Option<PathBuf>,
+}
+
+/// What a layer knows of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    src: PathBuf,
+    dev: u64,
+    ino: u64,
+    dst: PathBuf,
+    kind: Kind,
+    created: i64,
+}
+
+/// A layer that a sandbox uses, until this is dropped and the programs that were started in the meantime have ended.
+#[derive(Debug)]
+pub struct Use {
+    /// The layer.
+    pub layer: Layer,
+    /// Whether it was made by this, and is therefore empty.
+    pub is_new: bool,
+    _lock: Lock,
+}
+
+/// What a layer is made of, beside its record of itself and its locks.
+const LEFTOVERS: [&str; 8] = ["upper", "work", "copy", "base", "runs.jsonl", "applied", "journal", "trash"];
+
+impl Layer {
+    /// The directory of the layers of a project.
+    pub fn all_below(project: &Project) -> PathBuf {
+        project.state().join("cow")
+    }
+
+    fn place(project: &Project, dst: &Path) -> PathBuf {
+        let text = dst.to_string_lossy();
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+        let name: String = text.trim_start_matches('/').chars().map(plain).take(40).collect();
+        let hash = fs::sha256(dst.as_os_str().as_encoded_bytes());
+        Layer::all_below(project).join(format!("{name}-{}", &hash[..8]))
+    }
+
+    /// The layer of a mount, if there is one.
+    pub fn of(project: &Project, src: &Path, dst: &Path) -> Result<Option<Layer>> {
+        let path = Layer::place(project, dst);
+        let Some(bytes) = fs::read_plain(&path.join("layer.json")) else { return Ok(None) };
+        let record: Record = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(format!("'{}' is damaged: {error}", visible_path(path.join("layer.json")))))?;
+        let mut layer = Layer { path, record, own: None };
+        layer.is_of(src)?;
+        layer.own = own(project, &layer.record.src);
+        Ok(Some(layer))
+    }
+
+    /// The layers of the configuration's mounts, in their order, with those of the repositories that they belong to.
+    pub fn all(project: &Project, mounts: &[MountEntry]) -> Result<Vec<Layer>> {
+        let mut layers = Vec::new();
+        for mount in mounts.iter().filter(|mount| mount.is_copy_on_write()) {
+            layers.extend(Layer::of(project, &mount.src, &mount.dst)?);
+            if let Some(common) = super::common_directory(&mount.src) {
+                layers.extend(Layer::of(project, &common, &common)?);
+            }
+        }
+        Ok(layers)
+    }
+
+    /// Prepares the layer of a mount for a run that begins now. `can_overlay` is asked when the layer is made.
+    pub fn begin(project: &Project, src: &Path, dst: &Path, can_overlay: impl FnOnce(&Path) -> bool) -> Result<Use> {
+        let path = Layer::place(project, dst);
+        let below = path.strip_prefix(project.state()).unwrap_or(&path);
+        Dir::open(&project.state())?.sub_or_make(below)?;
+        for private in [path.parent().unwrap_or(&path), &path] {
+            let mode = std::fs::Permissions::from_mode(0o700);
+            std::fs::set_permissions(private, mode).context(|| format!("close '{}'", visible_path(private)))?;
+        }
+        let alone = Lock::at_once(&path.join("use.lock"))?;
+        let known = Layer::of(project, src, dst)?;
+        let is_new = known.is_none();
+        let layer = match known {
+            Some(layer) => layer,
+            None => Layer::make(project, &path, src, dst, can_overlay)?,
+        };
+        if let (Some(alone), false) = (&alone, is_new) {
+            offline::before_a_run(&layer, alone)?;
+        }
+        drop(alone);
+        let lock = Lock::shared(&path.join("use.lock"))?;
+        Runs::record(&layer.runs())?;
+        Ok(Use { layer, is_new, _lock: lock })
+    }
+
+    fn make(
+        project: &Project,
+        path: &Path,
+        src: &Path,
+        dst: &Path,
+        can_overlay: impl FnOnce(&Path) -> bool,
+    ) -> Result<Layer> {
+        let shown = || format!("look at '{}'", visible_path(src));
+        let real = src.canonicalize().context(shown)?;
+        let metadata = std::fs::metadata(&real).context(shown)?;
+        // What an earlier attempt that was killed has left here is not a layer of anything.
+        let dir = Dir::open(path)?;
+        for name in LEFTOVERS {
+            dir.remove_tree(name.as_ref())?;
+        }
+        for name in ["upper", "work"] {
+            std::fs::create_dir(path.join(name)).context(|| format!("make '{}'", visible_path(path)))?;
+        }
+        // The root of the overlay has the mode of the upper directory.
+        let mode = std::fs::Permissions::from_mode(metadata.mode() & 0o777);
+        std::fs::set_permissions(path.join("upper"), mode).context(shown)?;
+        let kind = if can_overlay(path) { Kind::Overlay } else { Kind::Copy };
+        let own = own(project, &real);
+        let (dev, ino, dst) = (metadata.dev(), metadata.ino(), dst.to_owned());
+        let record = Record { version: 1, src: real, dev, ino, dst, kind, created: now() };
+        let layer = Layer { path: path.to_owned(), record, own };
+        if kind == Kind::Copy {
+            dir.remove_tree("upper".as_ref())?;
+            dir.remove_tree("work".as_ref())?;
+            base::copy(&layer)?;
+        }
+        layer.write()?;
+        Ok(layer)
+    }
+
+    /// Last of what makes a layer: from here on it is one.
+    fn write(&self) -> Result<()> {
+        let text = serde_json::to_vec(&self.record).map_err(|error| Error::new(error.to_string()))?;
+        fs::write_locked(&self.path.join("layer.json"), &text, 0o600)
+    }
+
+    /// Makes sure that the layer is one of this source. A tree that was moved keeps its inode, one that was made again its path.
+    fn is_of(&mut self, src: &Path) -> Result<()> {
+        let shown = || format!("look at '{}'", visible_path(src));
+        let real = src.canonicalize().context(shown)?;
+        let metadata = std::fs::metadata(&real).context(shown)?;
+        let id = (metadata.dev(), metadata.ino());
+        let (same_path, same_id) = (real == self.record.src, id == (self.record.dev, self.record.ino));
+        if !same_path && !same_id && !self.is_empty() {
+            let message = format!(
+                "the layer of '{}' holds changes of '{}', not of '{}'",
+                visible_path(&self.record.dst),
+                visible_path(&self.record.src),
+                visible_path(&real)
+            );
+            return Err(Error::new(message).hint("sbox discard --all forgets them"));
+        }
+        if !same_path || !same_id {
+            (self.record.src, self.record.dev, self.record.ino) = (real, id.0, id.1);
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing was changed in it: exact for an overlay, and never true of a copy.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kind() == Kind::Overlay && std::fs::read_dir(self.changes()).is_ok_and(|mut dir| dir.next().is_none())
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tree of the host that it belongs to.
+    pub fn src(&self) -> &Path {
+        &self.record.src
+    }
+
+    /// Where it appears in the sandbox.
+    pub fn dst(&self) -> &Path {
+        &self.record.dst
+    }
+
+    /// How it keeps changes.
+    pub fn kind(&self) -> Kind {
+        self.record.kind
+    }
+
+    /// The tree that the agent writes: `upper` or `copy`.
+    pub fn changes(&self) -> PathBuf {
+        self.path.join(if self.kind() == Kind::Overlay { "upper" } else { "copy" })
+    }
+
+    /// The record of the runs.
+    pub fn runs(&self) -> PathBuf {
+        self.path.join("runs.jsonl")
+    }
+
+    /// The place of the project's own `.sbox` in the tree, if the tree has it.
+    pub fn own(&self) -> Option<&Path> {
+        self.own.as_deref()
+    }
+
+    /// Takes the layer from all sandboxes, if none uses it.
+    pub fn take(&self) -> Result<Option<Lock>> {
+        Lock::at_once(&self.path.join("use.lock"))
+    }
+
+    /// Forgets everything. From the first step on it is not a layer: what is left by one that is killed, the next run removes.
+    pub fn forget(&self, _alone: &Lock) -> Result<()> {
+        let dir = Dir::open(&self.path)?;
+        dir.remove_tree("layer.json".as_ref())?;
+        for name in LEFTOVERS {
+            dir.remove_tree(name.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that nobody else applies or discards.
+    pub fn alone(&self) -> Result<Lock> {
+        Lock::exclusive(&self.path.join("change.lock"), || {
+            crate::output::info("waiting for another 'sbox apply' or 'sbox discard'");
+        })
+    }
+}
+
+/// Where the project's `.sbox` lies below `src`.
+fn own(project: &Project, src: &Path) -> Option<PathBuf> {
+    let state = project.state().canonicalize().ok()?;
+    state.strip_prefix(src).map(Path::to_owned).ok()
+}

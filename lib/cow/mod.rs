@@ -1,0 +1,34 @@
+//! Copy-on-write mounts: what the agent changed lies in a *layer* below `.sbox/cow`, and the host's tree is as it was.
+//!
+//! A layer belongs to one mount of the configuration. It lives across runs and builds, until its changes are applied or
+//! discarded. It has one of two kinds: the upper directory of an overlay, which holds the changes and nothing else, or a
+//! private copy of the whole tree with a record of what was copied, where the host cannot make an overlay.
+//!
+//! Everything in a layer was written by the agent: it is looked at beneath an open directory, never through a link, and
+//! without believing its modes, sizes or names.
+
+mod base;
+mod compare;
+mod held;
+mod layer;
+mod mounts;
+mod node;
+mod offline;
+mod private;
+mod runs;
+mod scan;
+mod select;
+mod tree;
+mod worktree;
+
+pub use compare::same;
+pub use held::{Held, held};
+pub use layer::{Kind, Layer, Use};
+pub use mounts::begin;
+pub use node::{Node, What, open_directory, open_file};
+pub use offline::{discard, remember_applied, settle, settle_applied};
+pub use runs::{Runs, now};
+pub use scan::{Change, Scan, Verdict, scan};
+pub use select::Selection;
+pub use tree::Tree;
+pub use worktree::common_directory;

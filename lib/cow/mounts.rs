@@ -1,0 +1,60 @@
+//! What a copy-on-write mount of the configuration becomes for a run.
+
+use super::{Kind, Layer, Use, common_directory};
+use crate::config::MountEntry;
+use crate::error::{Error, Result};
+use crate::escape::visible_path;
+use crate::model::Isolation;
+use crate::project::Project;
+use std::path::Path;
+
+/// Prepares the layers of one mount for a run that begins now, at an isolation level: its own, and for a linked working
+/// tree that of the repository's common directory, at its own path. `can_overlay` is asked when a layer is made, with what
+/// would be mounted: source, destination, layer.
+pub fn begin(
+    project: &Project,
+    mount: &MountEntry,
+    isolation: Isolation,
+    can_overlay: &dyn Fn(&Path, &Path, &Path) -> bool,
+) -> Result<Vec<Use>> {
+    if isolation == Isolation::Env {
+        let message = format!("level 'env' cannot mount '{}' copy-on-write", visible_path(&mount.dst));
+        return Err(Error::new(message).hint("use level 'namespace' or 'landlock'"));
+    }
+    let one = |src: &Path, dst: &Path| -> Result<Use> {
+        let only_copies = isolation == Isolation::Landlock;
+        if only_copies {
+            let known = Layer::of(project, src, dst)?;
+            if let Some(layer) = known.filter(|layer| layer.kind() == Kind::Overlay) {
+                change_kind(&layer)?;
+            }
+        }
+        let new = Layer::begin(project, src, dst, |layer| !only_copies && can_overlay(src, dst, layer))?;
+        if new.is_new && new.layer.kind() == Kind::Copy {
+            crate::output::info(format_args!(
+                "'{}' is a private copy: an overlay cannot be had here; what you change meanwhile shows in the next run",
+                visible_path(dst)
+            ));
+        }
+        Ok(new)
+    };
+    let mut uses = vec![one(&mount.src, &mount.dst)?];
+    // At level 'landlock' a path means what it means on the host, and nothing can be put in the place of that directory.
+    if let Some(common) = common_directory(&mount.src).filter(|_| isolation != Isolation::Landlock) {
+        uses.push(one(&common, &common)?);
+    }
+    Ok(uses)
+}
+
+/// An overlay that holds nothing is forgotten, so that a copy can take its place.
+fn change_kind(layer: &Layer) -> Result<()> {
+    let refuse = |why: &str| -> Error {
+        let message = format!("'{}' cannot be used at level 'landlock': {why}", visible_path(layer.dst()));
+        Error::new(message).hint("sbox apply or sbox discard, then run it again")
+    };
+    let alone: crate::fs::Lock = layer.take()?.ok_or_else(|| refuse("a sandbox of another level uses it"))?;
+    match layer.is_empty() {
+        true => layer.forget(&alone),
+        false => Err(refuse("its overlay has changes of the agent's")),
+    }
+}

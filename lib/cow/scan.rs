@@ -1,0 +1,343 @@
+//! What is different in a layer from what the host has now.
+
+use super::held::{Held, held};
+use super::node::{Node, What, attribute, open_directory};
+use super::{Kind, Layer, Runs, offline, private, same};
+use crate::dir::Dir;
+use crate::error::Result;
+use rustix::fs::FileType;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// How deep a tree may be: deeper ones are made to exhaust who walks them.
+const DEPTH: usize = 200;
+
+/// One difference.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Below the root of the mount.
+    pub path: PathBuf,
+    /// What the host has.
+    pub old: Option<Node>,
+    /// What the agent has.
+    pub new: Option<Node>,
+    /// Whether it can be applied.
+    pub verdict: Verdict,
+}
+
+/// Whether a change can be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It can.
+    Ready,
+    /// The host's entry changed, too.
+    Conflict(String),
+    /// When it is named.
+    Held(Held),
+    /// It is never applied.
+    Never(String),
+}
+
+/// Everything that is different.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// In an order in which they can be applied: directories before what is in them, deletions after.
+    pub changes: Vec<Change>,
+    /// `.git` files and directories with changes: not applied as files.
+    pub repositories: Vec<PathBuf>,
+    /// What is the same on both sides by now, and need not be in the layer any more.
+    pub settled: Vec<PathBuf>,
+}
+
+/// Compares a layer with the tree of the host.
+pub fn scan(layer: &Layer) -> Result<Scan> {
+    if layer.kind() == Kind::Copy {
+        return private::scan(layer);
+    }
+    let (upper, host) = (Dir::open(&layer.changes())?, Dir::open(layer.src())?);
+    let runs = Runs::read(&layer.runs());
+    let mut scanner = Scanner { layer, runs, applied: offline::applied(layer), out: Scan::default() };
+    let inside = Inside { opaque: None, held: None, blocked: None, depth: 0 };
+    scanner.directory(&upper, Some(&host), Path::new(""), &inside)?;
+    Ok(scanner.out)
+}
+
+struct Scanner<'a> {
+    layer: &'a Layer,
+    runs: Runs,
+    applied: HashMap<PathBuf, (u64, i64)>,
+    out: Scan,
+}
+
+/// What holds for everything in a directory.
+#[derive(Clone)]
+struct Inside {
+    /// The host's directory does not show through; since when.
+    opaque: Option<i64>,
+    held: Option<Held>,
+    blocked: Option<String>,
+    depth: usize,
+}
+
+impl Scanner<'_> {
+    fn directory(&mut self, upper: &Dir, host: Option<&Dir>, place: &Path, inside: &Inside) -> Result<()> {
+        let entries = upper.entries()?;
+        let mut inside = inside.clone();
+        if inside.held.is_none() && is_repository(upper, host, inside.opaque.is_some()) {
+            inside.held = Some(Held { reason: "git takes its directory for a repository", root: place.to_owned() });
+        }
+        for entry in &entries {
+            self.entry(upper, host, &place.join(&entry.name), &entry.name, &inside);
+        }
+        if let (Some(since), Some(host)) = (inside.opaque, host) {
+            let names: HashSet<&OsStr> = entries.iter().map(|entry| entry.name.as_os_str()).collect();
+            for entry in host.entries()?.iter().filter(|entry| !names.contains(entry.name.as_os_str())) {
+                self.deletion(host, &entry.name, &place.join(&entry.name), since, &inside);
+            }
+        }
+        Ok(())
+    }
+
+    /// One entry of the layer. What goes wrong with it is its own, and is no reason to hide the others.
+    fn entry(&mut self, upper: &Dir, host: Option<&Dir>, path: &Path, name: &OsStr, inside: &Inside) {
+        if let Err(error) = self.try_entry(upper, host, path, name, inside) {
+            let verdict = Verdict::Never(error.to_string());
+            self.out.changes.push(Change { path: path.to_owned(), old: None, new: None, verdict });
+        }
+    }
+
+    fn try_entry(&mut self, upper: &Dir, host: Option<&Dir>, path: &Path, name: &OsStr, inside: &Inside) -> Result<()> {
+        if self.is_left_alone(path, name) {
+            return Ok(());
+        }
+        let Some(new) = Node::look(upper, name)? else { return Ok(()) };
+        let old = host.map(|host| Node::look(host, name)).transpose()?.flatten();
+        let since = self.runs.start_of(new.birth);
+        if new.whiteout {
+            match (host, &old) {
+                (Some(host), Some(_)) => drop(self.deletion(host, name, path, since, inside)),
+                _ => self.out.settled.push(path.to_owned()),
+            }
+            return Ok(());
+        }
+        if new.is_directory() {
+            return self.subdirectory(upper, host, path, (old, new, since), inside);
+        }
+        if let (Some(host), Some(old)) = (host, &old) {
+            if same((upper, &new), (host, old), name) {
+                self.out.settled.push(path.to_owned());
+                return Ok(());
+            }
+            if old.is_directory() {
+                let left = self.deletions_in(host, name, path, since, inside)?;
+                if left {
+                    let reason = "the directory on the host has something in it that is left".into();
+                    self.push(path, Some(old.clone()), Some(new), Some(reason), inside);
+                    return Ok(());
+                }
+                self.push(path, Some(old.clone()), Some(new), None, inside);
+                return Ok(());
+            }
+        }
+        let conflict = self.conflict(upper, host, name, path, (old.as_ref(), since));
+        let outward = new.what == What::Link && leads_out(path, &upper.link(name)?);
+        let mut inside = inside.clone();
+        if outward && inside.held.is_none() {
+            inside.held = Some(Held { reason: "a link that leads out of the tree", root: path.to_owned() });
+        }
+        self.push(path, old, Some(new), conflict, &inside);
+        Ok(())
+    }
+
+    fn subdirectory(
+        &mut self,
+        upper: &Dir,
+        host: Option<&Dir>,
+        path: &Path,
+        (old, new, since): (Option<Node>, Node, i64),
+        inside: &Inside,
+    ) -> Result<()> {
+        let name = path.file_name().unwrap_or_default();
+        let mut below = Inside { depth: inside.depth + 1, ..inside.clone() };
+        let deeper = open_directory(upper, name)?;
+        if inside.depth >= DEPTH {
+            self.never(path, old, new, "the tree is too deep");
+            return Ok(());
+        }
+        let under = match (&old, host) {
+            (Some(old), Some(host)) if old.is_directory() => {
+                if !same((upper, &new), (host, old), name) {
+                    let conflict = self.later(path, old, since);
+                    self.push(path, Some(old.clone()), Some(new), conflict, inside);
+                } else {
+                    self.out.settled.push(path.to_owned());
+                }
+                Some(host.sub(name)?)
+            }
+            _ => {
+                let conflict = self.conflict(upper, host, name, path, (old.as_ref(), since));
+                below.blocked = below
+                    .blocked
+                    .or_else(|| conflict.as_ref().map(|_| "its directory is in conflict with the host's".to_owned()));
+                self.push(path, old, Some(new), conflict, inside);
+                None
+            }
+        };
+        let is_opaque = attribute(upper, name, "user.overlay.opaque").is_some_and(|value| value == b"y");
+        if is_opaque && below.opaque.is_none() {
+            below.opaque = Some(since);
+        }
+        self.directory(&deeper, under.as_ref(), path, &below)
+    }
+
+    /// What of the host is not there for the agent any more: the entry and all in it. Whether something of it is left.
+    fn deletion(&mut self, host: &Dir, name: &OsStr, path: &Path, since: i64, inside: &Inside) -> bool {
+        let attempt = (|| {
+            if self.is_left_alone(path, name) {
+                return Ok(true);
+            }
+            let Some(old) = Node::look(host, name)? else { return Ok(false) };
+            if old.is_directory() {
+                if self.deletions_in(host, name, path, since, inside)? {
+                    return Ok(true);
+                }
+                self.push(path, Some(old), None, None, inside);
+            } else {
+                let conflict = self.later(path, &old, since);
+                self.push(path, Some(old), None, conflict, inside);
+            }
+            Ok(self.out.changes.last().is_some_and(|change| change.verdict != Verdict::Ready))
+        })();
+        attempt.unwrap_or_else(|error: crate::error::Error| {
+            let verdict = Verdict::Never(error.to_string());
+            self.out.changes.push(Change { path: path.to_owned(), old: None, new: None, verdict });
+            true
+        })
+    }
+
+    fn deletions_in(&mut self, host: &Dir, name: &OsStr, path: &Path, since: i64, inside: &Inside) -> Result<bool> {
+        let dir = host.sub(name)?;
+        let mut inside = inside.clone();
+        if inside.held.is_none() && is_repository(&dir, None, false) {
+            inside.held = Some(Held { reason: "git takes its directory for a repository", root: path.to_owned() });
+        }
+        let mut left = false;
+        for entry in dir.entries()? {
+            left |= self.deletion(&dir, &entry.name, &path.join(&entry.name), since, &inside);
+        }
+        Ok(left)
+    }
+
+    /// Git's own data is never applied as files, and what is sbox's own is not the agent's to change.
+    fn is_left_alone(&mut self, path: &Path, name: &OsStr) -> bool {
+        if is_git(name) {
+            self.out.repositories.push(path.to_owned());
+            return true;
+        }
+        self.layer.own() == Some(path)
+    }
+
+    /// Why a change on the host stands against one of the agent's.
+    fn conflict(
+        &self,
+        upper: &Dir,
+        host: Option<&Dir>,
+        name: &OsStr,
+        path: &Path,
+        (old, since): (Option<&Node>, i64),
+    ) -> Option<String> {
+        match (old, host) {
+            (Some(old), _) => self.later(path, old, since),
+            (None, Some(host)) => {
+                // A file that came from the host and is not there any more; or one that the agent renamed, and the
+                // directory changed for another reason: who can tell? The user.
+                let changed = Node::look(host, OsStr::new(".")).ok().flatten().is_none_or(|dir| dir.mtime > since);
+                let copied = || attribute(upper, name, "user.overlay.origin").is_some();
+                (changed && copied()).then(|| "it is no longer on the host".into())
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn later(&self, path: &Path, old: &Node, since: i64) -> Option<String> {
+        let ours = self.applied.get(path) == Some(&(old.id.1, old.ctime));
+        (old.ctime > since && !ours).then(|| "it changed on the host after the run began".into())
+    }
+
+    fn never(&mut self, path: &Path, old: Option<Node>, new: Node, why: &str) {
+        self.out.changes.push(Change {
+            path: path.to_owned(),
+            old,
+            new: Some(new),
+            verdict: Verdict::Never(why.into()),
+        });
+    }
+
+    fn push(&mut self, path: &Path, old: Option<Node>, new: Option<Node>, conflict: Option<String>, inside: &Inside) {
+        let special = new.as_ref().is_some_and(|new| new.what == What::Special);
+        let verdict = verdict(path, special, conflict.or_else(|| inside.blocked.clone()), inside.held.as_ref());
+        self.out.changes.push(Change { path: path.to_owned(), old, new, verdict });
+    }
+}
+
+/// What holds for a change, the strongest first.
+pub(super) fn verdict(path: &Path, special: bool, conflict: Option<String>, inside: Option<&Held>) -> Verdict {
+    if special {
+        return Verdict::Never("a pipe, a socket or a device".into());
+    }
+    match (conflict, inside.cloned().or_else(|| held(path))) {
+        (Some(conflict), _) => Verdict::Conflict(conflict),
+        (None, Some(held)) => Verdict::Held(held),
+        (None, None) => Verdict::Ready,
+    }
+}
+
+/// Whether a name is git's, as a file system may read it that does not tell cases apart.
+pub(super) fn is_git(name: &OsStr) -> bool {
+    name.eq_ignore_ascii_case(".git")
+}
+
+/// Whether git would take a directory for a repository: it needs no name for that.
+pub(super) fn is_repository(upper: &Dir, host: Option<&Dir>, opaque: bool) -> bool {
+    let has = |name: &str| {
+        let name = OsString::from(name);
+        match upper.stat(&name) {
+            Ok(Some(stat)) => FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice,
+            _ => !opaque && host.is_some_and(|host| matches!(host.stat(&name), Ok(Some(_)))),
+        }
+    };
+    has("HEAD") && (has("commondir") || has("objects") && has("refs"))
+}
+
+/// Whether a link at `path` may lead out of the tree, by its text. `..` counts at the start only, where what is above is
+/// known to be directories: behind a name, which may be another link, nobody knows where it leads.
+pub(super) fn leads_out(path: &Path, target: &Path) -> bool {
+    let (mut above, mut named) = (path.components().count().saturating_sub(1), false);
+    for part in target.components() {
+        match part {
+            std::path::Component::Normal(_) => named = true,
+            std::path::Component::ParentDir if named || above == 0 => return true,
+            std::path::Component::ParentDir => above -= 1,
+            std::path::Component::CurDir => {}
+            _ => return true,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_lead_out_are_known_by_their_text() {
+        let out = |path: &str, target: &str| leads_out(Path::new(path), Path::new(target));
+        assert!(out("a", "/etc"));
+        assert!(out("a", "../x"));
+        assert!(out("d/a", "../../x"));
+        assert!(out("d/a", "up/../y"));
+        assert!(!out("d/a", "../x"));
+        assert!(!out("a", "x/./y"));
+    }
+}
