@@ -38,6 +38,9 @@ _sbox_options() {
         status) echo "-j --json -h --help -V --version" ;;
         info) echo "-j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
+        diff) echo "--stat --name-only -j --json --no-pager --for-reading -h --help -V --version" ;;
+        apply) echo "-n --dry-run -i --interactive --partial --commits -h --help -V --version" ;;
+        discard) echo "-n --dry-run -f --force -h --help -V --version" ;;
         pack) echo "-o --output --exclude-env --include-cache --format --base --level -f --force -h --help -V --version" ;;
         unpack) echo "-n --dry-run -v --verbose --json --verify -h --help -V --version" ;;
         cache) echo "-a --all --older-than -n --dry-run -q --quiet -j --json -h --help -V --version" ;;
@@ -221,6 +224,9 @@ _sbox_positional() {
         'logs '*) _sbox_words build; _sbox_names ps --all --names ;;
         'stop '*) _sbox_names ps --names ;;
         'restart '*) _sbox_names ps --all --names ;;
+        'diff '*) _sbox_files -f ;;
+        'apply '*) _sbox_files -f ;;
+        'discard '*) _sbox_files -f ;;
         'pack '*) _sbox_files -f ;;
         'unpack '*) _sbox_files -d ;;
         'cache ') _sbox_words list info path clean prune verify ;;
@@ -297,4 +303,4 @@ _sbox() {
     fi
 }
 
-complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-ps sbox-logs sbox-stop sbox-restart sbox-status sbox-info sbox-version sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
+complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-ps sbox-logs sbox-stop sbox-restart sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive

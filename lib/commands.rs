@@ -26,6 +26,10 @@ macro_rules! commands {
             "info" Look "show paths, sizes, the runtime and the environment";
             "version" Look "print the version";
 
+            "diff" Changes "show what the agent changed in copy-on-write mounts";
+            "apply" Changes "bring its changes to the host, file by file";
+            "discard" Changes "forget its changes";
+
             "pack" Carry "write the built sandbox into one file";
             "unpack" Carry "make an extracted sandbox work where it is now";
             "cache" Carry "list, check and remove cached runtimes";
@@ -63,6 +67,8 @@ pub enum Group {
     KeepRunning,
     /// Looking at a project.
     Look,
+    /// Taking over, or not, what the agent changed.
+    Changes,
     /// Moving sandboxes and runtimes between projects and machines.
     Carry,
     /// Deciding what to rely on.
@@ -78,6 +84,7 @@ impl Group {
         (Group::Run, "Run in its sandbox"),
         (Group::KeepRunning, "Keep it running"),
         (Group::Look, "Look at it"),
+        (Group::Changes, "Take over its changes"),
         (Group::Carry, "Carry it elsewhere"),
         (Group::Trust, "Trust it"),
     ];

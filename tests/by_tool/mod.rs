@@ -1,12 +1,15 @@
 //! One file a program.
 
 mod sbox;
+mod sbox_apply;
 mod sbox_archive;
 mod sbox_attempt;
 mod sbox_build;
 mod sbox_cache;
 mod sbox_clean;
 mod sbox_demo;
+mod sbox_diff;
+mod sbox_discard;
 mod sbox_doctor;
 mod sbox_envsh;
 mod sbox_exec;

@@ -1,6 +1,7 @@
 //! A place of its own for each test, and our programs with a cleared environment.
 
 pub mod conda;
+pub mod cow;
 pub mod daemons;
 pub mod http;
 pub mod skip;

@@ -1,0 +1,109 @@
+//! One key for each change, with the change shown.
+
+use libsbox::cow::{Change, Layer, Verdict};
+use libsbox::error::{Context, Error, Result};
+use libsbox::escape::visible_path;
+use libsbox::output;
+use libsbox::plumbing;
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use std::io::{IsTerminal, Read, Write};
+
+type Plans<'a> = Vec<(&'a Layer, Vec<Change>)>;
+
+/// Questions are asked where somebody can answer.
+pub fn require_a_terminal() -> Result<()> {
+    match std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        true => Ok(()),
+        false => Err(Error::usage("'-i' needs a terminal").hint("name what to apply: sbox apply PATH...")),
+    }
+}
+
+/// Asks about each change; what is left of the plans is what was chosen.
+pub fn choose(plans: Plans<'_>) -> Result<Plans<'_>> {
+    let (mut all, mut stop) = (false, false);
+    let mut chosen = Vec::new();
+    for (layer, plan) in plans {
+        let mut keep: Vec<Change> = Vec::new();
+        for change in plan {
+            let held = matches!(change.verdict, Verdict::Held(_));
+            if stop {
+                break;
+            }
+            // What programs act on is asked for each time.
+            let take = (all && !held)
+                || match question(layer, &change)? {
+                    Answer::Yes => true,
+                    Answer::No => false,
+                    Answer::All => {
+                        all = true;
+                        true
+                    }
+                    Answer::Quit => {
+                        stop = true;
+                        false
+                    }
+                };
+            if take {
+                keep.push(change);
+            }
+        }
+        // A directory without which what was chosen has no place comes along; one whose deletion waits for another's does not.
+        chosen.push((layer, keep));
+    }
+    Ok(chosen)
+}
+
+enum Answer {
+    Yes,
+    No,
+    All,
+    Quit,
+}
+
+fn question(layer: &Layer, change: &Change) -> Result<Answer> {
+    show(layer, change)?;
+    if let Verdict::Held(held) = &change.verdict {
+        output::warn(format_args!("programs on this host act on it: {}", held.reason));
+    }
+    loop {
+        let prompt = format!("apply '{}'? [y,n,a,q,?] ", visible_path(&change.path));
+        let mut stderr = std::io::stderr();
+        let _ = stderr.write_all(prompt.as_bytes()).and_then(|()| stderr.flush());
+        let key = key()?;
+        output::line(if key.is_ascii_graphic() { char::from(key) } else { ' ' });
+        match key {
+            b'y' => return Ok(Answer::Yes),
+            b'n' => return Ok(Answer::No),
+            b'a' => return Ok(Answer::All),
+            // Also at the end of the terminal, at Ctrl-C and Ctrl-D.
+            b'q' | 0 | 3 | 4 => return Ok(Answer::Quit),
+            _ => output::line("    y apply it   n leave it   a apply it and all others   q leave it and all others"),
+        }
+    }
+}
+
+/// The change itself, by the program that shows changes.
+fn show(layer: &Layer, change: &Change) -> Result<()> {
+    let mut diff = plumbing::program("sbox-diff")?;
+    diff.args(["--no-pager", "--for-reading", "--"]).arg(layer.src().join(&change.path));
+    plumbing::trace(&diff);
+    diff.status().map(drop).context(|| "start 'sbox-diff'".into())
+}
+
+/// One key, at once and without an echo.
+fn key() -> Result<u8> {
+    let stdin = std::io::stdin();
+    let shown = || "read a key".to_owned();
+    let before = tcgetattr(&stdin).context(shown)?;
+    let mut modes = before.clone();
+    // Ctrl-C, too, is a key here: the terminal has to be put back first.
+    modes.local_modes &= !(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
+    modes.special_codes[SpecialCodeIndex::VMIN] = 1;
+    modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+    tcsetattr(&stdin, OptionalActions::Drain, &modes).context(shown)?;
+    let mut key = [0];
+    let result = stdin.lock().read(&mut key);
+    tcsetattr(&stdin, OptionalActions::Drain, &before).context(shown)?;
+    result.context(shown)?;
+    Ok(key[0])
+}

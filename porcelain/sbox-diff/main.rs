@@ -1,0 +1,145 @@
+//! sbox-diff: what the agent changed in copy-on-write mounts.
+#![forbid(unsafe_code)]
+
+mod binary;
+mod pager;
+mod patch;
+mod summary;
+
+use lexopt::prelude::*;
+use libsbox::cli::{self, Tool};
+use libsbox::cow::{Change, Layer, Scan, Selection, Tree};
+use libsbox::error::{Error, Kind, Result};
+use libsbox::project::Project;
+use patch::Shown;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const TOOL: Tool = Tool { name: "sbox-diff", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox diff [--stat | --name-only | -j] [--no-pager] [PATH...]
+Show what the agent changed in copy-on-write mounts, as a patch that 'git apply'
+takes. With PATHs only what is at or below them: paths of the host, or as the
+sandbox sees them.
+
+      --stat           one line for each file: how many lines changed
+      --name-only      the paths alone
+  -j, --json           print it as JSON
+      --no-pager       do not start a pager on a terminal
+      --for-reading    make control characters visible, also in a file
+  -h, --help           print this text
+  -V, --version        print the version
+";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    #[default]
+    Patch,
+    Stat,
+    NameOnly,
+    Json,
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut form, mut use_pager, mut for_reading, mut words) = (Form::Patch, true, false, Vec::new());
+    while let Some(arg) = args.next()? {
+        let wanted = match arg {
+            Long("stat") => Form::Stat,
+            Long("name-only") => Form::NameOnly,
+            Short('j') | Long("json") => Form::Json,
+            Long("no-pager") => {
+                use_pager = false;
+                continue;
+            }
+            Long("for-reading") => {
+                for_reading = true;
+                continue;
+            }
+            Value(word) => {
+                words.push(PathBuf::from(word));
+                continue;
+            }
+            other => return Err(cli::common(other)),
+        };
+        if form != Form::Patch && form != wanted {
+            return Err(Error::usage("'--stat', '--name-only' and '--json' cannot be used together"));
+        }
+        form = wanted;
+    }
+    let project = Project::find()?;
+    let config = libsbox::check::load(&project)?;
+    let selection = Selection::new(&project, &config.mount, &words)?;
+    let scans = selection.scan()?;
+    match form {
+        Form::Json => summary::json(&scans)?,
+        Form::NameOnly => summary::names(&scans)?,
+        Form::Stat => summary::stat(&scans)?,
+        Form::Patch => {
+            let mut out = pager::Output::new(use_pager, for_reading);
+            let result = patches(&mut out, &scans);
+            out.finish();
+            match result {
+                Err(error) if error.kind() != Kind::ClosedPipe => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// All patches, in order. Several are made at once, and few are held in memory.
+fn patches(out: &mut pager::Output, scans: &[(&Layer, Scan)]) -> Result<()> {
+    for (layer, scan) in scans {
+        if scans.len() > 1 && !scan.changes.is_empty() {
+            out.write(summary::heading(layer).as_bytes())?;
+        }
+        for batch in scan.changes.chunks(512) {
+            for (text, _) in each(layer, batch)? {
+                out.write(&text)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The text of a patch, and what it is.
+type Patch = (Vec<u8>, Shown);
+
+/// A patch for each change, made by as many threads as there are processors.
+fn each(layer: &Layer, changes: &[Change]) -> Result<Vec<Patch>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(changes.len() / 16 + 1);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Patch)>> {
+        let (mut host, mut tree) = (Tree::host(layer.src())?, Tree::layer(&layer.changes())?);
+        let mut done = Vec::new();
+        loop {
+            let start = next.fetch_add(16, Ordering::Relaxed);
+            for (number, change) in changes.iter().enumerate().skip(start).take(16) {
+                let mut text = Vec::new();
+                // What cannot be read now is said in its place: the agent may be at work.
+                let shown = patch::write(&mut text, change, &mut host, &mut tree).unwrap_or_else(|error| {
+                    text = format!("# {}: {error}\n", patch::note(change)).into_bytes();
+                    Shown::Note
+                });
+                done.push((number, (text, shown)));
+            }
+            if start + 16 >= changes.len() {
+                return Ok(done);
+            }
+        }
+    };
+    let mut all = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_fold(Vec::new(), |mut all, worker| {
+            all.extend(worker.join().unwrap_or_else(|_| Err(Error::new("a thread failed")))?);
+            Ok::<_, Error>(all)
+        })
+    })?;
+    all.sort_by_key(|(number, _)| *number);
+    Ok(all.into_iter().map(|(_, made)| made).collect())
+}

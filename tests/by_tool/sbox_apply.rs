@@ -1,0 +1,330 @@
+use crate::common::cow::{Tree, need_overlay, snapshot, tick};
+use crate::common::{stderr, stdout};
+use predicates::str::contains;
+use std::os::unix::fs::PermissionsExt;
+
+/// The agent does something, and it is applied: the host has what the agent saw, and the layer is empty.
+fn round(name: &str, before: &str, inside: &str) {
+    let tree = Tree::new(name);
+    tree.write("base", "one\n");
+    let status = std::process::Command::new("sh").args(["-ec", before]).current_dir(tree.root()).status().unwrap();
+    assert!(status.success(), "{before}");
+    let seen = tree.scratch.path("seen");
+    assert!(tree.inside_and_copy(inside, &seen));
+    let output = tree.sbox().arg("apply").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(snapshot(&tree.root()), snapshot(&seen));
+    assert_eq!(tree.upper(), Vec::<String>::new(), "the layer is empty");
+    tree.sbox().arg("diff").assert().success().stdout("");
+    tree.sbox().arg("apply").assert().success().stderr(contains("nothing to apply"));
+    // The next run sees the same.
+    let again = tree.scratch.path("again");
+    assert!(tree.inside_and_copy("true", &again));
+    assert_eq!(snapshot(&again), snapshot(&seen));
+}
+
+#[test]
+fn the_host_has_what_the_agent_saw_and_the_layer_is_empty() {
+    if need_overlay() {
+        round(
+            "apply-all",
+            "mkdir -p d/e r/s o/p t keep/me; echo 1 >d/e/f; echo 2 >r/s/f; echo 3 >o/p/f; echo 4 >o/g; echo 5 >t/f; echo 6 >file; ln -s x l; echo x >keep/me/f",
+            "echo 2 >>base; chmod 755 base; rm -r d; mv r renamed; rm -r o; mkdir o; echo 7 >o/new; mkdir o/p; echo 8 >o/p/x; rm -r t; echo 8 >t; rm file; mkdir file; echo 9 >file/in; ln -sfn y l; mkdir -p a/b/c; chmod 700 a/b; printf 'a\\0b' >bin; echo x >\"$(printf 'new\\nline')\"; chmod 640 keep/me/f",
+        );
+    }
+}
+
+#[test]
+fn a_directory_that_was_replaced_keeps_what_is_not_applied() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-opaque");
+    tree.write("o/old", "old\n");
+    tree.write("o/both", "1\n");
+    assert!(tree.inside("rm -r o; mkdir o; echo 2 >o/both; echo x >o/new"));
+    tree.sbox().args(["apply", "o/new"]).assert().success();
+    assert_eq!(tree.read("o/new"), "x\n");
+    assert_eq!(tree.read("o/old"), "old\n");
+    // For the agent the old file is still gone, and the rest still waits.
+    tree.sbox().args(["diff", "--name-only"]).assert().stdout("o/both\no/old\n");
+    assert!(tree.inside("! test -e o/old && grep -q x o/new"));
+    tree.sbox().arg("apply").assert().success();
+    assert!(!tree.path("o/old").exists() && tree.upper().is_empty());
+}
+
+#[test]
+fn what_changed_on_both_sides_is_named_and_left() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-conflict");
+    for name in ["theirs", "both", "same", "gone", "removed"] {
+        tree.write(name, "1\n");
+    }
+    let mut used = tree.begin();
+    tree.write("both", "host\n");
+    tree.write("same", "same\n");
+    tree.write("gone", "host\n");
+    tree.write("added", "host\n");
+    assert!(used.inside(
+        "echo agent >both; echo same >same; rm gone; echo agent >added; echo agent >theirs; echo agent >removed"
+    ));
+    std::fs::remove_file(tree.path("removed")).unwrap();
+    drop(used);
+    let before = snapshot(&tree.root());
+    let output = tree.sbox().arg("apply").output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("4 entries are in conflict; nothing was applied"), "{said}");
+    for line in [
+        "both: it changed on the host",
+        "gone: it changed on",
+        "added: it changed on",
+        "removed: it is no longer on the host",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert_eq!(snapshot(&tree.root()), before, "nothing was applied");
+    tree.sbox().args(["apply", "--partial"]).assert().code(1).stderr(contains("1 change applied"));
+    assert_eq!(tree.read("theirs"), "agent\n");
+    assert_eq!(
+        (tree.read("both"), tree.read("gone"), tree.read("added")),
+        ("host\n".into(), "host\n".into(), "host\n".into())
+    );
+    assert!(!tree.path("removed").exists());
+    assert_eq!(tree.upper(), ["added", "both", "gone", "removed"]);
+}
+
+#[test]
+fn a_change_of_the_host_before_the_run_is_not_a_conflict_and_between_two_runs_it_is() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-runs");
+    tree.write("f", "1\n");
+    tree.write("g", "1\n");
+    assert!(tree.inside("echo 2 >>f"));
+    tick();
+    tree.write("g", "host\n");
+    assert!(tree.inside("echo 2 >>g"));
+    tree.sbox().arg("apply").assert().success();
+    assert_eq!((tree.read("f"), tree.read("g")), ("1\n2\n".into(), "host\n2\n".into()));
+    assert!(tree.inside("echo 3 >>f"));
+    tick();
+    tree.write("f", "host\n");
+    assert!(tree.inside("echo 4 >>f"));
+    tree.sbox().arg("apply").assert().code(1).stderr(contains("f: it changed on the host"));
+    assert_eq!(tree.read("f"), "host\n");
+}
+
+#[test]
+fn a_deletion_in_a_later_run_has_its_own_start() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-whiteouts");
+    tree.write("a", "1\n");
+    tree.write("b", "1\n");
+    assert!(tree.inside("rm a"));
+    tick();
+    tree.write("b", "host\n");
+    assert!(tree.inside("rm b"));
+    tree.sbox().arg("apply").assert().success();
+    assert!(!tree.path("a").exists() && !tree.path("b").exists());
+}
+
+#[test]
+fn files_that_programs_act_on_are_applied_only_when_named() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-held");
+    assert!(tree.inside("echo evil >.envrc; mkdir -p sub/.vscode; echo evil >sub/.vscode/tasks.json; ln -s /etc/passwd out; ln -s ../../x up; mkdir bare; cd bare; mkdir objects refs; echo x >HEAD; echo evil >config; cd ..; echo ok >plain"));
+    let output = tree.sbox().arg("apply").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(tree.read("plain"), "ok\n");
+    for name in [".envrc", "sub/.vscode", "out", "up", "bare/config", "bare/HEAD"] {
+        assert!(tree.path(name).symlink_metadata().is_err(), "{name}");
+        assert!(stderr(&output).contains(name.split('/').next().unwrap()), "{name}: {}", stderr(&output));
+    }
+    tree.sbox().args(["apply", ".", "sub"]).assert().success();
+    assert!(!tree.path("sub/.vscode").exists() && !tree.path(".envrc").exists());
+    tree.sbox().args(["apply", "sub/.vscode/tasks.json"]).assert().success();
+    assert_eq!(tree.read("sub/.vscode/tasks.json"), "evil\n");
+    tree.sbox().args(["apply", ".envrc", "out"]).assert().success();
+    assert_eq!(tree.read(".envrc"), "evil\n");
+    assert_eq!(std::fs::read_link(tree.path("out")).unwrap(), std::path::Path::new("/etc/passwd"));
+}
+
+#[test]
+fn no_bit_and_no_entry_that_gives_rights_reaches_the_host() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-rights");
+    assert!(tree.inside(
+        "cp /bin/true suid; chmod 6755 suid; mkdir sticky; chmod 3777 sticky; mkfifo pipe; echo x >open; chmod 666 open"
+    ));
+    tree.sbox().arg("apply").assert().success().stderr(contains("pipe: a pipe, a socket or a device"));
+    let mode = |name: &str| std::fs::metadata(tree.path(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode("suid"), mode("sticky"), mode("open")), (0o755, 0o775, 0o664));
+    assert!(!tree.path("pipe").exists());
+    tree.sbox().args(["diff", "--name-only"]).assert().stdout("pipe\n");
+}
+
+#[test]
+fn no_link_leads_a_write_out_of_the_tree() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-links");
+    let outside = tree.scratch.path("outside");
+    std::fs::create_dir(&outside).unwrap();
+    tree.write("d/f", "1\n");
+    assert!(tree.inside("echo 2 >>d/f; echo 3 >d/new; rm -f base"));
+    // Whoever put it there: what is applied beneath it must not arrive behind it.
+    std::fs::rename(tree.path("d"), tree.path("moved")).unwrap();
+    std::os::unix::fs::symlink(&outside, tree.path("d")).unwrap();
+    tree.sbox().args(["apply", "--partial"]).assert().code(1);
+    assert!(std::fs::read_dir(&outside).unwrap().next().is_none(), "nothing arrived behind the link");
+    assert!(tree.path("d").is_symlink());
+}
+
+#[test]
+fn git_data_is_never_applied_as_files() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-git");
+    tree.write(".git/config", "[core]\n");
+    assert!(tree.inside("echo '[core] fsmonitor=evil' >>.git/config; mkdir -p .git/hooks sub/.git x/.GIT; echo evil >.git/hooks/pre-commit; echo evil >sub/.git/config; echo evil >x/.GIT/config; echo 'gitdir: /x' >x/.git"));
+    tree.sbox().args(["apply", ".", ".git", "sub/.git", "x/.GIT/config", ".git/hooks/pre-commit"]).assert().success();
+    assert_eq!(tree.read(".git/config"), "[core]\n");
+    for name in [".git/hooks", "sub/.git", "x/.GIT", "x/.git"] {
+        assert!(!tree.path(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn the_projects_own_configuration_is_never_applied() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-own");
+    let before = tree.read(".sbox/config.yaml");
+    assert!(tree.inside("echo 'isolation: env' >>.sbox/config.yaml; mkdir -p other/.sbox; echo 'isolation: env' >other/.sbox/config.yaml"));
+    tree.sbox().args(["apply", ".sbox/config.yaml", "."]).assert().success();
+    assert_eq!(tree.read(".sbox/config.yaml"), before);
+    assert!(!tree.path("other/.sbox").exists(), "another project's is applied only when named");
+}
+
+#[test]
+fn dry_run_prints_and_changes_nothing() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-dry");
+    tree.write("a", "1\n");
+    tree.write("b", "1\n");
+    assert!(tree.inside("echo 2 >>a; rm b; echo 3 >c"));
+    let before = (snapshot(&tree.root()), tree.upper());
+    tree.sbox().args(["apply", "-n"]).assert().success().stdout("M a\nD b\nA c\n");
+    assert_eq!((snapshot(&tree.root()), tree.upper()), before);
+}
+
+#[test]
+fn while_a_sandbox_uses_the_layer_it_stays_and_is_tidied_later() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-in-use");
+    tree.write("f", "1\n");
+    tree.write("g", "1\n");
+    let mut used = tree.begin();
+    assert!(used.inside("echo 2 >>f; rm g"));
+    tree.sbox().arg("apply").assert().success().stderr(contains("a sandbox uses '/work'"));
+    assert_eq!(tree.read("f"), "1\n2\n");
+    assert!(!tree.path("g").exists());
+    assert_eq!(tree.upper(), ["f", "g"]);
+    tree.sbox().arg("diff").assert().stdout("");
+    // The agent goes on: that is not a conflict with what was applied.
+    assert!(used.inside("echo 3 >>f"));
+    drop(used);
+    tree.sbox().arg("apply").assert().success();
+    assert_eq!(tree.read("f"), "1\n2\n3\n");
+    assert_eq!(tree.upper(), Vec::<String>::new());
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_nothing_and_the_next_finishes() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-killed");
+    for number in 0..60 {
+        tree.write(&format!("d{}/f{number}", number % 5), &format!("old {number}\n"));
+    }
+    assert!(tree.inside("for n in $(seq 0 59); do f=d$((n % 5))/f$n; case $((n % 3)) in 0) echo new $n >$f;; 1) rm $f;; 2) mkdir -p n$n; echo new $n >n$n/g;; esac; done; rm -r d4; mkdir d4; echo x >d4/only"));
+    let seen = tree.scratch.path("seen");
+    assert!(tree.inside_and_copy("true", &seen));
+    let wanted = snapshot(&seen);
+    let start = snapshot(&tree.root());
+    let old_or_new = |lines: &[String]| {
+        for line in lines {
+            assert!(start.contains(line) || wanted.contains(line) || line.contains(".sbox-apply-"), "{line}");
+        }
+    };
+    // As many kills as there are moments: the pause before each is a little longer than before the last.
+    let mut killed = 0;
+    for step in 0..200u64 {
+        let mut apply = std::process::Command::new(crate::common::bin().join("sbox-apply"))
+            .current_dir(tree.root())
+            .env("HOME", tree.scratch.home())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let pause = std::time::Instant::now() + std::time::Duration::from_micros(2000 + 60 * step);
+        while std::time::Instant::now() < pause {
+            std::hint::spin_loop();
+        }
+        let _ = apply.kill();
+        let status = apply.wait().unwrap();
+        killed += u32::from(status.code().is_none());
+        old_or_new(&snapshot(&tree.root()));
+        if status.success() {
+            break;
+        }
+    }
+    assert!(killed > 0, "none was killed in time");
+    tree.sbox().arg("apply").assert().success();
+    assert_eq!(snapshot(&tree.root()), wanted);
+    assert_eq!(tree.upper(), Vec::<String>::new());
+    assert!(!tree.layer().join("journal").exists());
+}
+
+#[test]
+fn a_private_copy_has_the_same_semantics() {
+    let tree = Tree::new("apply-copy");
+    for name in ["kept", "changed", "both", "gone", "d/in"] {
+        tree.write(name, "1\n");
+    }
+    let mut used = tree.begin_as("copy");
+    let copy = tree.layer().join("copy");
+    assert_eq!(snapshot(&copy), snapshot(&tree.root()));
+    assert!(used.inside("echo 2 >>changed; echo agent >both; rm gone; echo x >new; rm -r d; echo x >d; echo x >.envrc; ls -a .sbox | grep -qx config.yaml"));
+    tree.write("both", "host\n");
+    tree.write("kept", "host\n");
+    drop(used);
+    let output = tree.sbox().args(["apply", "--partial"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("both: it changed on the host"), "{}", stderr(&output));
+    assert_eq!(
+        (tree.read("changed"), tree.read("both"), tree.read("kept")),
+        ("1\n2\n".into(), "host\n".into(), "host\n".into())
+    );
+    assert!(!tree.path("gone").exists() && tree.path("d").is_file() && !tree.path(".envrc").exists());
+    assert_eq!(stdout(&tree.sbox().args(["diff", "--name-only"]).output().unwrap()), ".envrc\nboth\n");
+    // The next run has the host's version of what the agent left alone.
+    assert!(tree.begin_as("copy").inside("test $(cat kept) = host && test $(cat both) = agent"));
+}
