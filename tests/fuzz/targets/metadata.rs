@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use libsbox::{cache, lockfile::Lockfile, project::Project, record};
+use libsbox::{cache, lockfile::Lockfile, project::Project, daemon::record};
 
 fuzz_target!(|bytes: &[u8]| {
     let root = sbox_fuzz::directory().join("project");
