@@ -1,5 +1,5 @@
 use crate::common::daemons::Standing;
-use crate::common::{Scratch, need_python, need_registries, stderr};
+use crate::common::{Scratch, need_python, need_registries, specimens, stderr};
 use predicates::str::contains;
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -227,4 +227,121 @@ fn a_python_environment_moves_with_everything_in_it() {
     assert!(run("/home/venv/bin/python -c 'import sys; print(sys.base_prefix)'").contains(place));
     assert!(run("pip check").contains("No broken requirements"));
     assert!(run("pip uninstall -y requests && pip list").contains("numpy"));
+}
+
+/// Every file of the two trees with its content.
+fn content(root: &std::path::Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let files = ["env", "rootfs"].into_iter().flat_map(|tree| {
+        walkdir::WalkDir::new(root.join(".sbox").join(tree)).into_iter().map(Result::unwrap).collect::<Vec<_>>()
+    });
+    files
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| (entry.path().strip_prefix(root).unwrap().to_owned(), std::fs::read(entry.path()).unwrap()))
+        .collect()
+}
+
+#[test]
+fn data_arrives_as_it_was_by_an_archive_and_by_a_move_at_any_length() {
+    for (name, place) in [("unpack-data", "s"), ("unpack-data", "a/longer/way"), ("unpack-data-mv", "")] {
+        let project = Standing::new(name, "");
+        let env = project.scratch.path("p/.sbox/env");
+        for (name, bytes) in specimens::data(env.to_str().unwrap()) {
+            for tree in ["env/share", "rootfs/home"] {
+                project.scratch.write(&format!("p/.sbox/{tree}/{name}"), "");
+                std::fs::write(project.state(&format!("{tree}/{name}")), &bytes).unwrap();
+            }
+        }
+        let text = format!("{}/bin\n", env.display());
+        project.scratch.write("p/.sbox/rootfs/home/settings", &text);
+        let before = content(&project.scratch.path("p"));
+        let (there, words) = if place.is_empty() {
+            let there = project.scratch.path("moved to another place");
+            std::fs::rename(project.scratch.path("p"), &there).unwrap();
+            // What a build does first; what it then makes is not to be seen here.
+            (there, "build")
+        } else {
+            (elsewhere(&project, place), "unpack")
+        };
+        let mut command = std::process::Command::new(crate::common::bin().join("sbox"));
+        let output = command.arg(words).current_dir(&there).env("HOME", project.scratch.home()).output().unwrap();
+        let said = stderr(&output);
+        assert!(said.contains("files that name the old path are data, and stay as they are"), "{said}");
+        let after = content(&there);
+        for (place, bytes) in &before {
+            let moved = place.ends_with("settings");
+            if place.starts_with(".sbox/rootfs") || words == "unpack" {
+                assert!(moved || after.get(place) == Some(bytes), "{}: {said}", place.display());
+            }
+        }
+        let settings = std::fs::read_to_string(there.join(".sbox/rootfs/home/settings")).unwrap();
+        assert_eq!(settings, format!("{}/.sbox/env/bin\n", there.display()));
+    }
+}
+
+#[test]
+fn a_dry_run_lists_what_the_real_run_changes() {
+    let project = Standing::new("unpack-plan", "");
+    let env = project.scratch.path("p/.sbox/env").display().to_string();
+    project.scratch.write("p/.sbox/env/bin/tool", &format!("#!{env}/bin/x\n"));
+    project.scratch.write("p/.sbox/env/lib/x.so", &format!("\x7fELF\0{env}/lib\0"));
+    let record = r#"{"paths_data": {"paths": [{"_path": "bin/tool", "sha256_in_prefix": "0"}]}}"#;
+    project.scratch.write("p/.sbox/env/conda-meta/x-1.json", record);
+    project.scratch.write("p/.sbox/rootfs/home/x", &format!("{env}\n"));
+    project.sbox(&["pack", "--force", "-o", "../packed.tar.gz"]).assert().success();
+    let there = project.scratch.path("s");
+    std::fs::create_dir(&there).unwrap();
+    let tar = Command::new("tar").arg("-xzf").arg(project.scratch.path("packed.tar.gz")).arg("-C").arg(&there).status();
+    assert!(tar.unwrap().success());
+    std::fs::rename(there.join("p"), project.scratch.path("q")).unwrap();
+    let list = |words: &[&str]| -> serde_json::Value {
+        let output = project.scratch.sbox("q").args(words).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let dry = list(&["unpack", "--dry-run", "--json"]);
+    let before: Vec<_> = content(&project.scratch.path("q")).into_iter().collect();
+    let real = list(&["unpack", "--json"]);
+    assert_eq!(dry["changed"], real["changed"]);
+    let places: Vec<&str> =
+        real["changed"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
+    let expected = [
+        "env/bin/tool",
+        "env/conda-meta/x-1.json",
+        "env/lib/x.so",
+        "rootfs/home/x",
+        "slots.json",
+        "env.sh",
+        "built.json",
+    ];
+    assert_eq!(places, expected);
+    // And nothing else did.
+    let after = content(&project.scratch.path("q"));
+    let changed = before.iter().filter(|(place, bytes)| after[place] != *bytes).count();
+    assert_eq!(changed, 4);
+}
+
+#[test]
+fn a_pinned_path_survives_the_next_pack_and_is_given_up_where_it_fits() {
+    let project = Standing::new("unpack-pin", "");
+    let env = project.scratch.path("p/.sbox/env").display().to_string();
+    let program = format!("\x7fELF\0{env}/lib\0");
+    project.scratch.write("p/.sbox/env/lib/x.so", &program);
+    project.scratch.write("p/.sbox/rootfs/home/x", &format!("{env}\n"));
+    elsewhere(&project, "much/longer");
+    project.scratch.sbox("much/longer/p").arg("unpack").assert().success().stderr(contains("keeps its old path"));
+    let json = |place: &str| -> serde_json::Value { serde_json::from_str(&project.scratch.read(place)).unwrap() };
+    assert_eq!(json("much/longer/p/.sbox/built.json")["pinned_prefix"], true);
+    assert_eq!(project.scratch.read("much/longer/p/.sbox/rootfs/home/x"), format!("{env}\n"), "all of it or nothing");
+    let pack = ["pack", "--force", "-o", "../../../again.tar.gz"];
+    project.scratch.sbox("much/longer/p").args(pack).assert().success();
+    std::fs::create_dir(project.scratch.path("z")).unwrap();
+    let mut tar = Command::new("tar");
+    tar.arg("-xzf").arg(project.scratch.path("again.tar.gz")).arg("-C").arg(project.scratch.path("z"));
+    assert!(tar.status().unwrap().success());
+    std::fs::rename(project.scratch.path("z/p"), project.scratch.path("o")).unwrap();
+    project.scratch.sbox("o").arg("unpack").assert().success();
+    let here = project.scratch.path("o/.sbox/env").display().to_string();
+    assert_eq!(project.scratch.read("o/.sbox/env/lib/x.so"), format!("\x7fELF\0{here}/lib\0"));
+    assert_eq!(project.scratch.read("o/.sbox/rootfs/home/x"), format!("{here}\n"));
+    assert_eq!(json("o/.sbox/built.json")["pinned_prefix"], serde_json::Value::Null);
 }

@@ -5,6 +5,7 @@ pub mod cow;
 pub mod daemons;
 pub mod http;
 pub mod skip;
+pub mod specimens;
 
 use assert_cmd::Command;
 use skip::{skip, skip_unless};
