@@ -339,15 +339,12 @@ fn relocate(python: &Python, base: &Path) -> Result<()> {
 fn rewrite(moved: &[(PathBuf, PathBuf)], base: &Path, only: &[PathBuf]) -> Result<()> {
     let below = only.iter().filter_map(|path| path.strip_prefix(base).ok());
     let list: Vec<u8> = below.flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
-    let file = fs::beside(base, "list");
-    fs::write_atomic(&file, &list, 0o600)?;
     let mut command = plumbing::program("sbox-relocate")?;
-    command.arg("--only").arg(&file);
+    command.args(["--only", "-"]);
     for (from, to) in moved {
         command.arg("--from").arg(from).arg("--to").arg(to);
     }
-    let result = plumbing::output(command.arg(base));
-    let _ = std::fs::remove_file(&file);
+    let result = plumbing::output_of(command.arg(base), &list);
     result.map(drop)
 }
 

@@ -53,9 +53,36 @@ pub fn fill(source: &File, target: &mut File) -> std::io::Result<()> {
     if whole {
         return Ok(());
     }
+    let metadata = source.metadata()?;
+    if metadata.blocks().saturating_mul(512) < metadata.len() {
+        return fill_sparse(source, target, metadata.len());
+    }
     std::io::Seek::rewind(&mut &*source)?;
     std::io::Seek::rewind(target)?;
     std::io::copy(&mut &*source, target).map(drop)
+}
+
+/// The same for a file with holes: they stay holes, and take neither time nor space. A disk image of a terabyte may have
+/// nothing in it.
+fn fill_sparse(source: &File, target: &mut File, size: u64) -> std::io::Result<()> {
+    use rustix::fs::{SeekFrom, seek};
+    target.set_len(0)?;
+    target.set_len(size)?;
+    let mut at = 0;
+    while at < size {
+        let data = match seek(source, SeekFrom::Data(at)) {
+            Ok(data) => data,
+            // Nothing but a hole until the end.
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let end = seek(source, SeekFrom::Hole(data))?.min(size);
+        seek(source, SeekFrom::Start(data))?;
+        seek(&*target, SeekFrom::Start(data))?;
+        std::io::copy(&mut std::io::Read::take(source, end.saturating_sub(data)), target)?;
+        at = end.max(data + 1);
+    }
+    Ok(())
 }
 
 /// Gives an open file the times of another, so that what compares times (Python's byte code, make) finds them unchanged.
@@ -111,4 +138,33 @@ fn copy_files(files: &[(PathBuf, PathBuf)]) -> Result<()> {
 pub fn measure(path: &Path) -> (u64, u64) {
     let files = walkdir::WalkDir::new(path).into_iter().flatten().filter(|entry| entry.file_type().is_file());
     files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.metadata().map_or(0, |m| m.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn holes_stay_holes() {
+        let directory = std::env::temp_dir().join(format!("sbox-copy-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (from, to) = (directory.join("from"), directory.join("to"));
+        let file = File::create(&from).unwrap();
+        // Some file systems have no larger ones.
+        let size = [1 << 40, 1 << 34].into_iter().find(|size| file.set_len(*size).is_ok()).unwrap();
+        for (at, text) in [(0, "first"), (size / 2, "middle"), (size - 4, "last")] {
+            file.write_all_at(text.as_bytes(), at).unwrap();
+        }
+        copy_file(&from, &to).unwrap();
+        let copy = File::open(&to).unwrap();
+        let metadata = copy.metadata().unwrap();
+        assert!(metadata.len() == size && metadata.blocks() < 2048, "{} blocks", metadata.blocks());
+        for (at, text) in [(0, "first"), (size / 2, "middle"), (size - 4, "last")] {
+            let mut bytes = vec![0; text.len()];
+            copy.read_exact_at(&mut bytes, at).unwrap();
+            assert_eq!(bytes, text.as_bytes());
+        }
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }
