@@ -42,6 +42,7 @@ impl Tool {
             _ => self.report(error),
         }
         match error.kind() {
+            Kind::NotTrusted => 125,
             Kind::NotExecutable => 126,
             Kind::NotFound => 127,
             _ if self.runs_a_command => 125,

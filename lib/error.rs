@@ -18,6 +18,8 @@ pub enum Kind {
     Reported(u8),
     /// A provider cannot serve what it was asked for, and another may: exit code 3.
     Unavailable,
+    /// A configuration asks for what nobody accepted: exit code 125, whichever program found it.
+    NotTrusted,
     /// The command to run cannot be executed: exit code 126.
     NotExecutable,
     /// The command to run was not found: exit code 127.

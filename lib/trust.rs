@@ -1,62 +1,136 @@
 //! Whether a configuration may have what it asks for.
 //!
-//! A configuration that came with an archive is somebody else's, and it can ask for `~/.ssh` or a key as well as for
-//! anything. Such a project gets nothing of the user's until `sbox trust` has accepted exactly what it asks for; what is
-//! asked for later has to be accepted again. What the user made here is theirs, and nothing is asked.
-//!
-//! A project came from elsewhere if the record of a packed sandbox lies beside it (`metadata.json`), or if it was built
-//! and not by this user in this very directory. What is known is kept in `~/.sbox/trust`, which no sandbox sees.
+//! A configuration can ask for `~/.ssh` or a key as well as for anything. It is the user's own if `sbox init` made it here,
+//! or if `sbox trust` accepted exactly what it asks for. Any other, whether it came in an archive, with a clone, or was
+//! written by hand, runs as long as it asks for nothing outside of its project. What it asks for is judged by real paths:
+//! a link in the project that leads to `~/.ssh` asks for `~/.ssh`. What is known is kept in `~/.sbox/trust`, which no
+//! sandbox sees.
 
 use crate::config::{Config, MountEntry, Piece, pieces};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::escape::{visible, visible_path};
 use crate::fs;
+use crate::locate::{Step, locate};
 use crate::model::{Isolation, MountMode};
+use crate::output;
 use crate::project::Project;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
-use std::path::PathBuf;
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
 
-/// What a configuration asks for beyond its own project, in words; in the order of the file.
-pub fn requests(project: &Project, config: &Config) -> Vec<String> {
-    let outside = |entry: &&MountEntry| !entry.src.starts_with(project.root());
-    let mut all = Vec::new();
-    for entry in config.copy.iter().filter(outside) {
-        all.push(format!("a copy of '{}'", visible_path(&entry.src)));
+/// One thing that a configuration asks for beyond its own project.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// In words; this is what is accepted.
+    pub text: String,
+    /// The line of the configuration that asks for it.
+    pub line: Option<usize>,
+}
+
+/// What a configuration asks for beyond its own project, in the order of its keys.
+pub fn requests(project: &Project, config: &Config) -> Vec<Request> {
+    // No `..`: a new key is not added before somebody has said here whether it asks for anything of the user's.
+    let Config {
+        runtimes: _, // made of what the user's own cache and channels have
+        provider: _, // a program of the user's, by a name that is checked
+        workdir: _,
+        copy,
+        mount,
+        install: _, // runs inside
+        cmd: _,     // runs inside
+        env,
+        isolation,
+        network: _, // `host` is the default
+        ports,
+        limits: _, // only ever less
+        nested,
+        daemon: _, // how often and how long, nothing else
+        channels,
+        packages: _, // of the channels
+        mamba,
+        hash: _,
+    } = config;
+    let mut all = Requests { text: crate::config::read(project).unwrap_or_default(), all: Vec::new() };
+    for (index, entry) in copy.iter().enumerate() {
+        if let Some(real) = outside(project, entry) {
+            all.add(&["copy"], Some(index), format!("a copy of '{}'", visible_path(real)));
+        }
     }
-    for entry in config.mount.iter().filter(outside) {
-        let access = match entry.mode {
-            MountMode::ReadOnly => "read-only",
-            MountMode::ReadWrite => "read-write",
-            MountMode::CopyOnWrite => "copy-on-write",
-        };
-        all.push(format!("'{}' of this host, {access}", visible_path(&entry.src)));
+    for (index, entry) in mount.iter().enumerate() {
+        if let Some(real) = outside(project, entry) {
+            let access = match entry.mode {
+                MountMode::ReadOnly => "read-only",
+                MountMode::ReadWrite => "read-write",
+                MountMode::CopyOnWrite => "copy-on-write",
+            };
+            all.add(&["mount"], Some(index), format!("'{}' of this host, {access}", visible_path(real)));
+        }
     }
-    for (name, value) in &config.env {
+    for (name, value) in env {
         for piece in pieces(value) {
             if let Piece::Variable { name: wanted, .. } = piece {
-                all.push(format!("your variable '{}', as '{}'", visible(&wanted), visible(name)));
+                all.add(&["env", name], None, format!("your variable '{}', as '{}'", visible(&wanted), visible(name)));
             }
         }
     }
-    if !matches!(config.isolation, Isolation::Auto | Isolation::Namespace) {
-        all.push(format!("isolation level '{}'", config.isolation));
+    if !matches!(isolation, Isolation::Auto | Isolation::Namespace) {
+        all.add(&["isolation"], None, format!("isolation level '{isolation}'"));
     }
-    for channel in config.channels.iter().filter(|channel| channel.contains("://")) {
-        all.push(format!("packages from '{}'", visible(channel)));
+    for (index, (host, inside)) in ports.iter().enumerate() {
+        all.add(&["ports"], Some(index), format!("port {host} of this host, for its port {inside}"));
     }
-    if let Some(url) = &config.mamba.url {
-        all.push(format!("a micromamba from '{}'", visible(url)));
+    for (index, channel) in channels.iter().enumerate().filter(|(_, channel)| channel.contains("://")) {
+        all.add(&["channels"], Some(index), format!("packages from '{}'", visible(channel)));
+    }
+    if let Some(url) = &mamba.url {
+        all.add(&["mamba"], None, format!("a micromamba from '{}'", visible(url)));
     }
     // It would write packages into the cache that all projects of the user share.
     if !is_own(project)
         && let Some(program) = placed_micromamba(project)
     {
-        all.push(program);
+        all.all.push(Request { text: program, line: None });
     }
-    if config.nested {
-        all.push("namespaces of the agent's own".into());
+    if *nested {
+        all.add(&["nested"], None, "namespaces of the agent's own".into());
     }
-    all
+    all.all
+}
+
+/// The requests so far, and the text of the configuration, where their lines are looked up.
+struct Requests {
+    text: String,
+    all: Vec<Request>,
+}
+
+impl Requests {
+    fn add(&mut self, keys: &[&str], index: Option<usize>, text: String) {
+        let keys = keys.iter().map(|key| Step::Key((*key).to_owned()));
+        let path: Vec<Step> = keys.chain(index.map(Step::Index)).collect();
+        let line = locate(&self.text, &path, false).or_else(|| locate(&self.text, &path[..1], true));
+        self.all.push(Request { text, line: line.map(|(line, _)| line) });
+    }
+}
+
+/// The real path of an entry's source, if it is outside of the project: links are followed, whoever made them.
+fn outside(project: &Project, entry: &MountEntry) -> Option<PathBuf> {
+    let root = project.root().canonicalize().unwrap_or_else(|_| project.root().to_owned());
+    let real = real_path(&entry.src);
+    (!real.starts_with(root)).then_some(real)
+}
+
+/// The real path of what is there, and of the nearest directory above what is not.
+fn real_path(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    match found {
+        Some((above, real)) if above == path => real,
+        Some((above, real)) => real.join(path.strip_prefix(above).unwrap_or(Path::new(""))),
+        None => path.to_owned(),
+    }
+}
+
+fn texts(requests: &[Request]) -> Vec<&str> {
+    requests.iter().map(|request| request.text.as_str()).collect()
 }
 
 /// A micromamba in the project itself, by its content.
@@ -70,23 +144,41 @@ fn placed_micromamba(project: &Project) -> Option<String> {
     Some(format!("its own micromamba ({})", sum.get(..16).unwrap_or(&sum)))
 }
 
-/// Refuses a project from elsewhere that asks for something which nobody accepted.
+/// Refuses a configuration that asks for something which nobody accepted; on a terminal it asks, once.
 pub fn require(project: &Project, config: &Config) -> Result<()> {
     let requests = requests(project, config);
     if requests.is_empty() || is_own(project) || is_accepted(project, &requests) {
         return Ok(());
     }
-    let message =
-        format!("project '{}' came from elsewhere and asks for {}", visible(&project.name()), requests.join("; "));
-    Err(Error::new(message).hint("look at .sbox/config.yaml; 'sbox trust' accepts exactly this"))
+    let name = visible(&project.name());
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        output::warn(format_args!("the configuration of '{name}' is not known as yours, and asks for:"));
+        show(&requests);
+        output::line("Allow exactly this? [y/N]");
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).context(|| "read the answer".into())?;
+        if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+            return accept(project, &requests);
+        }
+    }
+    let message = format!("project '{name}' asks for {}, which was not accepted", texts(&requests).join("; "));
+    Err(Error::of(Kind::NotTrusted, message).hint("look at .sbox/config.yaml; 'sbox trust' accepts exactly this"))
 }
 
-/// Whether the user made this project here.
+/// Shows requests, each with the line that asks for it.
+pub fn show(requests: &[Request]) {
+    for Request { text, line } in requests {
+        match line {
+            Some(line) => output::line(format_args!("  • {text} (config.yaml:{line})")),
+            None => output::line(format_args!("  • {text}")),
+        }
+    }
+}
+
+/// Whether `sbox init` made this configuration here.
 pub fn is_own(project: &Project) -> bool {
-    let known = || identity(project).and_then(|identity| mark(&identity)).is_some_and(|mark| mark.is_file());
-    let built =
-        || [project.env(), project.rootfs(), project.lock()].iter().any(|path| std::fs::symlink_metadata(path).is_ok());
-    !was_packed(project) && (known() || !built())
+    let is_known = identity(project).and_then(|identity| mark(&identity)).is_some_and(|mark| mark.is_file());
+    is_known && !was_packed(project)
 }
 
 /// Whether the record of a packed sandbox lies beside the project.
@@ -103,8 +195,13 @@ pub fn was_packed(project: &Project) -> bool {
 }
 
 /// Whether somebody accepted what is asked for.
-pub fn is_accepted(project: &Project, requests: &[String]) -> bool {
+pub fn is_accepted(project: &Project, requests: &[Request]) -> bool {
     mark(&content(project, requests)).is_some_and(|mark| mark.is_file())
+}
+
+/// The name of the file in `~/.sbox/trust` that says that the user made this project here.
+pub fn own_mark(project: &Project) -> Option<String> {
+    Some(name_of(&identity(project)?))
 }
 
 /// Remembers that the user made this project here.
@@ -116,12 +213,12 @@ pub fn remember(project: &Project) -> Result<()> {
 }
 
 /// Accepts what is asked for.
-pub fn accept(project: &Project, requests: &[String]) -> Result<()> {
-    put(&content(project, requests), &requests.join("\n"))
+pub fn accept(project: &Project, requests: &[Request]) -> Result<()> {
+    put(&content(project, requests), &texts(requests).join("\n"))
 }
 
 /// Takes it back.
-pub fn revoke(project: &Project, requests: &[String]) -> Result<()> {
+pub fn revoke(project: &Project, requests: &[Request]) -> Result<()> {
     for what in [Some(content(project, requests)), identity(project)].into_iter().flatten() {
         if let Some(mark) = mark(&what)
             && mark.exists()
@@ -132,8 +229,8 @@ pub fn revoke(project: &Project, requests: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn content(project: &Project, requests: &[String]) -> String {
-    format!("accepted\0{}\0{}", project.root().display(), requests.join("\0"))
+fn content(project: &Project, requests: &[Request]) -> String {
+    format!("accepted\0{}\0{}", project.root().display(), texts(requests).join("\0"))
 }
 
 /// The directory `.sbox` itself, not its name: one that was unpacked in its place is another one.
@@ -152,7 +249,11 @@ fn store() -> Option<PathBuf> {
 }
 
 fn mark(what: &str) -> Option<PathBuf> {
-    Some(store()?.join(&fs::sha256(what.as_bytes())[..32]))
+    Some(store()?.join(name_of(what)))
+}
+
+fn name_of(what: &str) -> String {
+    fs::sha256(what.as_bytes())[..32].to_owned()
 }
 
 fn put(what: &str, text: &str) -> Result<()> {

@@ -57,6 +57,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             .hint("sbox init --force writes its configuration anew and keeps all other files"));
     }
     make(&project, &runtime, &existing)?;
+    // What it asks for later is the user's own.
+    if let Err(error) = libsbox::trust::remember(&project) {
+        output::warn(error);
+    }
     output::ok(format_args!("Project '{}' with {runtime}", escape::visible(&project.name())));
     match name == Path::new(".") {
         true => output::hint("sbox build && sbox run"),

@@ -14,10 +14,12 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-trust", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox trust [-l | -r] [-j]
-Accept what the configuration of a project from elsewhere asks for: directories
-of this host and variables of your environment.
+Accept what a configuration asks for outside of its project: directories of this
+host, variables of your environment, ports. One that 'sbox init' made here is
+yours already.
 
-  -l, --list       only show it; exit code 1 if it is not accepted
+  -l, --list       only show it, each request with the line that asks for it;
+                   exit code 1 if it is not accepted
   -r, --revoke     revoke the acceptance
   -j, --json       print JSON
   -h, --help       print this text
@@ -49,6 +51,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let (own, accepted) = (trust::is_own(&project), accepted());
     if as_json {
+        let requests: Vec<_> =
+            requests.iter().map(|request| json!({"text": request.text, "line": request.line})).collect();
         cli::out_json(&json!({"project": project.name(), "own": own, "accepted": accepted, "requests": requests}))?;
     } else {
         show(&project, &requests, own, accepted);
@@ -56,18 +60,18 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     Ok(u8::from(list && !accepted))
 }
 
-fn show(project: &Project, requests: &[String], own: bool, accepted: bool) {
+fn show(project: &Project, requests: &[trust::Request], own: bool, accepted: bool) {
     let name = escape::visible(&project.name());
     if requests.is_empty() {
         return output::ok(format_args!("'{name}' asks for nothing outside of the project"));
     }
     output::step(format_args!("'{name}' asks for:"));
-    requests.iter().for_each(|request| output::line(format_args!("  • {request}")));
+    trust::show(requests);
     match (own, accepted) {
         (true, _) => output::ok("It was made here: nothing has to be accepted"),
-        (false, true) => output::ok("Accepted, and nothing more than this"),
+        (false, true) => output::ok("Accepted (only this)"),
         (false, false) => {
-            output::warn("Not accepted: run, build and shell refuse");
+            output::warn("not accepted: run, exec, shell and build refuse");
             output::hint("sbox trust");
         }
     }

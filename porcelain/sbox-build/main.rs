@@ -95,12 +95,6 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for another build of this project"))?;
     trust::require(&project, &config)?;
     let begun = Instant::now();
-    // Before anything is built: a build that is killed is still this user's.
-    if trust::is_own(&project)
-        && let Err(error) = trust::remember(&project)
-    {
-        output::warn(error);
-    }
     let changed = build(&project, &config, options)?;
     fs::empty_trash(&project.trash());
     let seconds = begun.elapsed().as_secs_f64();

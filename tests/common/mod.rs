@@ -97,8 +97,16 @@ impl Scratch {
         command
     }
 
-    /// A project with this configuration.
+    /// A project with this configuration, as `sbox init` makes one: it is the user's own.
     pub fn project(&self, below: &str, config: &str) -> PathBuf {
+        let root = self.strange_project(below, config);
+        let project = libsbox::project::Project::at(&root).unwrap();
+        self.write(&format!("home/.sbox/trust/{}", libsbox::trust::own_mark(&project).unwrap()), "");
+        root
+    }
+
+    /// A project with this configuration, which nobody has accepted.
+    pub fn strange_project(&self, below: &str, config: &str) -> PathBuf {
         self.write(&format!("{below}/.sbox/config.yaml"), config);
         self.path(below)
     }
