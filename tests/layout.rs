@@ -104,3 +104,26 @@ fn yaml_is_read_in_few_files() {
         assert!(may || !text.contains("serde_yaml::"), "{place}");
     }
 }
+
+/// What is in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_guides_name_what_is_there() {
+    let rooms = ["porcelain/", "bin/", "lib/", "man/", "completions/", "tests/", ".ci/"];
+    for guide in ["CONTRIBUTING.md", "SECURITY.md"] {
+        let text = std::fs::read_to_string(package().join(guide)).unwrap();
+        let prose: String = text.split("```").step_by(2).collect();
+        let paths = quoted(&prose).filter(|word| rooms.iter().any(|room| word.starts_with(room)));
+        let mut seen = 0;
+        for path in paths.filter(|path| !path.contains("NAME")) {
+            assert!(package().join(path).exists(), "{guide} names '{path}'");
+            seen += 1;
+        }
+        assert!(seen > 2, "{guide}");
+    }
+    let changes = std::fs::read_to_string(package().join("CHANGELOG.md")).unwrap();
+    assert!(changes.contains(&format!("## {}\n", env!("CARGO_PKG_VERSION"))), "CHANGELOG.md lacks this version");
+}
