@@ -17,7 +17,7 @@ pub struct Tool {
     pub name: &'static str,
     /// The text of `--help`.
     pub usage: &'static str,
-    /// Whether the program runs a command for the user, so that its own failures must be told apart: 125.
+    /// Whether the program runs a command for the user, so that its own failures need a separate code: 125.
     pub runs_a_command: bool,
 }
 
@@ -87,6 +87,15 @@ pub fn common(arg: lexopt::Arg<'_>) -> Error {
         }
         other => other.unexpected().into(),
     }
+}
+
+/// What a usage text gives in brackets as the default of an option. For the tests that compare it with the code's.
+pub fn default_in<'a>(usage: &'a str, option: &str) -> Option<&'a str> {
+    let is_option = |line: &&str| line.trim_start().starts_with('-');
+    let line = usage.lines().filter(is_option).find(|line| line.split_whitespace().any(|word| word == option))?;
+    let item = &usage[line.as_ptr() as usize - usage.as_ptr() as usize..];
+    let end = item.match_indices('\n').find(|(at, _)| item[at + 1..].trim_start_matches(' ').starts_with(['-', '\n']));
+    item[..end?.0].strip_suffix(']')?.rsplit_once('[').map(|(_, default)| default)
 }
 
 /// This machine as container engines name it: `linux-amd64`.

@@ -256,3 +256,13 @@ fn verify(as_json: bool) -> Result<u8> {
     }
     Ok(u8::from(broken > 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_says_the_default_of_the_code() {
+        assert_eq!(cli::default_in(USAGE, "--older-than").and_then(|text| span(text).ok()), Some(MONTH));
+    }
+}

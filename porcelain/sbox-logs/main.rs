@@ -189,4 +189,9 @@ mod tests {
         assert!(moment("10m").unwrap().abs_diff(time::now() - 600) < 5);
         assert!(moment("yesterday").is_err());
     }
+
+    #[test]
+    fn help_says_the_default_of_the_code() {
+        assert!(cli::default_in(USAGE, "--lines").is_some_and(|text| text.starts_with(&format!("{LINES},"))));
+    }
 }

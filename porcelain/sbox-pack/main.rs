@@ -43,7 +43,10 @@ Write the built sandbox into FILE: an archive that tar can read, for
   -V, --version          print the version
 ";
 
-/// What is made anew wherever it is needed, below the agent's home.
+/// The level of compression without '--level'.
+const LEVEL: u32 = 6;
+
+/// What programs make again wherever they need it, below the agent's home.
 const CACHES: [&str; 5] =
     ["home/.cache", "home/.npm", "home/.yarn/cache", "home/.local/share/pnpm/store", "home/.cargo/registry"];
 
@@ -73,7 +76,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         output: None,
         exclude_env: false,
         include_cache: false,
-        level: 6,
+        level: LEVEL,
         force: false,
         format: Format::Gzip,
         base: None,
@@ -148,13 +151,13 @@ fn pack(project: &Project, config: &Config, lock: &Built, options: &Options) -> 
     archive.args(["--format", format, "--time"]).arg(packed_at(lock).to_string());
     let summary = create(&mut archive, &items)?;
     for left in summary["left_out"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        output::info(format_args!("left out, since it is no file: {}", escape::visible(left)));
+        output::info(format_args!("skipped (not a regular file): {}", escape::visible(left)));
     }
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     let files = summary["files"].as_u64().unwrap_or(0);
     output::ok(format_args!("Packed {files} files into '{}' ({})", escape::visible_path(&output), format::size(size)));
     output::hint(format_args!(
-        "there: tar {unpacked} {}, cd {}, sbox unpack",
+        "on the other machine: tar {unpacked} {} && cd {} && sbox unpack",
         file_name(&output),
         escape::visible(&name)
     ));
@@ -176,7 +179,7 @@ fn create(archive: &mut std::process::Command, items: &[Value]) -> Result<Value>
         return Err(Error::reported(libsbox::status::of(done.status)));
     }
     serde_json::from_slice(&done.stdout)
-        .map_err(|error| Error::new(format!("sbox-archive says nothing of use: {error}")))
+        .map_err(|error| Error::new(format!("cannot parse the output of sbox-archive: {error}")))
 }
 
 fn file_name(path: &Path) -> String {
@@ -221,7 +224,7 @@ fn items(project: &Project, config: &Config, lock: &Built, options: &Options) ->
     }
     let skip: Vec<&str> = CACHES.into_iter().chain(["tmp"]).collect();
     let inside = |place: &str| place.trim_start_matches('/').to_owned();
-    // What is mounted is the host's: at weaker levels a link to it stands there.
+    // What is mounted is the host's: at weaker levels there is a link to it.
     let is_link = |place: &String| project.rootfs().join(place).is_symlink();
     let omit: Vec<String> =
         config.mount.iter().map(|mount| inside(&mount.dst.to_string_lossy())).filter(is_link).collect();
@@ -246,7 +249,7 @@ fn cached(config: &Config, lock: &Built) -> Result<Vec<Value>> {
         }
         let fits = |entry: &cache::Entry| entry.provider == record.provider && entry.request == record.request;
         let Some(entry) = cache::entries(runtime)?.into_iter().find(fits) else {
-            return Err(Error::new(format!("there is no {runtime} in the cache")).hint("sbox build --force makes one"));
+            return Err(Error::new(format!("{runtime} is not in the cache")).hint("sbox build --force makes one"));
         };
         let name = entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         items.push(json!({"dst": format!(".sbox/cache/runtimes/{}/{name}", cache::group(runtime)), "src": entry.path}));
@@ -294,4 +297,15 @@ fn readme(project: &Project, config: &Config, options: &Options) -> String {
          a later build keeps those as they are.\n",
         cli::VERSION
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_says_the_defaults_of_the_code() {
+        assert_eq!(cli::default_in(USAGE, "--level"), Some(LEVEL.to_string().as_str()));
+        assert_eq!(cli::default_in(USAGE, "--format"), Some("tar.gz"));
+    }
 }
