@@ -58,7 +58,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 /// `5:8080`: descriptor 5 is a listening socket, 8080 the port inside.
 fn socket(text: &str) -> Result<(TcpListener, u16)> {
     let parts = text.split_once(':').and_then(|(fd, port)| Some((fd.parse().ok()?, port.parse().ok()?)));
-    let wrong = || Error::usage(format!("'{}' is no socket and port", libsbox::escape::visible(text)));
+    let wrong = || Error::usage(format!("'{}' is not a socket and port", libsbox::escape::visible(text)));
     let (fd, port) = parts.ok_or_else(wrong)?;
     let socket = libsbox::sys::adopt(fd).context(|| format!("take socket {fd}"))?;
     Ok((TcpListener::from(socket), port))

@@ -41,7 +41,7 @@ impl Dir {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| match error {
             Errno::LOOP | Errno::NOTDIR => {
-                Error::new(format!("cannot open '{}': it is no directory", visible_path(path)))
+                Error::new(format!("cannot open '{}': it is not a directory", visible_path(path)))
                     .hint("something replaced it; remove it and build again")
             }
             error => {
@@ -141,7 +141,7 @@ impl Dir {
         let fd = self.at(place, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).context(shown)?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).context(shown)?.st_mode);
         if kind != FileType::RegularFile {
-            return Err(Error::new(format!("cannot read '{}': it is no regular file", visible_path(&path))));
+            return Err(Error::new(format!("cannot read '{}': it is not a regular file", visible_path(&path))));
         }
         Ok(File::from(fd))
     }
@@ -154,7 +154,7 @@ impl Dir {
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600)).context(shown)?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).context(shown)?.st_mode);
         if kind != FileType::RegularFile {
-            return Err(Error::new(format!("cannot {}: it is no regular file", shown())));
+            return Err(Error::new(format!("cannot {}: it is not a regular file", shown())));
         }
         Ok(File::from(fd))
     }
@@ -261,7 +261,7 @@ impl Dir {
         Ok(())
     }
 
-    /// Removes `name` if it is no directory; tells whether it is gone.
+    /// Removes `name` unless it is a directory; returns whether it is gone.
     fn unlink(&self, name: &OsStr) -> Result<bool> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),

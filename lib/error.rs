@@ -88,7 +88,7 @@ impl From<lexopt::Error> for Error {
     }
 }
 
-/// The reason of a system error as it stands in a sentence: no capital, no number.
+/// The reason of a system error for use in a sentence: lower case, without its number.
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);

@@ -154,7 +154,7 @@ fn section_of(head: &str) -> Option<String> {
     (is_name(name) && !subsection.contains(['"', '\\', ']'])).then(|| name.to_ascii_lowercase())
 }
 
-/// Settings that neither name a program nor another file that git reads. A section alone stands for all of its keys.
+/// Settings that neither name a program nor another file that git reads. A section alone means all of its keys.
 const HARMLESS: [(&str, &[&str]); 18] = [
     (
         "core",

@@ -1,7 +1,7 @@
 //! The logs of daemons: where they are, and reading them.
 //!
 //! `logs/NAME.log` holds what a daemon printed, as it printed it; older parts are `NAME.log.1`, `NAME.log.2` and so on.
-//! When a part of a file was written stands beside it, in `.NAME.log.times`: lines of an offset in bytes and seconds since
+//! When a part of a file was written is recorded beside it, in `.NAME.log.times`: lines of an offset in bytes and seconds since
 //! 1970, one for each second in which something was written.
 
 use crate::dir::Dir;

@@ -61,7 +61,7 @@ pub fn say(label: Label, text: impl Display) {
 }
 
 /// Prints a bare line on stderr, at once: another process may write there, and must not come between its words. A stderr
-/// that nobody reads is no reason to fail.
+/// that nobody reads does not make a program fail.
 pub fn line(text: impl Display) {
     let _ = std::io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }

@@ -45,7 +45,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Err(Error::usage("missing command").hint("sbox exec python -V"));
     }
     match inside {
-        Some(_) if isolation.is_some() => Err(Error::usage("'--in' and '--isolation' contradict each other")),
+        Some(_) if isolation.is_some() => Err(Error::usage("'--in' and '--isolation' cannot be used together")),
         Some(name) => beside(&name, &words),
         None => sandbox::become_command(isolation, |_, _| Ok(words)),
     }
@@ -58,7 +58,8 @@ fn beside(name: &str, words: &[OsString]) -> Result<u8> {
     libsbox::trust::require(&project, &config)?;
     let record = daemon::choose(&project, &record::list(&project)?, Some(name))?;
     let shown = escape::visible(name);
-    let not_running = || Error::new(format!("'{shown}' does not run: {}", record.shown_status())).hint("sbox ps --all");
+    let not_running =
+        || Error::new(format!("'{shown}' is not running: {}", record.shown_status())).hint("sbox ps --all");
     // Held: its supervisor is really that, and what it wrote is true.
     let _supervisor = record.hold().ok_or_else(not_running)?;
     let command = if record.command_pid > 0 { record.command_pid } else { return Err(not_running()) };

@@ -79,7 +79,7 @@ fn entry(entry: &MountEntry) -> serde_json::Value {
     json!({"src": entry.src, "dst": entry.dst, "ro": entry.is_read_only(), "mode": entry.mode})
 }
 
-/// A value as it stands in the configuration, references unexpanded; what looks like a secret is not shown.
+/// A value as it is in the configuration, references unexpanded; what looks like a secret is not shown.
 fn masked(name: &str, value: &str) -> String {
     if check::is_secret(name, value) { "********".into() } else { value.to_owned() }
 }

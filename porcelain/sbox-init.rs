@@ -54,7 +54,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     };
     if project.config().symlink_metadata().is_ok() && !force {
         return Err(Error::new(format!("'{}' is a project already", escape::visible_path(&root)))
-            .hint("sbox init --force writes its configuration anew and keeps all other files"));
+            .hint("sbox init --force replaces its configuration and keeps all other files"));
     }
     make(&project, &runtime, &existing)?;
     // What it asks for later is the user's own.

@@ -209,7 +209,7 @@ fn build_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {
 /// `2026-01-30 12:00:00 UTC (5m ago)`.
 fn built_at(lock: &Built) -> String {
     let shown = escape::visible(&lock.built_at.replace('T', " ").replace('Z', " UTC"));
-    // The clock may have gone back since; then there is no age to tell.
+    // The clock may have gone back since; then the age is unknown.
     match time::seconds_of(&lock.built_at).and_then(|then| time::now().checked_sub(then)) {
         Some(age) => format!("{shown} ({} ago)", format::span(age)),
         None => shown,
@@ -232,7 +232,7 @@ fn isolation_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> 
     if !limits.is_empty() {
         let by = match status.isolation.limits.as_str() {
             "cgroup" => "a control group",
-            _ => "limits of each process, and pid 1",
+            _ => "per-process limits, and pid 1 samples the total",
         };
         rows.push(("Limits", format!("{} (by {by})", limits.join(" "))));
     }

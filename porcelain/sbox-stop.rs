@@ -37,7 +37,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     if all && !names.is_empty() {
-        return Err(Error::usage("'--all' and a name contradict each other"));
+        return Err(Error::usage("'--all' and a name cannot be used together"));
     }
     let project = Project::find()?;
     let records = record::list(&project)?;
@@ -71,7 +71,7 @@ fn chosen(project: &Project, records: &[Record], all: bool, names: &[String]) ->
     for name in names {
         let record = daemon::choose(project, records, name)?;
         if !is_live(&record) {
-            let message = format!("'{}' does not run: {}", escape::visible(&record.name), record.shown_status());
+            let message = format!("'{}' is not running: {}", escape::visible(&record.name), record.shown_status());
             return Err(Error::new(message).hint("sbox ps --all"));
         }
         chosen.push(record);

@@ -49,7 +49,7 @@ fn started(output: &Output, what: &str) {
     assert!(!matches!(code, Some(125..=127)), "'{what}' did not run ({code:?}): {}", stderr(output));
 }
 
-/// The words for no of the kernel, and of tools that ask it for what they want; in small letters.
+/// The words for no of the kernel, and of tools that ask it for what they want; in lower case.
 const REFUSALS: [&str; 8] = [
     "read-only file system",
     "permission denied",

@@ -1,4 +1,4 @@
-//! Writing an archive: what stands in it is listed on stdin, and it is read once.
+//! Writing an archive: what goes into it is listed on stdin, and it is read once.
 
 use crate::compress::{Codec, Compressor};
 use crate::writer::Writer;

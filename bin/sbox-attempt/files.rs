@@ -23,7 +23,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     Attempt {
         class: "files",
         name: "link-to-secret",
-        what: "read it through a symbolic link of its own",
+        what: "read it through its own symbolic link",
         run: through_a_link,
     },
     Attempt {
@@ -325,7 +325,7 @@ fn descriptors(_: &Fixtures) -> Tried {
 
 fn accounts(_: &Fixtures) -> Tried {
     let count = fs::read_to_string("/etc/passwd")?.lines().count();
-    if count > 2 { Ok(format!("{count} accounts")) } else { Err(Outcome::Refused("nobody else is in it".into())) }
+    if count > 2 { Ok(format!("{count} accounts")) } else { Err(Outcome::Refused("it lists no other users".into())) }
 }
 
 /// Places of the host's that no sandbox has, but for the fixtures.

@@ -46,7 +46,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     Attempt {
         class: "network",
         name: "proxy-notation",
-        what: "have it connect there by a strange notation",
+        what: "have it connect there by an unusual notation",
         run: |f| ask_proxy(&format!("2130706433:{}", port(f)?)),
     },
     Attempt {

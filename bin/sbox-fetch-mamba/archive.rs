@@ -58,7 +58,7 @@ fn unpack(file: File, to: &Path, url: &str) -> Result<()> {
         }
         if found || !entry.header().entry_type().is_file() {
             return Err(Error::new(format!(
-                "the archive from '{}' has something strange at bin/micromamba",
+                "bin/micromamba in the archive from '{}' is not one regular file",
                 visible(url)
             )));
         }

@@ -55,7 +55,7 @@ pub fn only_from(packages: &[Package], channels: &[String]) -> Result<()> {
         let url = shown(&package.url);
         url.contains("/../")
             || !channels.iter().any(|channel| {
-                // What stands behind a name, micromamba knows.
+                // What a name refers to, micromamba knows.
                 match channel.contains("://") {
                     true => below(&url, &shown(channel)).is_some(),
                     false => url.contains(&format!("/{channel}/")),

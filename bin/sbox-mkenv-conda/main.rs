@@ -1,6 +1,6 @@
 //! sbox-mkenv-conda: provide runtimes and packages from conda channels, through micromamba.
 //!
-//! micromamba runs in a sandbox of its own and in three steps: it chooses the packages; it fetches them; it links them.
+//! micromamba runs in its own sandbox and in three steps: it chooses the packages; it fetches them; it links them.
 //! Only the first two have a network, and only the last one runs code of packages, with the package cache read-only.
 #![forbid(unsafe_code)]
 

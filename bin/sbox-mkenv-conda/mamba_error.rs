@@ -1,7 +1,7 @@
 //! What micromamba's failures are, by what it says and how it ends.
 //!
 //! Its words are those of 2.8.1, and of 1.5 where those were known; the tests below read records of real runs. Advice is not
-//! looked at: "your package cache may be corrupted" stands below nearly everything.
+//! looked at: "your package cache may be corrupted" is printed below nearly everything.
 
 use crate::channel;
 use libsbox::error::Error;

@@ -131,7 +131,7 @@ impl Micromamba {
         fs::remove_tree(&self.env())
     }
 
-    /// The addresses of the channels as far as they are known: what stands behind a name, micromamba knows, or a mirror.
+    /// The addresses of the channels as far as they are known: what a name refers to, micromamba knows, or a mirror.
     pub fn addresses(&self) -> Vec<String> {
         let full = |channel: &String| match alias() {
             Some(alias) if !channel.contains("://") => {
@@ -319,7 +319,7 @@ impl Micromamba {
     fn network(&self, command: &mut Command) -> Result<()> {
         for name in ["http_proxy", "https_proxy", "no_proxy"] {
             let upper = name.to_uppercase();
-            // curl takes http_proxy in small letters only.
+            // curl takes http_proxy in lower case only.
             let set =
                 [name, &upper].into_iter().find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
             if let Some(value) = set {

@@ -72,7 +72,7 @@ fn nodes(lines: &[&str]) -> Vec<(usize, String)> {
     let node = |line: &&str| {
         let text = line.trim_start_matches(['│', '├', '└', '─', ' ']);
         let depth = line.chars().count() - text.chars().count();
-        // The first level has signs of its own; a heading has none.
+        // The first level has its own signs; a heading has none.
         (depth > 0).then(|| (depth / 3 - 1, text.trim_end_matches(['.', ';', ',']).to_owned()))
     };
     lines.iter().filter_map(node).collect()

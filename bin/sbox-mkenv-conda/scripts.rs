@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// A script, and what stands in its place.
+/// A script, and its replacement.
 pub struct Script {
     package: String,
     stem: String,

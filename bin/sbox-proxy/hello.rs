@@ -44,7 +44,7 @@ fn handshake(mut bytes: &[u8]) -> Result<Vec<u8>, Stop> {
     loop {
         let Some((head, rest)) = bytes.split_at_checked(5) else { return Err(Stop::More) };
         if head[0] != 0x16 || head[1] != 3 {
-            return Err(Stop::Wrong("a record in the hello is no handshake"));
+            return Err(Stop::Wrong("a record in the ClientHello is not a handshake"));
         }
         let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
         if length == 0 || length > 1 << 14 {
@@ -55,7 +55,7 @@ fn handshake(mut bytes: &[u8]) -> Result<Vec<u8>, Stop> {
         bytes = rest;
         let Some((head, body)) = message.split_at_checked(4) else { continue };
         if head[0] != 1 {
-            return Err(Stop::Wrong("the first message is no ClientHello"));
+            return Err(Stop::Wrong("the first message is not a ClientHello"));
         }
         let length = usize::from(head[1]) << 16 | usize::from(head[2]) << 8 | usize::from(head[3]);
         if length > LARGEST {
@@ -119,7 +119,10 @@ fn one_name(mut body: Reader<'_>) -> Result<String, &'static str> {
     if kind != 0 || !list.0.is_empty() || !body.0.is_empty() {
         return Err("the hello names more than one server");
     }
-    std::str::from_utf8(name.0).ok().and_then(libsbox::model::host_name).ok_or("the name in the hello is no host name")
+    std::str::from_utf8(name.0)
+        .ok()
+        .and_then(libsbox::model::host_name)
+        .ok_or("the name in the ClientHello is not a host name")
 }
 
 #[cfg(test)]

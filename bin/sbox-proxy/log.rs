@@ -34,7 +34,7 @@ impl Log {
         Ok(Log(Some(Mutex::new(Open { path, file, size }))))
     }
 
-    /// Writes a line. A full disk is no reason to let something through or to stop.
+    /// Writes a line. A full disk neither lets something through nor stops the proxy.
     pub fn write(&self, line: &Line<'_>) {
         let Some(Ok(mut open)) = self.0.as_ref().map(Mutex::lock) else { return };
         let value = serde_json::json!({
@@ -46,7 +46,7 @@ impl Log {
         });
         let text = format!("{value}\n");
         if open.size + text.len() as u64 > LARGEST {
-            open.begin_anew();
+            open.begin_again();
         }
         if open.file.write_all(text.as_bytes()).is_ok() {
             open.size += text.len() as u64;
@@ -55,7 +55,7 @@ impl Log {
 }
 
 impl Open {
-    fn begin_anew(&mut self) {
+    fn begin_again(&mut self) {
         let mut kept = self.path.clone().into_os_string();
         kept.push(".1");
         let renamed = std::fs::rename(&self.path, kept).and_then(|()| append(&self.path));

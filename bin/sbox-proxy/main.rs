@@ -1,6 +1,6 @@
 //! sbox-proxy: the way out of a sandbox, to some names only.
 //!
-//! An HTTP proxy on the host's side of a sandbox that has no route of its own. A connection is let through when three
+//! An HTTP proxy on the host's side of a sandbox without its own route. A connection is let through when three
 //! things agree: the name and port that were asked for are allowed; the name in the request itself (the TLS server name, or
 //! the HTTP Host) is the same; and the name, resolved here and once, has a public address, which is the one that is dialled.
 //! What comes in is written by an untrusted program: every length is bounded, and everything unclear is refused.

@@ -33,7 +33,7 @@ pub fn parse(head: &[u8]) -> Result<Request, &'static str> {
     let text = std::str::from_utf8(head).map_err(|_| "the request is not text")?;
     let text = text.strip_suffix("\r\n\r\n").ok_or("the request has no end")?;
     if text.bytes().any(|byte| byte == 0) || text.replace("\r\n", "").contains(['\r', '\n']) {
-        return Err("a line ends in a strange way");
+        return Err("a line does not end in CR LF");
     }
     let mut lines = text.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
@@ -114,7 +114,7 @@ fn plain(method: &str, target: &str, version: &str, headers: &Headers<'_>) -> Re
         _ => return Err("the address has a fragment"),
     };
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("the address has strange characters");
+        return Err("the address has invalid characters");
     }
     match all(headers, "host").as_slice() {
         [value] if authority(value, Some(80))? == (host.clone(), port) => {}

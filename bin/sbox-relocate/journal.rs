@@ -160,7 +160,7 @@ pub fn stage(place: &Path, planner: &Planner<'_>, plan: &Plan, trees: &[Tree], d
 }
 
 /// A new file in the place of the old one: a hard link elsewhere keeps its content, a running program its code, and a
-/// read-only file is no obstacle.
+/// read-only file can be replaced too.
 fn file(
     planner: &Planner<'_>,
     dir: &Dir,

@@ -84,7 +84,7 @@ pub enum Mount {
 /// How strongly the command is confined; each is weaker than the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// A root and namespaces of its own.
+    /// A separate root and namespaces.
     Namespace,
     /// The host's paths, and the kernel denies all that were not given.
     Landlock,
@@ -108,7 +108,7 @@ pub enum Mode {
     /// All that the host can.
     #[default]
     Host,
-    /// A loopback of its own.
+    /// A separate loopback.
     None,
     /// The same, and a proxy to some names.
     Proxy,
@@ -125,7 +125,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether the sandbox has a network of its own.
+    /// Whether the sandbox has a separate network.
     pub fn is_own(&self) -> bool {
         self.mode != Mode::Host
     }
@@ -202,7 +202,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Short('n') | Long("dry-run") => args.dry_run = true,
             Long("probe") => args.probe = true,
             Value(command) => {
-                // The first word that is no option begins the command; what follows is the command's own.
+                // The first word that is not an option begins the command; all that follows belongs to it.
                 args.command.push(command);
                 args.command.extend(parser.raw_args()?);
             }
@@ -220,7 +220,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     let is_made =
         args.root.is_some() || !(args.mounts.is_empty() && args.bind_nofollow.is_empty() && args.hide.is_empty());
     if args.join.is_some() && (is_made || args.isolation > Some(Level::Namespace)) {
-        return Err(Error::usage("--join enters a sandbox as it is: nothing of its root can be said"));
+        return Err(Error::usage("--join cannot be combined with options that build a root"));
     }
     if args.refresh && (args.join.is_none() || !args.command.is_empty()) {
         return Err(Error::usage("--refresh belongs to --join PID, and takes no command"));
@@ -246,12 +246,12 @@ fn inside(path: OsString) -> Result<PathBuf> {
     let path = PathBuf::from(path);
     let plain = path.is_absolute() && !path.components().any(|part| part == std::path::Component::ParentDir);
     let shown = libsbox::escape::visible_path(&path);
-    if plain { Ok(path) } else { Err(Error::usage(format!("'{shown}' is no absolute path without '..'"))) }
+    if plain { Ok(path) } else { Err(Error::usage(format!("'{shown}' must be an absolute path without '..'"))) }
 }
 
 fn pid(parser: &mut lexopt::Parser) -> Result<Pid> {
     let number: i32 = parser.value()?.parse()?;
-    Pid::from_raw(number).filter(|_| number > 0).ok_or_else(|| Error::usage(format!("{number} is no process")))
+    Pid::from_raw(number).filter(|_| number > 0).ok_or_else(|| Error::usage(format!("{number} is not a process")))
 }
 
 fn descriptor(parser: &mut lexopt::Parser) -> Result<RawFd> {
@@ -281,10 +281,8 @@ fn port(text: &str) -> Result<(u16, u16)> {
     let (host, inside) = text.split_once(':').unwrap_or((text, text));
     match (number(host), number(inside)) {
         (Some(host), Some(inside)) => Ok((host, inside)),
-        _ => {
-            Err(Error::usage(format!("'{}' is no port", libsbox::escape::visible(text)))
-                .hint("--port 8080, or 9000:8080"))
-        }
+        _ => Err(Error::usage(format!("'{}' is not a port", libsbox::escape::visible(text)))
+            .hint("--port 8080, or 9000:8080")),
     }
 }
 

@@ -20,7 +20,7 @@ use rustix::mount::{
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Where the new root is hung up while it is made. Any directory would do that is no source of a bind.
+/// Where the new root is hung up while it is made. Any directory would do that is not the source of a bind.
 const STAGING_MOUNTPOINT: &str = "/proc";
 
 const NO_SETUID: u64 = libc::MOUNT_ATTR_NOSUID;
@@ -176,7 +176,7 @@ fn staging() -> Result<OwnedFd> {
 
 struct Root {
     top: OwnedFd,
-    /// Mounts of ours that become read-only when everything stands.
+    /// Mounts of ours that become read-only when everything is in place.
     sealed: Vec<(PathBuf, OwnedFd)>,
 }
 
@@ -260,7 +260,7 @@ impl Root {
         Ok((self.directory(dst.parent().unwrap_or(Path::new("/")))?, name.to_owned()))
     }
 
-    /// A place for a bind of something that is no directory.
+    /// A place for a bind of something that is not a directory.
     fn empty_file(&self, dst: &Path) -> Result<OwnedFd> {
         let (parent, name) = self.parent(dst)?;
         match open_in(parent.as_fd(), &name, OFlags::empty()) {

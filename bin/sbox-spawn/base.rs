@@ -148,7 +148,7 @@ fn hosts(hostname: &OsStr) -> String {
     hosts + &format!("127.0.1.1 {}\n", hostname.to_string_lossy())
 }
 
-/// An account list with nobody else in it: the user, whose home is the virtual one, and the owner of what is not theirs.
+/// An account list without the host's other users: the user, whose home is the virtual one, and the owner of what is not theirs.
 fn accounts(home: &Path) -> (String, String) {
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let user = name_of(uid, "/etc/passwd").unwrap_or_else(|| "agent".into());
@@ -173,7 +173,7 @@ fn name_of(id: u32, file: &str) -> Option<String> {
     line.split(':').next().map(str::to_owned)
 }
 
-/// A sandbox that an agent brings along needs a /proc of its own, which the kernel only gives to those who see the whole of
+/// A sandbox that an agent brings along needs its own /proc, which the kernel only gives to those who see the whole of
 /// one. Where the agent is nobody to the kernel the covers are a second wall, and are left out for it; root's never are.
 fn proc(nested: bool) -> Vec<Op> {
     let at = |name: &&str| Path::new("/proc").join(name);

@@ -68,7 +68,7 @@ fn no_directories_as_standard_streams() -> Result<()> {
             return Err(Error::new("a standard stream is a directory")
                 .hint("give the command a file, a pipe or /dev/null: through a directory it could leave"));
         }
-        // An O_PATH descriptor is no stream either.
+        // An O_PATH descriptor is not a stream either.
         let flags = rustix::fs::fcntl_getfl(stream).context(shown)?;
         if flags.contains(rustix::fs::OFlags::PATH) {
             return Err(Error::new("a standard stream was opened with O_PATH"));

@@ -23,7 +23,7 @@ pub enum Answer {
 pub struct Denied {
     pub number: c_long,
     pub answer: Answer,
-    /// Denied even with `nested`, where an agent may make namespaces and mounts of its own.
+    /// Denied even with `nested`, where an agent may make its own namespaces and mounts.
     pub always: bool,
     #[cfg_attr(not(test), expect(dead_code, reason = "the reason of a line is for whoever reads the list"))]
     pub why: &'static str,

@@ -57,7 +57,7 @@ const PERSONALITIES: [u32; 2] = [0, 0xFFFF_FFFF];
 /// What differs from one sandbox to another.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope {
-    /// The agent may make namespaces and mounts of its own, for a sandbox that it brings along.
+    /// The agent may make its own namespaces and mounts, for a sandbox that it brings along.
     nested: bool,
     /// The families of sockets.
     families: &'static [i32],

@@ -40,7 +40,7 @@ fn may_run_at(sandbox: &Sandbox, level: Level) -> Result<()> {
         Level::Namespace => return Ok(()),
         _ if network.mode == Mode::Proxy => "a network that leads to some names only",
         _ if sandbox.args.overlays().next().is_some() => "a copy-on-write mount",
-        _ if !network.ports.is_empty() => "ports that lead into a network of its own",
+        _ if !network.ports.is_empty() => "ports that lead into a separate network",
         Level::Env if network.mode == Mode::None => "a command without network",
         _ => return may_show_at(sandbox, level),
     };

@@ -33,7 +33,7 @@ pub fn apply(limits: &Limits, level: Level) -> Result<()> {
     if let Some(memory) = limits.memory {
         set(Resource::Data, memory.saturating_mul(4).saturating_add(SLACK))?;
     }
-    // In a user namespace of its own only the sandbox's processes count (Linux 5.14). Elsewhere all of the user's do.
+    // In its own user namespace only the sandbox's processes count (Linux 5.14). Elsewhere all of the user's do.
     let others = match level {
         Level::Namespace => 0,
         _ => members::tasks_of_user(rustix::process::getuid().as_raw()),

@@ -38,7 +38,7 @@ impl Launched {
         Launched { init, _alive: alive, group: None, outside: None, ways_in: None, namespaces: None }
     }
 
-    /// Once it stands: opens what leads in.
+    /// Once it is ready: opens what leads in.
     pub fn lead_in(&mut self) -> Result<()> {
         match (&mut self.outside, self.ways_in.take()) {
             (Some(outside), Some(ways)) => outside.lead_in(ways),

@@ -21,7 +21,7 @@ use std::process::{Child, Command, Stdio};
 /// Where the proxy is, inside. The usual port of one, and nobody else's there.
 const PROXY: &str = "127.0.0.1:3128";
 
-/// What stands on the host's side, before the sandbox is made.
+/// What runs on the host's side, before the sandbox is made.
 pub struct Outside {
     /// The proxy's end of a socket: pid 1 sends the listening socket through it.
     to_proxy: Option<OwnedFd>,
@@ -99,7 +99,7 @@ impl Outside {
         Ok(Some((open("user")?, open("net")?)))
     }
 
-    /// Once the sandbox stands: leads the ports into it.
+    /// Once the sandbox is ready: leads the ports into it.
     pub fn lead_in(&mut self, (user, network): (OwnedFd, OwnedFd)) -> Result<()> {
         let mut command = plumbing::program("sbox-forward")?;
         for (option, fd) in [("--user", &user), ("--network", &network)] {

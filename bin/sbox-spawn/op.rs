@@ -19,7 +19,7 @@ pub enum Op {
     File { dst: PathBuf, content: String },
     /// A symbolic link.
     Link { dst: PathBuf, target: PathBuf },
-    /// A fresh tmpfs with this mode. `seal`: made read-only when everything stands.
+    /// A fresh tmpfs with this mode. `seal`: made read-only when everything is in place.
     Tmpfs {
         dst: PathBuf,
         mode: u32,

@@ -91,7 +91,7 @@ const TAKEN: [&str; 12] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx3
 
 fn root_entries(root: &Path) -> Result<Vec<Op>> {
     if !std::fs::symlink_metadata(root).is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(Error::new(format!("'{}' is no directory", libsbox::escape::visible_path(root))));
+        return Err(Error::new(format!("'{}' is not a directory", libsbox::escape::visible_path(root))));
     }
     let mut names: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(root).context(|| format!("read '{}'", libsbox::escape::visible_path(root)))? {

@@ -117,7 +117,7 @@ fn read_entries() -> Result<Vec<Entry>> {
         let entry: Entry =
             serde_json::from_str(&line).map_err(|error| Error::usage(format!("not an entry: {error}")))?;
         if !entry.dst.is_absolute() || entry.dst.components().any(|part| part == std::path::Component::ParentDir) {
-            return Err(Error::new(format!("'{}' is no place in the root", visible_path(&entry.dst))));
+            return Err(Error::new(format!("'{}' is not a valid path inside the root", visible_path(&entry.dst))));
         }
         entries.push(entry);
     }

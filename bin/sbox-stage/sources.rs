@@ -79,7 +79,7 @@ fn copy(wanted: &mut Wanted, src: &Path, place: &Path) -> Result<()> {
         return Ok(());
     }
     if !top.is_dir() {
-        return Err(Error::new(format!("cannot copy '{}': it is no file and no directory", visible_path(src))));
+        return Err(Error::new(format!("cannot copy '{}': it is neither a file nor a directory", visible_path(src))));
     }
     add_with_parents(wanted, place.into(), Item::bare(Kind::Directory));
     let root = src.canonicalize().context(|| format!("read source '{}'", visible_path(src)))?;

@@ -1,4 +1,4 @@
-//! The daemon's entry in `processes.json`. A disk that is full at the moment is no reason to end a daemon: what could not be
+//! The daemon's entry in `processes.json`. A full disk does not end a daemon: what could not be
 //! written is written later.
 
 use crate::args::Args;

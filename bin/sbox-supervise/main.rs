@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 const TOOL: Tool = Tool { name: "sbox-supervise", usage: args::USAGE, runs_a_command: true };
 
-/// The wait before the first restart; it doubles with each that follows, up to [`LONGEST_PAUSE`], and begins anew after a
+/// The wait before the first restart; it doubles with each that follows, up to [`LONGEST_PAUSE`], and starts over after a
 /// run of [`STEADY`]. The figures are those of Docker's restart policies
 /// (<https://docs.docker.com/reference/cli/docker/container/run/#restart>).
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -63,7 +63,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     }
 }
 
-/// A session of its own: no terminal, no hang-up, no key reaches it. Of the descriptors only the environment's stays.
+/// A separate session: no terminal, no hang-up, no key reaches it. Of the descriptors only the environment's stays.
 fn away_from_the_terminal(args: &Args) -> Result<OwnedFd> {
     let all = Signals::of(&[
         libc::SIGTERM,

@@ -26,7 +26,7 @@ struct Page {
     words: String,
     /// Lists that are open.
     lists: usize,
-    /// What `.Nm` without an argument stands for.
+    /// What `.Nm` without an argument means.
     name: String,
     /// In a display, where lines stay as they are.
     literal: bool,
@@ -170,7 +170,7 @@ fn inline(text: &str) -> String {
     if quoted {
         out.push('\'');
     }
-    // The mark that ends a sentence stands behind the bracket that ends before it.
+    // Final punctuation goes outside the closing bracket.
     let after = if [" .", " ,", " ;"].iter().any(|end| text.ends_with(end)) { out.pop() } else { None };
     out += &ends;
     out.extend(after);

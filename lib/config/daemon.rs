@@ -55,7 +55,7 @@ pub enum ReadinessProbe {
     Http(u16, String),
     /// A server on this port of the sandbox's loopback takes connections.
     Tcp(u16),
-    /// This text stands in the log.
+    /// This text is in the log.
     Log(String),
 }
 

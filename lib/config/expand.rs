@@ -9,7 +9,7 @@ pub enum Piece {
     Variable {
         /// Its name.
         name: String,
-        /// What stands for it when it is unset or empty.
+        /// What replaces it when it is unset or empty.
         default: Option<String>,
     },
 }

@@ -93,7 +93,7 @@ pub struct Config {
     pub ports: Vec<(u16, u16)>,
     /// What it may use.
     pub limits: Limits,
-    /// Whether it may make user namespaces and mounts of its own.
+    /// Whether it may make its own user namespaces and mounts.
     pub nested: bool,
     /// How daemons run.
     pub daemon: DaemonConfig,

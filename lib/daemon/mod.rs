@@ -58,7 +58,7 @@ pub struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
-    /// Starts it under a supervisor of its own; gives its processes once its program was really executed. Why it could not
+    /// Starts it under its own supervisor; gives its processes once its program was really executed. Why it could not
     /// be was printed.
     pub fn start(self) -> Result<Started> {
         crate::trust::require(self.project, self.config)?;

@@ -1,7 +1,7 @@
 //! `.sbox/processes.json`: the daemons of a project, written under a lock and by rename.
 //!
 //! A daemon is there as long as its supervisor is (`sbox-supervise`), which holds its sandbox, its log and its entry. The
-//! file is what was known last: whoever reads it looks at the supervisors, and mends what is no longer so.
+//! file is what was known last: whoever reads it looks at the supervisors, and corrects stale entries.
 
 use crate::error::{Context, Error, Result};
 use crate::escape;
@@ -120,7 +120,7 @@ impl Record {
         time::seconds_of(&self.start_time).filter(|_| is_up).map(|then| time::now().saturating_sub(then))
     }
 
-    /// The supervisor, held, if it is really that of this daemon: what stands in the file may have come with an archive, and
+    /// The supervisor, held, if it is really that of this daemon: what the file says may have come with an archive, and
     /// nobody else is to get a signal.
     pub fn hold(&self) -> Option<std::os::fd::OwnedFd> {
         let held = self.supervisor.open()?;
@@ -128,7 +128,7 @@ impl Record {
     }
 
     /// What the file says may be over.
-    fn mend(&mut self) -> bool {
+    fn correct(&mut self) -> bool {
         if !self.status.is_live() || self.hold().is_some() {
             return false;
         }
@@ -176,7 +176,7 @@ pub fn update<T>(project: &Project, change: impl FnOnce(&mut Vec<Record>) -> Res
     };
     let before = records.clone();
     for record in &mut records {
-        record.mend();
+        record.correct();
     }
     let result = change(&mut records)?;
     if records != before {
@@ -188,7 +188,7 @@ pub fn update<T>(project: &Project, change: impl FnOnce(&mut Vec<Record>) -> Res
 
 /// The daemons as they are now, by name.
 pub fn list(project: &Project) -> Result<Vec<Record>> {
-    let is_true = |records: &[Record]| !records.iter().any(|record| record.clone().mend());
+    let is_true = |records: &[Record]| !records.iter().any(|record| record.clone().correct());
     let mut records = match read(project) {
         Ok(records) if is_true(&records) => records,
         Ok(_) => update(project, |records| Ok(records.clone()))?,
@@ -198,13 +198,13 @@ pub fn list(project: &Project) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-/// The reason if it is no list of records; a missing file is an empty one.
+/// The reason if it is not a list of records; a missing file is an empty one.
 fn read(project: &Project) -> std::result::Result<Vec<Record>, String> {
     let path = project.processes();
     if std::fs::symlink_metadata(&path).is_err() {
         return Ok(Vec::new());
     }
-    let bytes = fs::read_plain(&path).ok_or("it is no file that can be read")?;
+    let bytes = fs::read_plain(&path).ok_or("it is not a file that can be read")?;
     let records: Vec<Record> = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     let root = project.root().to_string_lossy();
     // A project that moved took its daemons' past along.
@@ -218,7 +218,7 @@ fn set_aside(project: &Project, why: &str) -> Result<()> {
     std::fs::rename(&path, &aside).context(|| format!("move '{}' away", escape::visible_path(&path)))?;
     let shown = escape::visible_path(aside.file_name().unwrap_or_default());
     output::warn(format_args!("'processes.json' cannot be read ({}); it is '{shown}' now", escape::visible(why)));
-    output::hint("daemons that run are entered anew; those that had ended are forgotten");
+    output::hint("running daemons register again; those that had ended are lost");
     // A signal that does nothing to one that is not yet ready for it.
     for pid in supervisors(project).into_iter().filter_map(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::WINCH);

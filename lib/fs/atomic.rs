@@ -24,7 +24,7 @@ pub fn write_locked(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 fn replace(path: &Path, temporary: &Path, content: &[u8], mode: u32) -> Result<()> {
     let shown = || format!("write '{}'", visible_path(path));
     let written = (|| {
-        // Made anew, never opened: what lies there under that name may be a link that came with an archive.
+        // Created, never opened: what has that name may be a link that came with an archive.
         let _ = std::fs::remove_file(temporary);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary)?;
         file.write_all(content)?;

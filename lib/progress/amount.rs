@@ -1,4 +1,4 @@
-//! How far a program is, told to the one that draws: JSON Lines of `{"what", "done", "total"}` on the descriptor that
+//! How far a program is, reported to the one that draws: JSON Lines of `{"what", "done", "total"}` on the descriptor that
 //! SBOX_PROGRESS_FD names. Programs in between pass it on by doing nothing.
 
 use super::Progress;
@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const VARIABLE: &str = "SBOX_PROGRESS_FD";
-/// How often something is told.
+/// How often something is reported.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// One report.

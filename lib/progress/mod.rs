@@ -1,7 +1,7 @@
 //! A sign of life for anything that takes more than a second: one line on a terminal, a plain message elsewhere.
 //!
 //! Only one process draws: the one that a person started. What its children write to stderr meanwhile goes through it and
-//! is printed above the line, and how far they are comes through a pipe of its own (see [`amount`]).
+//! is printed above the line, and how far they are comes through a separate pipe (see [`amount`]).
 
 pub mod amount;
 
@@ -70,13 +70,13 @@ impl Drawer {
     fn start(message: &str) -> std::io::Result<Drawer> {
         let (stopped, stop) = std::io::pipe()?;
         let (said, words) = std::io::pipe()?;
-        let (told, amounts) = std::io::pipe()?;
-        for end in [said.as_fd(), told.as_fd(), amounts.as_fd()] {
+        let (reported, amounts) = std::io::pipe()?;
+        for end in [said.as_fd(), reported.as_fd(), amounts.as_fd()] {
             rustix::io::ioctl_fionbio(end, true)?;
         }
         let line = Line::new(message);
         sys::clear_line_when_interrupted(true);
-        let thread = std::thread::Builder::new().spawn(move || draw(line, &stopped, said, told))?;
+        let thread = std::thread::Builder::new().spawn(move || draw(line, &stopped, said, reported))?;
         Ok(Drawer { thread: Some(thread), stop: Some(stop), words, amounts })
     }
 }
@@ -92,20 +92,20 @@ impl Drop for Drawer {
 }
 
 /// Draws until `stopped` is closed, then prints what is left to print and clears the line.
-fn draw(mut line: Line, stopped: &PipeReader, mut said: PipeReader, mut told: PipeReader) {
+fn draw(mut line: Line, stopped: &PipeReader, mut said: PipeReader, mut reported: PipeReader) {
     let mut words = Vec::new();
     loop {
         let mut ends = [
             PollFd::new(stopped, PollFlags::empty()),
             PollFd::new(&said, PollFlags::IN),
-            PollFd::new(&told, PollFlags::IN),
+            PollFd::new(&reported, PollFlags::IN),
         ];
         let tick = rustix::event::Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
         let _ = poll(&mut ends, Some(&tick));
         let is_over = !ends[0].revents().is_empty();
         let mut reports = Vec::new();
         drain(&mut said, &mut words);
-        drain(&mut told, &mut reports);
+        drain(&mut reported, &mut reports);
         line.take(&reports);
         let whole =
             if is_over { words.len() } else { words.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) };

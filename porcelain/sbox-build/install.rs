@@ -178,7 +178,7 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     }
     let code = status.code().map_or_else(|| "a signal".into(), |code| code.to_string());
     Err(Error::new(format!("install command failed (exit code {code}): {}", escape::visible(command)))
-        .hint("mend it and build again: it goes on with this command; all of its output is in .sbox/logs/build.log"))
+        .hint("fix it and run 'sbox build' again; the build resumes here. Full output: .sbox/logs/build.log"))
 }
 
 /// Where a command runs: in the workdir, unless a path that it names is only there when seen from `/`. Both are habits:

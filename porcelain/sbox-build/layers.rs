@@ -93,7 +93,7 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     let made: Made = serde_json::from_slice(&made?)
         .map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))?;
     for record in &made.runtimes {
-        let from = if record.cached { "from the cache" } else { "made now" };
+        let from = if record.cached { "from the cache" } else { "built now" };
         output::info(format_args!(
             "{} {} by provider '{}', {from}: {}",
             escape::visible(&record.record.spec),
@@ -220,7 +220,7 @@ pub fn activation(build: &mut Build<'_>) -> Result<()> {
     fs::write_atomic(&build.project.env_sh(), &script, 0o644)
 }
 
-/// What was made anew takes the place of the old.
+/// What was built again replaces the old.
 pub fn put_in_place(build: &Build<'_>) -> Result<()> {
     let project = build.project;
     let places =

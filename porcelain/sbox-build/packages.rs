@@ -33,18 +33,18 @@ fn difference(old: &[RuntimeRecord], new: &[RuntimeRecord]) -> Vec<String> {
     }
     for (name, package) in &after {
         match before.get(name) {
-            None => lines.push(format!("{}: new, {}", visible(name), visible(&package.version))),
+            None => lines.push(format!("{}: added {}", visible(name), visible(&package.version))),
             Some(was) if was.version != package.version => {
                 lines.push(format!("{}: {} -> {}", visible(name), visible(&was.version), visible(&package.version)));
             }
             Some(was) if was.hash != package.hash => {
-                lines.push(format!("{}: another build of {}", visible(name), visible(&package.version)));
+                lines.push(format!("{}: rebuilt {}", visible(name), visible(&package.version)));
             }
             Some(_) => {}
         }
     }
     let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
-    lines.extend(gone.map(|(name, was)| format!("{}: gone, was {}", visible(name), visible(&was.version))));
+    lines.extend(gone.map(|(name, was)| format!("{}: removed (was {})", visible(name), visible(&was.version))));
     lines
 }
 
@@ -95,7 +95,7 @@ mod tests {
         let old = record(&[("a", "1", "x"), ("b", "1", "x"), ("c", "1", "x")]);
         let new = record(&[("a", "2", "y"), ("b", "1", "y"), ("d", "1", "x")]);
         let lines = difference(std::slice::from_ref(&old), &[new]);
-        assert_eq!(lines, ["a: 1 -> 2", "b: another build of 1", "d: new, 1", "c: gone, was 1"]);
+        assert_eq!(lines, ["a: 1 -> 2", "b: rebuilt 1", "d: added 1", "c: removed (was 1)"]);
         assert!(difference(std::slice::from_ref(&old), std::slice::from_ref(&old)).is_empty());
     }
 }

@@ -61,7 +61,7 @@ fn sandbox(probe: &Probe) -> Check {
         return check(
             "sandbox",
             State::Good,
-            "level 'namespace': user namespaces, mounts and a /proc of its own work",
+            "level 'namespace': user namespaces, mounts and a separate /proc work",
             None,
         );
     }
@@ -169,13 +169,13 @@ fn network() -> Check {
 
 fn limits(probe: &Probe) -> Check {
     match probe.limits.as_str() {
-        "cgroup" => check("limits", State::Good, "a control group of its own", None),
+        "cgroup" => check("limits", State::Good, "its own control group", None),
         _ => check(
             "limits",
             State::Weaker,
-            "limits of each process, and a look at the whole 20 times a second",
+            "per-process limits, and the total is checked 20 times a second",
             Some(
-                "for the kernel's own count, start it where cgroups are delegated: systemd-run --user --scope -p Delegate=yes sbox run",
+                "for enforcement by the kernel, start sbox where cgroups are delegated: systemd-run --user --scope -p Delegate=yes sbox run",
             ),
         ),
     }
@@ -192,7 +192,7 @@ fn nested() -> Check {
     }
     match succeeded(&spawn(&["--nested"], &["unshare", "-r", "true"])) {
         true => check("nested", State::Weaker, "'nested: true' works, without overlays", None),
-        false => check("nested", State::Weaker, "an agent cannot bring a sandbox of its own", None),
+        false => check("nested", State::Weaker, "an agent cannot use its own sandbox", None),
     }
 }
 

@@ -172,5 +172,5 @@ pub fn as_nobody(command: &mut Command) {
 
 /// The error of a program that said nothing that can be read.
 pub fn strange(what: &str) -> Error {
-    Error::new(format!("'sbox-attempt' said something strange: {}", libsbox::escape::visible(what)))
+    Error::new(format!("unexpected output from 'sbox-attempt': {}", libsbox::escape::visible(what)))
 }

@@ -181,7 +181,7 @@ fn show(level: &str, verdicts: &[Verdict], leaks: usize) -> Result<()> {
         }
     }
     let end = match leaks {
-        0 => output::paint(colour, "32", "Nothing got through that was promised to be kept."),
+        0 => output::paint(colour, "32", "Everything this level promises to block was blocked."),
         count => output::paint(
             colour,
             "31",

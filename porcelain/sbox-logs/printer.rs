@@ -104,7 +104,7 @@ impl Printer {
     }
 }
 
-/// Text for a terminal: colours are left out, everything else that a terminal would obey is shown and not sent. A tab is a
+/// Text for a terminal: colours are left out, everything else that a terminal would act on is shown and not sent. A tab is a
 /// tab.
 fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -231,13 +231,13 @@ impl Base {
     fn read(layout: &Path) -> Result<Base> {
         let layout = std::path::absolute(layout).context(|| "find the base".into())?;
         let wrong = |what: &str| {
-            Error::new(format!("'{}' is no OCI layout: {what}", escape::visible_path(&layout)))
+            Error::new(format!("'{}' is not an OCI image layout: {what}", escape::visible_path(&layout)))
                 .hint("skopeo copy docker://debian:12 oci:DIR makes one")
         };
         let json = |place: &str| -> Result<Value> {
             let text =
                 fs::read_plain(&layout.join(place)).ok_or_else(|| wrong(&format!("'{place}' cannot be read")))?;
-            serde_json::from_slice(&text).map_err(|_| wrong(&format!("'{place}' is no JSON")))
+            serde_json::from_slice(&text).map_err(|_| wrong(&format!("'{place}' is not JSON")))
         };
         let digest = |value: &Value| -> Result<String> {
             let text = value["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:")).unwrap_or_default();
@@ -317,7 +317,7 @@ fn describe(
     }
     if !from_outside.is_empty() {
         output::info(format_args!(
-            "not in the image, to be given to it: {}",
+            "not in the image; set when you run it: {}",
             escape::visible(&from_outside.join(", "))
         ));
     }

@@ -72,11 +72,11 @@ pub fn warn(project: &Project, config: &Config) {
     if found.is_empty() {
         return;
     }
-    output::warn(format_args!("what looks like secrets goes into the archive ({}):", found.len()));
+    output::warn(format_args!("possible secrets in the archive ({}):", found.len()));
     for one in found.iter().take(20) {
         output::line(format_args!("  {one}"));
     }
-    output::hint("remove what is nobody else's business, and pack again; variables can be \"${NAME}\"");
+    output::hint("remove what you do not want to share, and pack again; variables can be \"${NAME}\"");
 }
 
 fn suspicion(dir: &Dir, name: &std::ffi::OsStr, place: &Path) -> Option<&'static str> {

@@ -77,7 +77,7 @@ impl Watch {
             }
             if Instant::now() >= end {
                 let time = format::span(self.ready.timeout.as_secs());
-                let message = format!("daemon '{}' runs and is not ready after {time}", self.name);
+                let message = format!("daemon '{}' is running but was not ready after {time}", self.name);
                 return Err(Error::new(message).hint(format!("sbox logs {0}    sbox stop {0}", self.name)));
             }
             std::thread::sleep(PAUSE);

@@ -166,8 +166,8 @@ fn what_is_no_micromamba_is_refused_and_said() {
 fn an_archive_gives_one_regular_file_or_nothing() {
     let scratch = Scratch::new("fetch-archive");
     let cases: [(&[Item<'_>], &str); 5] = [
-        (&[("bin/micromamba", Err("/bin/sh"))], "something strange"),
-        (&[("bin/micromamba", Ok(PROGRAM)), ("bin/micromamba", Ok(PROGRAM))], "something strange"),
+        (&[("bin/micromamba", Err("/bin/sh"))], "is not one regular file"),
+        (&[("bin/micromamba", Ok(PROGRAM)), ("bin/micromamba", Ok(PROGRAM))], "is not one regular file"),
         (&[("bin/other", Ok(PROGRAM))], "there is no bin/micromamba"),
         (&[("bin/micromamba", Ok("<html>"))], "is not a program"),
         (&[("../../escaped", Ok("x")), ("/tmp/escaped-too", Ok("x"))], "there is no bin/micromamba"),

@@ -9,6 +9,6 @@ fn it_needs_namespaces_and_a_socket() {
     };
     wrong(&[], "missing option");
     wrong(&["--user", "62", "--network", "63"], "missing socket");
-    wrong(&["--user", "62", "--network", "63", "80"], "no socket and port");
+    wrong(&["--user", "62", "--network", "63", "80"], "not a socket and port");
     wrong(&["--user", "62", "--network", "63", "64:80"], "take socket 64");
 }

@@ -59,7 +59,7 @@ fn a_restart_of_the_machine_and_a_pid_used_again_are_seen() {
 }
 
 #[test]
-fn a_broken_file_is_set_aside_and_what_runs_is_entered_anew() {
+fn a_broken_file_is_set_aside_and_what_runs_registers_again() {
     if !need_sandbox() {
         return;
     }

@@ -140,7 +140,10 @@ fn a_destination_outside_the_root_is_refused() {
         command.arg("--into").arg(scratch.path("root")).write_stdin(format!("{line}\n"));
         command
     };
-    run("{\"kind\":\"dir\",\"dst\":\"/../x\"}").assert().code(1).stderr(contains("is no place in the root"));
+    run("{\"kind\":\"dir\",\"dst\":\"/../x\"}")
+        .assert()
+        .code(1)
+        .stderr(contains("is not a valid path inside the root"));
     run("{\"kind\":\"dir\",\"dst\":\"x\"}").assert().code(1);
     run("nonsense").assert().code(2);
     assert!(!scratch.path("x").exists());

@@ -60,7 +60,7 @@ fn nobody_else_gets_a_signal_whatever_the_file_says() {
     let innocent = Ends(std::process::Command::new("sleep").arg(&other_nap).spawn().unwrap());
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", innocent.0.id())).unwrap();
     let start: u64 = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
-    // The pid, the start and the boot of a process that is there, and is no supervisor.
+    // The pid, the start and the boot of a process that is there, and is not a supervisor.
     let mut records: serde_json::Value = serde_json::from_str(&text).unwrap();
     let real = records[0]["supervisor"]["pid"].as_i64().unwrap();
     records[0]["supervisor"]["pid"] = innocent.0.id().into();
@@ -68,7 +68,7 @@ fn nobody_else_gets_a_signal_whatever_the_file_says() {
     records[0]["pid"] = innocent.0.id().into();
     std::fs::write(&path, records.to_string()).unwrap();
     assert_eq!(project.status("web"), "failed");
-    project.sbox(&["stop", "web"]).assert().code(1).stderr(contains("does not run"));
+    project.sbox(&["stop", "web"]).assert().code(1).stderr(contains("is not running"));
     project.sbox(&["stop", "--all"]).assert().success();
     assert!(kill(innocent.0.id().into(), "0"));
     kill(real, "KILL");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What was asked: the first line, and the headers in small letters.
+/// What was asked: the first line, and the headers in lower case.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub line: String,
