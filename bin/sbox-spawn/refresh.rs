@@ -29,6 +29,9 @@ const MOST_LOOKED_AT: usize = 200_000;
 /// A program that writes many files on the host causes one refresh, not one for each.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// Before the first watch: a command that ends sooner pays for none, and one that starts has the processors to itself.
+const WAIT: Duration = Duration::from_millis(150);
+
 /// A name that a program inside uses at that very moment is not forgotten. So it is done again.
 const REPEATS: u32 = 2;
 
@@ -84,7 +87,9 @@ impl Refresher {
             Fork::Child => {
                 let used = sources.iter().flat_map(|source| [&source.namespaces.user, &source.namespaces.mount]);
                 let _ = detach(used.chain([&end]));
-                Watcher::new(sources).run(&end);
+                if !ended_within(&end, WAIT) {
+                    Watcher::new(sources).run(&end);
+                }
                 report::end(0)
             }
             Fork::Parent(_) => Ok(Refresher(held)),
@@ -116,6 +121,8 @@ fn detach<'a>(keep: impl Iterator<Item = &'a OwnedFd>) -> Result<()> {
 
 struct Watcher {
     sources: Vec<Source>,
+    /// The directories of the sources, which stay the overlays' lower ones whatever happens to their paths.
+    tops: Vec<Option<Dir>>,
     inotify: Option<OwnedFd>,
     /// By the kernel's number of a watch: which source, and the path below it.
     places: HashMap<i32, (usize, PathBuf)>,
@@ -128,8 +135,9 @@ struct Watcher {
 impl Watcher {
     fn new(sources: Vec<Source>) -> Watcher {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
+        let tops = sources.iter().map(|source| Dir::open(&source.src).ok()).collect();
         let (places, unwatched) = (HashMap::new(), Vec::new());
-        let mut watcher = Watcher { sources, inotify, places, unwatched, seen: None };
+        let mut watcher = Watcher { sources, tops, inotify, places, unwatched, seen: None };
         for number in 0..watcher.sources.len() {
             watcher.watch(number, Path::new(""));
         }
@@ -138,8 +146,8 @@ impl Watcher {
     }
 
     fn open(&self, number: usize, place: &Path) -> Option<Dir> {
-        let top = Dir::open(&self.sources.get(number)?.src).ok()?;
-        if place.as_os_str().is_empty() { Some(top) } else { top.sub(place).ok() }
+        let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+        self.tops.get(number)?.as_ref()?.sub(place).ok()
     }
 
     /// What is not shown inside is not watched, nor are git's objects: a new one is named by a file that is.
@@ -179,6 +187,8 @@ impl Watcher {
     fn run(mut self, end: &OwnedFd) {
         let mut next_look = Instant::now() + LOOK;
         let mut repeats = 0;
+        // What changed before it was watched.
+        self.refresh();
         loop {
             let look = (!self.unwatched.is_empty()).then(|| next_look.saturating_duration_since(Instant::now()));
             let repeat = (repeats > 0).then_some(Duration::ZERO);

@@ -169,15 +169,13 @@ fn a_sandbox_in_the_sandbox_uncovers_nothing_of_a_copy_on_write_mount() {
     }
     let scratch = open_scratch("escape-overlay-nested");
     let (src, layer) = tree(&scratch);
-    let mut all = options(&src, &layer, &src);
-    all[1] = text(&src);
     let state = src.join(".sbox");
     let all = [&["--nested"], &options(&src, &layer, &state)[..]].concat();
     assert!(confined(&scratch, &all, "unshare -rm sh -c 'mount -t tmpfs none dir'").status.success());
     for attempt in [
         "unshare -rm umount .sbox",
         "unshare -rm sh -c 'cd /; umount /work && ls /work'",
-        "unshare -rm sh -c 'mount --bind /work /tmp && cat /tmp/.sbox/home/token'",
+        "unshare -rm sh -c 'mount --rbind /work /tmp && cat /tmp/.sbox/home/token'",
         "unshare -rm mount -o remount,lowerdir=/,upperdir=/tmp,workdir=/tmp /work",
     ] {
         refused(&scratch, &all, attempt);
