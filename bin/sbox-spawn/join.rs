@@ -34,9 +34,13 @@ pub fn run(sandbox: Sandbox) -> Result<u8> {
     let pid = sandbox.args.join.ok_or_else(|| Error::usage("missing process"))?;
     let overlays = overlays_of(pid)?;
     enter(&namespaces_of(pid)?)?;
-    for place in overlays {
-        // Refused where the sandbox is gone, and then nothing can be started in it either.
-        let _ = overlay::refresh(&place);
+    // Twice: a name that a program inside uses at that very moment is not forgotten.
+    for pause in [0, 2].into_iter().filter(|_| !overlays.is_empty()) {
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        for place in &overlays {
+            // Refused where another sandbox made the overlay; the watcher of that one sees to it.
+            let _ = overlay::refresh(place);
+        }
     }
     if sandbox.args.refresh {
         return Ok(0);
