@@ -60,11 +60,20 @@ impl Layer {
         let file = File::from(rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).context(shown)?);
         let mut layer = Layer { dst: dst.to_owned(), file, path: path.clone(), shared: None };
         match rustix::fs::flock(&layer.file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => layer.file.set_len(0).context(shown)?,
+            Ok(()) => layer.forget_many(),
             Err(Errno::WOULDBLOCK) => layer.share()?,
             Err(error) => return Err(error).context(shown),
         }
         Ok(layer)
+    }
+
+    /// The commands in the file have ended. Many of them only: ext4 writes a file that was truncated to the disk when it is
+    /// closed, and a start would wait for that.
+    fn forget_many(&self) {
+        const MANY: u64 = 64 << 10;
+        if self.file.metadata().is_ok_and(|file| file.len() > MANY) {
+            let _ = self.file.set_len(0);
+        }
     }
 
     /// Takes over the mount of a sandbox that is running.
