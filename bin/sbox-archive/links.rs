@@ -6,25 +6,14 @@
 
 use libsbox::error::{Error, Result};
 use libsbox::escape::visible_path;
+use libsbox::model::is_system;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 /// Directories of the system that a link may name: they are the same inside every sandbox, and belong to root. `/proc` is
 /// not among them: `/proc/self/root` leads everywhere.
-const SYSTEM: [&str; 11] = [
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/nix/store",
-    "/gnu/store",
-    "/etc/alternatives",
-    "/etc/ssl/certs",
-];
+const LED_TO: [&str; 2] = ["/etc/alternatives", "/etc/ssl/certs"];
 
 /// The kernel follows no more than this.
 const MOST: u32 = 40;
@@ -119,7 +108,7 @@ fn is_plain(path: &Path) -> bool {
 }
 
 fn is_the_systems(path: &Path) -> bool {
-    is_plain(path) && SYSTEM.iter().any(|system| path.starts_with(system))
+    is_plain(path) && (is_system(path) || LED_TO.iter().any(|place| path.starts_with(place)))
 }
 
 /// The target of a link into the project at its old place, at the new one.

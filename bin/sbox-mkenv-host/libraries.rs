@@ -4,13 +4,11 @@ use crate::elf;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::fs;
+use libsbox::model::is_system;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// Directories that every sandbox sees, read-only: libraries in them need no copy.
-const SYSTEM: [&str; 8] = ["/usr/", "/lib/", "/lib64/", "/lib32/", "/libx32/", "/bin/", "/nix/store/", "/gnu/store/"];
 
 /// The libraries that `programs` load from outside the system: name to file. A library that is missing is an error.
 pub fn foreign(programs: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>> {
@@ -22,7 +20,7 @@ pub fn foreign(programs: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>> {
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let Some((name, rest)) = line.trim().split_once(" => ") else { continue };
             let path = rest.split(" (0x").next().unwrap_or(rest).trim();
-            if path.starts_with('/') && !SYSTEM.iter().any(|place| path.starts_with(place)) {
+            if path.starts_with('/') && !is_system(Path::new(path)) {
                 found.insert(name.rsplit('/').next().unwrap_or(name).to_owned(), PathBuf::from(path));
             }
         }
@@ -49,9 +47,7 @@ pub fn lead_to(lib: &Path, files: &[PathBuf], foreign: &BTreeMap<String, PathBuf
         let mut content = std::fs::read(path).context(|| format!("read '{}'", visible_path(path)))?;
         let Some(range) = elf::run_path(&content) else { continue };
         let old = String::from_utf8_lossy(&content[range]).into_owned();
-        if old.split(':').all(|place| {
-            place.is_empty() || place.starts_with("$ORIGIN") || SYSTEM.iter().any(|system| place.starts_with(system))
-        }) {
+        if old.split(':').all(|place| place.is_empty() || place.starts_with("$ORIGIN") || is_system(Path::new(place))) {
             continue;
         }
         let new = relative(path, lib);

@@ -2,11 +2,9 @@
 
 use crate::op::{Access, Op};
 use libsbox::error::Result;
+use libsbox::model::SYSTEM_DIRS;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-
-/// Where a distribution keeps its programs. Real directories are bound, symbolic links (merged /usr) are repeated.
-const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
 
 /// Files of `/etc` that programs need and that tell nothing about the user. Copied, following links.
 const ETC_FILES: [&str; 24] = [
@@ -97,7 +95,7 @@ pub fn system(home: &Path, hostname: &OsStr, nested: bool) -> Result<Vec<Op>> {
 /// it who it is, and `/proc`, whose files of other processes Landlock keeps from it.
 pub fn readable_on_host() -> Vec<PathBuf> {
     let etc = ETC_FILES.iter().chain(&ETC_DIRS).chain(&["passwd", "group", "hosts", "hostname"]);
-    SYSTEM
+    SYSTEM_DIRS
         .iter()
         .map(PathBuf::from)
         .chain(etc.map(|name| Path::new("/etc").join(name)))
@@ -105,6 +103,7 @@ pub fn readable_on_host() -> Vec<PathBuf> {
         .collect()
 }
 
+/// Where a distribution keeps its programs: real directories are bound, symbolic links (merged /usr) are repeated.
 fn programs() -> Vec<Op> {
     let op = |path: &&str| {
         let path = PathBuf::from(path);
@@ -114,7 +113,7 @@ fn programs() -> Vec<Op> {
             Err(_) => None,
         }
     };
-    SYSTEM.iter().filter_map(op).collect()
+    SYSTEM_DIRS.iter().filter_map(op).collect()
 }
 
 fn read_only(path: &Path) -> Op {

@@ -7,6 +7,7 @@ use crate::mountinfo;
 use crate::op::{Access, Op};
 use crate::protect::Protection;
 use libsbox::error::{Context, Error, Result};
+use libsbox::model::reserved;
 use std::path::{Path, PathBuf};
 
 /// The whole root for `args`; `home` is where the account's home directory is inside.
@@ -86,9 +87,6 @@ fn real(path: &Path) -> Result<PathBuf> {
     path.canonicalize().context(|| format!("bind '{}'", libsbox::escape::visible_path(path)))
 }
 
-/// Top-level names that belong to the base: an entry of that name in the root directory stays invisible at `/`.
-const TAKEN: [&str; 12] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc", "dev", "sys", "nix", "gnu"];
-
 fn root_entries(root: &Path) -> Result<Vec<Op>> {
     if !std::fs::symlink_metadata(root).is_ok_and(|metadata| metadata.is_dir()) {
         return Err(Error::new(format!("'{}' is not a directory", libsbox::escape::visible_path(root))));
@@ -100,7 +98,7 @@ fn root_entries(root: &Path) -> Result<Vec<Op>> {
         let kind = entry.file_type().context(|| format!("read '{}'", libsbox::escape::visible_path(entry.path())))?;
         if name == Path::new("etc") && kind.is_dir() {
             names.extend(etc_entries(root));
-        } else if (kind.is_dir() || kind.is_file()) && !TAKEN.iter().any(|taken| name == Path::new(taken)) {
+        } else if (kind.is_dir() || kind.is_file()) && reserved(&Path::new("/").join(&name)).is_none() {
             names.push(name);
         }
     }

@@ -6,13 +6,9 @@ use crate::config::{self, Command, MountEntry};
 use crate::error::Error;
 use crate::escape::{visible, visible_path};
 use crate::locate::Step;
-use crate::model::{Language, MountMode, Runtime};
+use crate::model::{self, Language, MountMode, Runtime};
 use std::path::Path;
 use std::str::FromStr;
-
-/// Top-level directories that belong to the system inside: nothing can be put there.
-const SYSTEM: [&str; 11] =
-    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/dev", "/sys", "/nix"];
 
 impl Checker<'_> {
     pub(super) fn runtimes(&mut self, raw: &Lines) -> Vec<Runtime> {
@@ -125,7 +121,7 @@ impl Checker<'_> {
         let dst = visible_path(&entry.dst);
         if entry.dst == Path::new("/") {
             self.error(field, "Destination is the root itself", "Use a directory like '/app'", path);
-        } else if let Some(system) = SYSTEM.iter().find(|system| entry.dst.starts_with(system)) {
+        } else if let Some(system) = model::reserved(&entry.dst) {
             let message = format!("Destination is in the system's '{system}': '{dst}'");
             self.error(
                 field,

@@ -6,6 +6,7 @@ mod limits;
 mod network;
 mod runtime;
 mod size;
+mod system_dirs;
 
 pub use choice::{Isolation, Level, MountMode, NetworkMode, RestartPolicy};
 pub use host_rule::{DEFAULT_PORTS, HostRule, host_name};
@@ -13,6 +14,7 @@ pub use limits::{DEFAULT_PIDS, LIMITS, Limits};
 pub use network::Network;
 pub use runtime::{Language, Runtime};
 pub use size::{bytes, seconds};
+pub use system_dirs::{SYSTEM_DIRS, is_system, reserved};
 
 /// The directories of the system in which programs are looked for, after those of the environment.
 pub const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";

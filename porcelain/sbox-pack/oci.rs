@@ -162,7 +162,7 @@ fn system(project: &Project) -> Result<Vec<Value>> {
         // As it is named, in the directory where it really is: on most systems /lib is a link to /usr/lib.
         let directory = path.parent().and_then(|parent| parent.canonicalize().ok());
         let (Some(directory), Ok(real)) = (directory, path.canonicalize()) else { continue };
-        if let (Some(name), true) = (path.file_name(), is_the_systems(&real)) {
+        if let (Some(name), true) = (path.file_name(), libsbox::model::is_system(&real)) {
             files.insert(directory.join(name).to_string_lossy().trim_start_matches('/').to_owned(), real);
         }
     }
@@ -181,12 +181,6 @@ fn system(project: &Project) -> Result<Vec<Value>> {
         items.push(json!({"dst": bundle.trim_start_matches('/'), "src": real}));
     }
     Ok(items)
-}
-
-fn is_the_systems(path: &Path) -> bool {
-    ["/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/nix/store", "/gnu/store"]
-        .iter()
-        .any(|place| path.starts_with(place))
 }
 
 /// What the loader would load for the tools and for everything in the environment. The environment is an agent's: the loader
@@ -213,7 +207,7 @@ fn libraries(project: &Project, tools: &[PathBuf]) -> Result<BTreeSet<PathBuf>> 
         let plain = Path::new(named).components().all(|part| part != std::path::Component::ParentDir);
         (named.starts_with('/') && plain).then(|| PathBuf::from(named))
     };
-    Ok(text.lines().filter_map(path).filter(|path| is_the_systems(path) && path.is_file()).collect())
+    Ok(text.lines().filter_map(path).filter(|path| libsbox::model::is_system(path) && path.is_file()).collect())
 }
 
 /// An image to stand on.
