@@ -16,6 +16,7 @@ macro_rules! commands {
             "run" Run "run the project's command, or another one";
             "exec" Run "execute a program with its arguments as they are";
             "shell" Run "start a shell in the sandbox";
+            "refresh" Run "show what you changed on the host inside, at once";
 
             "ps" KeepRunning "list the daemons that 'sbox run -d' started";
             "logs" KeepRunning "print what a daemon printed";

@@ -25,6 +25,7 @@ mod sbox_mkenv_npm;
 mod sbox_pack;
 mod sbox_proxy;
 mod sbox_ps;
+mod sbox_refresh;
 mod sbox_relocate;
 mod sbox_restart;
 mod sbox_run;
