@@ -31,6 +31,7 @@ _sbox_options() {
         run) echo "-d --detach -n --name --wait --isolation -h --help -V --version" ;;
         exec) echo "--in --isolation -h --help -V --version" ;;
         shell) echo "--isolation -h --help -V --version" ;;
+        refresh) echo "-h --help -V --version" ;;
         ps) echo "-a --all -g --global -q --quiet --names -j --json -h --help -V --version" ;;
         logs) echo "-f --follow -n --lines --since --network --list -j --json -h --help -V --version" ;;
         stop) echo "-a --all -h --help -V --version" ;;
@@ -303,4 +304,4 @@ _sbox() {
     fi
 }
 
-complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-ps sbox-logs sbox-stop sbox-restart sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
+complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-logs sbox-stop sbox-restart sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// Directories of the system that a link may name: they are the same inside every sandbox, and belong to root. `/proc` is
-/// not among them: `/proc/self/root` leads everywhere.
+/// What a link may name beside the directories of the system: it is the same inside every sandbox, and belongs to root.
+/// `/proc` is not among them: `/proc/self/root` leads everywhere.
 const LED_TO: [&str; 2] = ["/etc/alternatives", "/etc/ssl/certs"];
 
 /// The kernel follows no more than this.
