@@ -195,7 +195,6 @@ fn offline_nothing_is_fetched_and_what_is_missing_is_listed() {
     let folder = SMALL_2.trim_end_matches(".conda");
     std::fs::remove_dir_all(bench.pkgs(folder)).unwrap();
     std::fs::remove_file(bench.pkgs(SMALL_2)).unwrap();
-    let before = bench.server.requests().len();
     let lock = lock.to_str().unwrap();
     for options in [&["--offline"][..], &["--offline", "--lock", lock]] {
         let why = bench.refusal(&["extra"], &["small"], options);
@@ -204,6 +203,12 @@ fn offline_nothing_is_fetched_and_what_is_missing_is_listed() {
             "{why}"
         );
     }
+    // It is there, damaged, and its archive is gone: only a server could repair it.
+    bench.build(&["extra"], &["small"], &[], "two");
+    std::fs::remove_file(bench.pkgs(SMALL_2)).unwrap();
+    std::fs::write(bench.pkgs(&format!("{folder}/share/plain.txt")), "PLAIN 2\n").unwrap();
+    let before = bench.server.requests().len();
+    bench.refusal(&["extra"], &["small"], &["--offline", "--lock", lock]);
     assert_eq!(bench.server.requests().len(), before, "micromamba's own --offline would fetch what a list names");
 }
 
