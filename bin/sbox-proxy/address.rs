@@ -7,7 +7,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Why nothing was dialled.
-pub enum NoWay {
+pub enum DialError {
     /// The name has no address.
     Unknown(String),
     /// It has, but none that may be dialled.
@@ -18,24 +18,25 @@ pub enum NoWay {
 
 /// Resolves a name, once, and connects to the first of its addresses that may be dialled and answers. What was looked at
 /// is what is dialled: a name that means something else a moment later makes no difference.
-pub fn dial(name: &str, port: u16, fixed: Option<IpAddr>) -> Result<TcpStream, NoWay> {
+pub fn dial(name: &str, port: u16, fixed: Option<IpAddr>) -> Result<TcpStream, DialError> {
     let addresses: Vec<SocketAddr> = match fixed {
         Some(address) => vec![SocketAddr::new(address, port)],
-        None => {
-            (name, port).to_socket_addrs().map_err(|error| NoWay::Unknown(libsbox::error::reason(&error)))?.collect()
-        }
+        None => (name, port)
+            .to_socket_addrs()
+            .map_err(|error| DialError::Unknown(libsbox::error::reason(&error)))?
+            .collect(),
     };
-    let mut why = NoWay::Unknown("it has no address".into());
+    let mut why = DialError::Unknown("it has no address".into());
     for address in addresses.into_iter().take(8) {
         if fixed.is_none()
             && let Some(reason) = forbidden(address.ip())
         {
-            why = NoWay::Forbidden(address.ip(), reason);
+            why = DialError::Forbidden(address.ip(), reason);
             continue;
         }
         match TcpStream::connect_timeout(&address, PATIENCE) {
             Ok(stream) => return Ok(stream),
-            Err(error) => why = NoWay::Unreachable(libsbox::error::reason(&error)),
+            Err(error) => why = DialError::Unreachable(libsbox::error::reason(&error)),
         }
     }
     Err(why)

@@ -1,7 +1,7 @@
 //! One connection from the sandbox: what it asks for, the answer, and the bytes both ways.
 
-use crate::address::{self, NoWay};
-use crate::hello::{self, Hello};
+use crate::address::{self, DialError};
+use crate::client_hello::{self, Hello};
 use crate::log::{Line, Log};
 use crate::request::{self, Body, Request, What};
 use crate::rules::{Grant, Rules};
@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// What every connection is measured by.
-pub struct Gate {
+pub struct Policy {
     pub rules: Rules,
     pub log: Log,
 }
@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(15 * 60);
 struct Refusal(u16, String);
 
 /// Serves a connection to its end.
-pub fn serve(gate: &Gate, mut client: TcpStream) {
+pub fn serve(policy: &Policy, mut client: TcpStream) {
     let _ = client.set_read_timeout(Some(PATIENCE));
     let _ = client.set_write_timeout(Some(SILENCE));
     let _ = client.set_nodelay(true);
@@ -33,27 +33,27 @@ pub fn serve(gate: &Gate, mut client: TcpStream) {
     let request = match request::parse(&head) {
         Ok(request) => request,
         Err(why) => {
-            gate.log.write(&Line { host: "", port: 0, refused: Some(why) });
+            policy.log.write(&Line { host: "", port: 0, refused: Some(why) });
             return refuse(&mut client, &Refusal(400, why.into()));
         }
     };
     let Request { host, port, what } = request;
-    match gate.dial(&host, port) {
+    match policy.dial(&host, port) {
         Err(refusal) => {
-            gate.log.write(&Line { host: &host, port, refused: Some(&refusal.1) });
+            policy.log.write(&Line { host: &host, port, refused: Some(&refusal.1) });
             refuse(&mut client, &refusal);
         }
         Ok((grant, server)) => match what {
-            What::Connect => tunnel(gate, client, server, &host, port, grant, rest),
+            What::Connect => tunnel(policy, client, server, &host, port, grant, rest),
             What::Plain { head, body } => {
-                gate.log.write(&Line { host: &host, port, refused: None });
+                policy.log.write(&Line { host: &host, port, refused: None });
                 let _ = forward(client, server, &head, body, rest);
             }
         },
     }
 }
 
-impl Gate {
+impl Policy {
     fn dial(&self, host: &str, port: u16) -> Result<(Grant, TcpStream), Refusal> {
         let Some(grant) = self.rules.grant(host, port) else {
             let entry =
@@ -68,9 +68,9 @@ impl Gate {
                 let _ = server.set_nodelay(true);
                 Ok((grant, server))
             }
-            Err(NoWay::Unknown(why)) => Err(Refusal(502, format!("'{host}' was not found: {why}"))),
-            Err(NoWay::Unreachable(why)) => Err(Refusal(502, format!("'{host}:{port}' cannot be reached: {why}"))),
-            Err(NoWay::Forbidden(address, why)) => Err(Refusal(
+            Err(DialError::Unknown(why)) => Err(Refusal(502, format!("'{host}' was not found: {why}"))),
+            Err(DialError::Unreachable(why)) => Err(Refusal(502, format!("'{host}:{port}' cannot be reached: {why}"))),
+            Err(DialError::Forbidden(address, why)) => Err(Refusal(
                 403,
                 format!("'{host}' is at {address}, {why}; allow: [\"{host}={address}\"] would allow it"),
             )),
@@ -127,7 +127,7 @@ fn refuse(client: &mut TcpStream, Refusal(code, why): &Refusal) {
 /// A tunnel: the client is told that it stands, and then has to say in the clear whom it wants to talk to. Until it has,
 /// the server gets nothing. Where a rule names the port the server may speak first, as some protocols do.
 fn tunnel(
-    gate: &Gate,
+    policy: &Policy,
     mut client: TcpStream,
     mut server: TcpStream,
     host: &str,
@@ -139,8 +139,8 @@ fn tunnel(
     let (Ok(()), Ok(answers)) = (established, Answers::open(&client, &server)) else { return };
     let answers = if grant.any_protocol { Ok(answers.start()) } else { Err(answers) };
     let patience = if grant.any_protocol { SILENCE } else { PATIENCE };
-    let (first, verdict) = named(&mut client, rest, host, Instant::now() + patience, grant.any_protocol);
-    gate.log.write(&Line { host, port, refused: verdict.as_deref() });
+    let (first, verdict) = check_server_name(&mut client, rest, host, Instant::now() + patience, grant.any_protocol);
+    policy.log.write(&Line { host, port, refused: verdict.as_deref() });
     if verdict.is_some() {
         // A TLS alert: fatal, unrecognized_name (RFC 6066, section 3).
         let _ = client.write_all(&[0x15, 3, 3, 0, 2, 2, 112]);
@@ -180,9 +180,15 @@ impl Answers {
 }
 
 /// Reads until it is clear whom the client wants; gives what was read, and why it is refused if it is.
-fn named(client: &mut TcpStream, mut bytes: Vec<u8>, host: &str, end: Instant, any: bool) -> (Vec<u8>, Option<String>) {
+fn check_server_name(
+    client: &mut TcpStream,
+    mut bytes: Vec<u8>,
+    host: &str,
+    end: Instant,
+    any: bool,
+) -> (Vec<u8>, Option<String>) {
     loop {
-        let seen = if bytes.is_empty() { Hello::Partial } else { hello::read(&bytes) };
+        let seen = if bytes.is_empty() { Hello::Partial } else { client_hello::read(&bytes) };
         let why = match seen {
             Hello::Names(name) if name == host => None,
             Hello::Names(name) => Some(format!("the TLS server name '{name}' is not '{host}'")),

@@ -7,8 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod client_hello;
 mod connection;
-mod hello;
 mod log;
 mod request;
 mod rules;
@@ -70,12 +70,12 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             listener
         }
     };
-    be_nobody()?;
-    serve(&listener, Arc::new(connection::Gate { rules: rules::Rules { allow, deny }, log }))
+    drop_root()?;
+    serve(&listener, Arc::new(connection::Policy { rules: rules::Rules { allow, deny }, log }))
 }
 
 /// What comes in is hostile: root has no business with it. Before the first thread, which is the only one this reaches.
-fn be_nobody() -> Result<()> {
+fn drop_root() -> Result<()> {
     let nobody = 65534;
     let shown = || String::from("give up root's rights");
     if rustix::process::geteuid().is_root() {
@@ -108,7 +108,7 @@ fn received(fd: i32) -> Result<TcpListener> {
 }
 
 /// One thread for each connection, and never more than there may be.
-fn serve(listener: &TcpListener, gate: Arc<connection::Gate>) -> Result<u8> {
+fn serve(listener: &TcpListener, policy: Arc<connection::Policy>) -> Result<u8> {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let client = match listener.accept() {
@@ -123,9 +123,9 @@ fn serve(listener: &TcpListener, gate: Arc<connection::Gate>) -> Result<u8> {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         open.fetch_add(1, Ordering::AcqRel);
-        let (gate, open) = (Arc::clone(&gate), Arc::clone(&open));
+        let (policy, open) = (Arc::clone(&policy), Arc::clone(&open));
         std::thread::spawn(move || {
-            connection::serve(&gate, client);
+            connection::serve(&policy, client);
             open.fetch_sub(1, Ordering::AcqRel);
         });
     }

@@ -32,11 +32,11 @@ pub struct Log {
     looked: Instant,
     /// Whether the last byte ended a line.
     at_line: bool,
-    lost: Lost,
+    lost: Dropped,
 }
 
 #[derive(Default)]
-struct Lost {
+struct Dropped {
     bytes: u64,
     lines: u64,
     why: String,
@@ -56,7 +56,7 @@ impl Log {
             second: 0,
             looked: Instant::now(),
             at_line: true,
-            lost: Lost::default(),
+            lost: Dropped::default(),
         };
         log.reopen()?;
         Ok(log)
@@ -132,7 +132,7 @@ impl Log {
 
     fn put(&mut self, bytes: &[u8]) {
         if self.lost.bytes > 0 {
-            self.confess();
+            self.report_dropped();
         }
         if self.lost.bytes == 0 {
             self.stamp();
@@ -154,8 +154,8 @@ impl Log {
     }
 
     /// Says what was lost, if that can be written now.
-    fn confess(&mut self) {
-        let Lost { bytes, lines, why } = &self.lost;
+    fn report_dropped(&mut self) {
+        let Dropped { bytes, lines, why } = &self.lost;
         let begin = if self.at_line { "" } else { "\n" };
         let text = format!(
             "{begin}=== sbox: {bytes} bytes of output ({lines} lines) were lost here: {why}, {} ===\n",
@@ -164,7 +164,7 @@ impl Log {
         let size = self.size;
         match self.append(text.as_bytes()) {
             (written, _) if written == text.len() => {
-                self.lost = Lost::default();
+                self.lost = Dropped::default();
                 self.at_line = true;
             }
             (0, _) => {}
@@ -252,7 +252,7 @@ impl Log {
     /// Says what was lost, if nothing more will be printed.
     pub fn flush(&mut self) {
         if self.lost.bytes > 0 {
-            self.confess();
+            self.report_dropped();
         }
     }
 }

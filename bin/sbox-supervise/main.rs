@@ -6,12 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod entry;
 mod log;
+mod registration;
 mod sandbox;
 
 use args::Args;
-use entry::Entry;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon::record::State;
 use libsbox::error::{Context, Error, Result};
@@ -20,6 +19,7 @@ use libsbox::output;
 use libsbox::project::Project;
 use libsbox::sys::{self, Signals};
 use log::Log;
+use registration::Registration;
 use rustix::fd::OwnedFd;
 use sandbox::{Sandbox, Start};
 use std::process::ExitCode;
@@ -48,16 +48,16 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     // As long as a sandbox is held, nobody takes its files away.
     let _use = project.lock_shared()?;
     let log = Log::open(&project, &args.name, args.log_size, args.log_keep)?;
-    let entry = Entry::reserve(&project, &args)?;
-    let mut supervisor = Supervisor { args, signals, log, entry, wish: None, failures: 0 };
+    let entry = Registration::reserve(&project, &args)?;
+    let mut supervisor = Supervisor { args, signals, log, entry, request: None, failures: 0 };
     let outcome = supervisor.first_start();
     if outcome.is_err() {
-        supervisor.entry.withdraw();
+        supervisor.entry.rollback();
     }
     match outcome? {
-        First::Runs(sandbox) => supervisor.hold(sandbox),
+        First::Runs(sandbox) => supervisor.run(sandbox),
         First::Failed(code) => {
-            supervisor.entry.withdraw();
+            supervisor.entry.rollback();
             Ok(code)
         }
     }
@@ -89,7 +89,7 @@ fn away_from_the_terminal(args: &Args) -> Result<OwnedFd> {
 
 /// What somebody asked for with a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+enum StopRequest {
     Stop,
     /// Stop, and another supervisor follows.
     Restart,
@@ -104,8 +104,8 @@ struct Supervisor {
     args: Args,
     signals: OwnedFd,
     log: Log,
-    entry: Entry,
-    wish: Option<Wish>,
+    entry: Registration,
+    request: Option<StopRequest>,
     /// Ends in a row, none after a steady run.
     failures: u32,
 }
@@ -142,7 +142,7 @@ impl Supervisor {
     }
 
     /// Holds the daemon until it has ended for good.
-    fn hold(&mut self, first: Sandbox) -> Result<u8> {
+    fn run(&mut self, first: Sandbox) -> Result<u8> {
         let mut sandbox = Some(first);
         loop {
             let begun = Instant::now();
@@ -152,7 +152,7 @@ impl Supervisor {
             };
             let lasted = begun.elapsed();
             self.failures = if lasted >= STEADY { 0 } else { self.failures + 1 };
-            if self.wish.is_some() {
+            if self.request.is_some() {
                 return Ok(self.stopped(code));
             }
             if !self.args.restart.wants(code) {
@@ -170,7 +170,7 @@ impl Supervisor {
             self.log.note(&format!("ended with exit code {code}; starting again in {:.1}s", pause.as_secs_f64()));
             self.entry.backs_off(code);
             self.sleep(pause);
-            if self.wish.is_some() {
+            if self.request.is_some() {
                 return Ok(self.stopped(code));
             }
             sandbox = self.restarted();
@@ -179,7 +179,7 @@ impl Supervisor {
 
     fn stopped(&mut self, code: u8) -> u8 {
         self.log.note(&format!("stopped (exit code {code})"));
-        let state = if self.wish == Some(Wish::Restart) { State::Restarting } else { State::Stopped };
+        let state = if self.request == Some(StopRequest::Restart) { State::Restarting } else { State::Stopped };
         self.entry.ended(state, code, None);
         0
     }
@@ -205,17 +205,17 @@ impl Supervisor {
         let mut given_up = None;
         loop {
             if given_up.is_some_and(|at| Instant::now() > at) {
-                // The launcher did not answer; with it everything goes.
+                // The monitor did not answer; with it everything goes.
                 sandbox.kill();
                 given_up = None;
             }
             let pause = given_up.map(|at: Instant| at.saturating_duration_since(Instant::now()));
             sandbox.wait(&self.signals, &mut self.log, pause.or(self.entry.pause()))?;
             self.entry.retry();
-            if let Some(wish) = self.asked()
-                && self.wish.is_none()
+            if let Some(request) = self.asked()
+                && self.request.is_none()
             {
-                self.wish = Some(wish);
+                self.request = Some(request);
                 self.entry.stops();
                 sandbox.stop();
                 given_up = Some(Instant::now() + self.args.stop_timeout + Duration::from_secs(5));
@@ -227,25 +227,25 @@ impl Supervisor {
     }
 
     /// What the signals that have arrived ask for.
-    fn asked(&mut self) -> Option<Wish> {
-        let mut wish = None;
+    fn asked(&mut self) -> Option<StopRequest> {
+        let mut request = None;
         for signal in sys::taken_signals(&self.signals) {
             match signal {
-                libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => wish = Some(Wish::Stop),
-                libc::SIGUSR2 => wish = Some(Wish::Restart),
+                libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => request = Some(StopRequest::Stop),
+                libc::SIGUSR2 => request = Some(StopRequest::Restart),
                 libc::SIGWINCH => self.entry.write_again(),
                 // A hang-up is what a daemon is to survive.
                 _ => {}
             }
         }
-        wish
+        request
     }
 
     fn sleep(&mut self, pause: Duration) {
         let end = Instant::now() + pause;
-        while self.wish.is_none() && Instant::now() < end {
+        while self.request.is_none() && Instant::now() < end {
             sandbox::wait_for(&[&self.signals], Some(end.saturating_duration_since(Instant::now())));
-            self.wish = self.asked();
+            self.request = self.asked();
         }
     }
 }

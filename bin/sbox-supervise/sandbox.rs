@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 const SAID: usize = 8192;
 
 pub struct Sandbox {
-    launcher: Child,
+    monitor: Child,
     /// What the command prints; nothing once everybody has closed it.
     output: Option<OwnedFd>,
     status: OwnedFd,
     /// Its first process.
     init: Option<OwnedFd>,
-    /// The exit code of the launcher, which may end before the last process inside has.
+    /// The exit code of the monitor, which may end before the last process inside has.
     code: Option<u8>,
     /// Until it was executed: what was printed.
     said: Vec<u8>,
@@ -43,14 +43,14 @@ impl Sandbox {
         for end in [&status, &output] {
             rustix::io::ioctl_fionbio(end, true).context(|| "read without waiting".into())?;
         }
-        let mut launcher = Command::new(&command[0]);
-        launcher.arg("--status-fd").arg(their_status.as_raw_fd().to_string()).args(&command[1..]);
+        let mut monitor = Command::new(&command[0]);
+        monitor.arg("--status-fd").arg(their_status.as_raw_fd().to_string()).args(&command[1..]);
         let streams = (their_output.try_clone(), Stdio::from(their_output));
-        launcher.stdin(Stdio::null()).stdout(streams.0.context(|| "pass a pipe on".into())?).stderr(streams.1);
+        monitor.stdin(Stdio::null()).stdout(streams.0.context(|| "pass a pipe on".into())?).stderr(streams.1);
         let name = command[0].to_string_lossy();
-        let launcher =
-            plumbing::tie(&mut launcher).spawn().context(|| format!("start '{}'", libsbox::escape::visible(&name)))?;
-        Ok(Sandbox { launcher, output: Some(output), status, init: None, code: None, said: Vec::new() })
+        let monitor =
+            plumbing::tie(&mut monitor).spawn().context(|| format!("start '{}'", libsbox::escape::visible(&name)))?;
+        Ok(Sandbox { monitor, output: Some(output), status, init: None, code: None, said: Vec::new() })
     }
 
     /// Waits until the command was executed, or could not be.
@@ -102,11 +102,11 @@ impl Sandbox {
     /// Its exit code, once nothing of it is left and all that it printed is in the log.
     pub fn ended(&mut self, log: &mut Log) -> Result<Option<u8>> {
         if self.code.is_none() {
-            let status = self.launcher.try_wait().context(|| "wait for the sandbox".into())?;
+            let status = self.monitor.try_wait().context(|| "wait for the sandbox".into())?;
             self.code = status.map(libsbox::status::of);
         }
         let Some(code) = self.code else { return Ok(None) };
-        // Killed, the launcher is gone before its sandbox is. That one's first process ends last.
+        // Killed, the monitor is gone before its sandbox is. That one's first process ends last.
         let gone = self.init.as_ref().is_none_or(|init| poll(&[std::os::fd::AsFd::as_fd(init)], Some(Duration::ZERO)));
         if !gone {
             return Ok(None);
@@ -124,14 +124,14 @@ impl Sandbox {
         self.signal(Signal::TERM);
     }
 
-    /// Ends it: with its launcher goes everything.
+    /// Ends it: with its monitor goes everything.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
     fn signal(&self, signal: Signal) {
         // Not waited for yet, so that the pid is still its.
-        if let (None, Some(pid)) = (self.code, Pid::from_raw(self.launcher.id() as i32)) {
+        if let (None, Some(pid)) = (self.code, Pid::from_raw(self.monitor.id() as i32)) {
             let _ = rustix::process::kill_process(pid, signal);
         }
     }

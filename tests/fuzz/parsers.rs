@@ -6,7 +6,7 @@
 
 #![allow(dead_code, missing_docs, reason = "a program uses what its fuzz target does not")]
 
-#[path = "../../bin/sbox-proxy/hello.rs"]
+#[path = "../../bin/sbox-proxy/client_hello.rs"]
 pub mod client_hello;
 
 #[path = "../../bin/sbox-proxy/request.rs"]

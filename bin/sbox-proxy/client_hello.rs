@@ -149,7 +149,7 @@ pub mod tests {
         out
     }
 
-    fn named(name: &str) -> Vec<u8> {
+    fn check_server_name(name: &str) -> Vec<u8> {
         let length = name.len() as u16;
         let mut out = vec![0, 0];
         out.extend((length + 5).to_be_bytes());
@@ -162,17 +162,20 @@ pub mod tests {
 
     #[test]
     fn the_server_is_named_once_and_clearly() {
-        assert_eq!(read(&record(&hello(&named("Example.ORG")))), Hello::Names("example.org".into()));
+        assert_eq!(read(&record(&hello(&check_server_name("Example.ORG")))), Hello::Names("example.org".into()));
         assert!(matches!(read(&record(&hello(&[]))), Hello::Unclear(_)));
-        assert!(matches!(read(&record(&hello(&[named("a.org"), named("b.org")].concat()))), Hello::Unclear(_)));
-        assert!(matches!(read(&record(&hello(&named("127.0.0.1")))), Hello::Unclear(_)));
+        assert!(matches!(
+            read(&record(&hello(&[check_server_name("a.org"), check_server_name("b.org")].concat()))),
+            Hello::Unclear(_)
+        ));
+        assert!(matches!(read(&record(&hello(&check_server_name("127.0.0.1")))), Hello::Unclear(_)));
         assert_eq!(read(b"GET / HTTP/1.1\r\n"), Hello::NotTls);
         assert_eq!(read(b"SSH-2.0-x"), Hello::NotTls);
     }
 
     #[test]
     fn a_hello_in_pieces_is_put_together_and_every_beginning_is_partial() {
-        let message = hello(&named("example.org"));
+        let message = hello(&check_server_name("example.org"));
         let split: Vec<u8> = message.chunks(7).flat_map(record).collect();
         assert_eq!(read(&split), Hello::Names("example.org".into()));
         for end in 2..split.len() {
@@ -184,7 +187,7 @@ pub mod tests {
     fn no_bytes_are_too_wild() {
         // Every single byte of a good hello changed to every value of a few, and every length cut: never a panic, and never
         // another name than one that stands there.
-        let good = record(&hello(&[named("example.org"), vec![0, 16, 0, 3, 0, 1, 0x68]].concat()));
+        let good = record(&hello(&[check_server_name("example.org"), vec![0, 16, 0, 3, 0, 1, 0x68]].concat()));
         for at in 0..good.len() {
             for value in [0, 1, 2, 0x16, 0x7f, 0x80, 0xff] {
                 let mut bad = good.clone();

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Between two tries to write what could not be written.
 const AGAIN: Duration = Duration::from_secs(5);
 
-pub struct Entry {
+pub struct Registration {
     project: Project,
     record: Record,
     /// What stood there before.
@@ -21,9 +21,9 @@ pub struct Entry {
     unwritten: bool,
 }
 
-impl Entry {
+impl Registration {
     /// Takes the name, if no living daemon has it.
-    pub fn reserve(project: &Project, args: &Args) -> Result<Entry> {
+    pub fn reserve(project: &Project, args: &Args) -> Result<Registration> {
         let record = Record {
             pid: 0,
             command_pid: 0,
@@ -53,11 +53,11 @@ impl Entry {
             records.push(record.clone());
             Ok(before)
         })?;
-        Ok(Entry { project: project.clone(), record, before, unwritten: false })
+        Ok(Registration { project: project.clone(), record, before, unwritten: false })
     }
 
     /// After a start that came to nothing: as if there had been none.
-    pub fn withdraw(&mut self) {
+    pub fn rollback(&mut self) {
         let own = self.record.supervisor.clone();
         let before = self.before.take();
         let _ = record::update(&self.project, |records| {
