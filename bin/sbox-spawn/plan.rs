@@ -38,6 +38,7 @@ pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op
             Mount::Cow { src, dst, layer } => {
                 let (src, layer) = (real(&src)?, real(&layer)?);
                 require_no_mount_below(&src)?;
+                require_own(&src)?;
                 let overlay = Op::Overlay { src, dst, layer };
                 let covers = hidden.covers(&overlay)?;
                 ops.push(overlay);
@@ -117,6 +118,20 @@ fn etc_entries(root: &Path) -> Vec<PathBuf> {
         (kind.is_dir() || kind.is_file()).then(|| Path::new("etc").join(entry.file_name()))
     };
     std::fs::read_dir(root.join("etc")).into_iter().flatten().flatten().filter_map(plain).collect()
+}
+
+/// A file that is changed is copied with its owner and group first, and only one of each exists inside. The directory itself
+/// speaks for what is in it: to look at all of it would take too long.
+fn require_own(src: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = src.metadata().context(|| format!("look at '{}'", libsbox::escape::visible_path(src)))?;
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let of = match (metadata.uid() == uid, metadata.gid() == gid) {
+        (true, true) => return Ok(()),
+        (false, _) => format!("it belongs to uid {}, not to you", metadata.uid()),
+        (true, false) => format!("its group {} is not your own", metadata.gid()),
+    };
+    Err(crate::overlay::cannot(src, &format!("{of}, and an overlay could not change the files in it")))
 }
 
 /// An overlay shows nothing of what is mounted below its lower directory, but what those mounts cover.

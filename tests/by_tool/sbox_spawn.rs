@@ -1,4 +1,4 @@
-use crate::common::{Ends, Scratch, bin, need_sandbox, stderr, stdout};
+use crate::common::{Ends, Scratch, bin, is_root, need_sandbox, stderr, stdout};
 use predicates::str::contains;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -186,6 +186,13 @@ fn a_probe_tells_whether_a_mount_can_be_copy_on_write() {
     let cannot = probe("/");
     assert_eq!((&cannot["cow"], &cannot["namespace"]), (&"unavailable".into(), &true.into()));
     assert!(cannot["cow_reason"].as_str().unwrap().contains("mount point"));
+    if is_root() {
+        // Nobody else can give it away.
+        std::os::unix::fs::chown(scratch.path("src"), None, Some(12345)).unwrap();
+        let cannot = probe("src");
+        assert_eq!(cannot["cow"], "unavailable");
+        assert!(cannot["cow_reason"].as_str().unwrap().contains("group 12345 is not your own"));
+    }
 }
 
 #[test]
