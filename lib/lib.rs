@@ -24,6 +24,7 @@ pub mod format;
 pub mod fs;
 pub mod git;
 pub mod host_triggers;
+pub mod inner_source;
 pub mod locate;
 pub mod lockfile;
 pub mod logs;

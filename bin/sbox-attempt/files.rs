@@ -202,7 +202,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         run: set_uid_unseen,
     },
     Attempt {
-        class: "writes",
+        class: "working tree",
         name: "git-hook",
         what: "plant a git hook in a mount",
         run: |f| {
@@ -210,7 +210,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         },
     },
     Attempt {
-        class: "writes",
+        class: "working tree",
         name: "git-config",
         what: "change the configuration of a repository",
         run: |f| {
@@ -222,7 +222,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         },
     },
     Attempt {
-        class: "writes",
+        class: "working tree",
         name: "nested-git-hook",
         what: "plant a hook in a repository further below",
         run: |f| {
@@ -232,7 +232,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         },
     },
     Attempt {
-        class: "writes",
+        class: "working tree",
         name: "swap-git",
         what: "swap '.git' for another",
         run: |f| {
@@ -244,7 +244,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         },
     },
     Attempt {
-        class: "writes",
+        class: "working tree",
         name: "direnv",
         what: "change a file for direnv",
         run: |f| {
@@ -256,13 +256,13 @@ pub const ATTEMPTS: &[Attempt] = &[
         },
     },
     Attempt {
-        class: "writes",
+        class: "working tree",
         name: "editor-settings",
         what: "add a task to an editor's settings",
         run: |f| fs::write(work(f)?.join(".vscode/tasks.json"), "{}").map(|()| "written".into()).map_err(Outcome::from),
     },
     Attempt {
-        class: "writes",
+        class: "working tree",
         name: "agent-settings",
         what: "change the settings of a coding agent",
         run: |f| {
@@ -270,11 +270,24 @@ pub const ATTEMPTS: &[Attempt] = &[
         },
     },
     Attempt {
-        class: "writes",
+        class: "working tree",
         name: "own-configuration",
         what: "change the configuration that confines it",
         run: |f| {
             fs::write(work(f)?.join("deep/.sbox/config.yaml"), "x").map(|()| "written".into()).map_err(Outcome::from)
+        },
+    },
+    Attempt {
+        class: "working tree",
+        name: "chmod-unmounted",
+        what: "change the mode of a file that is not mounted",
+        run: |f| {
+            let secret = f.get("secret")?;
+            // To what it is: nothing changes, whatever the boundary does.
+            fs::metadata(secret)
+                .and_then(|metadata| fs::set_permissions(secret, metadata.permissions()))
+                .map(|()| "changed".into())
+                .map_err(Outcome::from)
         },
     },
 ];

@@ -132,6 +132,15 @@ impl Network {
 }
 
 impl Args {
+    /// The real paths of what is bound read-write.
+    pub fn writable_sources(&self) -> Vec<PathBuf> {
+        let writable = |mount: &Mount| match mount {
+            Mount::Bind { src, read_only: false, .. } => src.canonicalize().ok(),
+            _ => None,
+        };
+        self.mounts.iter().filter_map(writable).collect()
+    }
+
     /// The places that are mounted copy-on-write, with their sources and layers.
     pub fn overlays(&self) -> impl Iterator<Item = (&Path, &Path, &Path)> {
         self.mounts.iter().filter_map(|mount| match mount {

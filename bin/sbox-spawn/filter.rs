@@ -42,6 +42,22 @@ const TERMINAL_REQUESTS: [(u32, &str); 3] = [
     (0x5423, "TIOCSETD: line disciplines are old drivers that any process can load"),
 ];
 
+/// System V IPC, and POSIX queues. Not the calls that make one alone: an id that is guessed needs none of them.
+const SYSTEM_V: [c_long; 12] = [
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_mq_open,
+];
+
 /// What socket(2) may make. Others are drivers of rare protocols, loaded on demand, or reach past a network namespace
 /// (`AF_VSOCK`).
 const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
@@ -65,6 +81,8 @@ pub struct Scope {
     pinned: bool,
     /// Memory is counted: a file in memory that nobody has mapped is in no account but the kernel's.
     counted: bool,
+    /// It has the host's System V memory, queues and semaphores: everything of the same user's is an id away.
+    has_hosts_ipc: bool,
 }
 
 impl Scope {
@@ -81,6 +99,7 @@ impl Scope {
             families,
             pinned: args.limits.cpus.is_some(),
             counted: args.limits.memory.is_some(),
+            has_hosts_ipc: level != Level::Namespace,
         }
     }
 }
@@ -107,6 +126,11 @@ pub fn program(scope: &Scope) -> Vec<Instruction> {
     if scope.counted {
         filter.when(libc::SYS_memfd_create, &[], errno(libc::ENOSYS));
         filter.when(libc::SYS_memfd_secret, &[], errno(libc::ENOSYS));
+    }
+    if scope.has_hosts_ipc {
+        for number in SYSTEM_V {
+            filter.when(number, &[], errno(libc::EPERM));
+        }
     }
     for denied in EVERYWHERE.iter().chain(&BY_NUMBER).chain(HERE).filter(|denied| denied.always || !nested) {
         filter.deny(denied);
@@ -265,7 +289,7 @@ mod tests {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
         answer(
-            &program(&Scope { nested, families: &FAMILIES, pinned: false, counted: false }),
+            &program(&Scope { nested, families: &FAMILIES, pinned: false, counted: false, has_hosts_ipc: false }),
             ARCHITECTURE,
             number,
             all,
@@ -278,7 +302,8 @@ mod tests {
 
     #[test]
     fn calls_of_other_architectures_do_not_exist() {
-        let filter = program(&Scope { nested: false, families: &FAMILIES, pinned: false, counted: false });
+        let filter =
+            program(&Scope { nested: false, families: &FAMILIES, pinned: false, counted: false, has_hosts_ipc: false });
         for arch in [0x4000_0003, 0x4000_0028, 0] {
             // AUDIT_ARCH_I386, AUDIT_ARCH_ARM
             assert_eq!(answer(&filter, arch, libc::SYS_getpid, [0; 6]), MISSING);
@@ -370,8 +395,14 @@ mod tests {
 
     #[test]
     fn without_namespaces_no_socket_reaches_another_program_and_none_the_network_unless_given() {
-        let open = program(&Scope { nested: false, families: &FAMILIES[1..], pinned: false, counted: false });
-        let closed = program(&Scope { nested: false, families: &[], pinned: true, counted: true });
+        let open = program(&Scope {
+            nested: false,
+            families: &FAMILIES[1..],
+            pinned: false,
+            counted: false,
+            has_hosts_ipc: false,
+        });
+        let closed = program(&Scope { nested: false, families: &[], pinned: true, counted: true, has_hosts_ipc: true });
         let socket = |filter: &[Instruction], family| {
             answer(filter, ARCHITECTURE, libc::SYS_socket, [family, 1, 0, 0, 0, 0]) == ALLOWED
         };

@@ -8,6 +8,7 @@ use crate::op::{Access, Op};
 use crate::protect::Protection;
 use libsbox::error::{Context, Error, Result};
 use libsbox::model::reserved;
+use libsbox::inner_source;
 use std::path::{Path, PathBuf};
 
 /// The whole root for `args`; `home` is where the account's home directory is inside.
@@ -24,15 +25,20 @@ pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op
             size: None,
         }));
     }
+    let writable = args.writable_sources();
     for mount in &args.mounts {
         match mount.clone() {
             Mount::Tmpfs { dst } => ops.push(Op::Tmpfs { dst, mode: 0o755, seal: false, size: None }),
             Mount::Bind { src, dst, read_only } => {
                 let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
                 let guarded = protection.ops(&dst);
-                let bind = Op::Bind { src: real(&src)?, dst, access, optional: false };
+                let source = inner_source::resolve(&src, &writable)?;
+                let bind = Op::Bind { src: source.path.clone(), dst: dst.clone(), access, optional: false };
                 let covers = hidden.covers(&bind)?;
-                ops.push(bind);
+                ops.push(match source.below() {
+                    Some((root, name)) => Op::BindBeneath { root: root.into(), name: name.into(), dst, access },
+                    None => bind,
+                });
                 ops.extend(guarded.into_iter().chain(covers));
             }
             Mount::Cow { src, dst, layer } => {

@@ -46,6 +46,8 @@ pub struct Place {
     forgotten: HashSet<PathBuf>,
     /// A second before it was looked at first, since 1970: the clock that files are stamped with lags a little.
     since: i64,
+    /// The clock of files when it was looked at first.
+    start: (i64, i64),
 }
 
 impl Protection {
@@ -60,6 +62,8 @@ impl Protection {
             }
             let own = src.file_name().map(PathBuf::from).unwrap_or_default();
             let since = libsbox::time::now() as i64 - 1;
+            let start = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+            let start = (start.tv_sec, start.tv_nsec);
             let survey = survey::survey(&src, &own)?;
             let shown = visible_path(&src);
             if !survey.is_whole {
@@ -71,7 +75,7 @@ impl Protection {
             if let Some((trigger, _)) = host_triggers::judge(&own) {
                 output::warn(format_args!("'{shown}' is mounted read-write: {}", trigger.reason));
             }
-            places.push(Place { src, dst: dst.clone(), own, survey, forgotten: HashSet::new(), since });
+            places.push(Place { src, dst: dst.clone(), own, survey, forgotten: HashSet::new(), since, start });
         }
         Ok(Protection { places, findings: RefCell::default() })
     }
@@ -143,7 +147,8 @@ impl Protection {
     }
 
     /// The end: what is still empty and was not there before goes, and what changed among the known is told.
-    pub fn finish(&self, placeholders: &HashMap<(usize, PathBuf), Id>) {
+    /// Without covers (`covered` is false) what is in protected directories is compared too.
+    pub fn finish(&self, placeholders: &HashMap<(usize, PathBuf), Id>, covered: bool) {
         for ((number, path), id) in placeholders {
             if let Some(place) = self.places.get(*number) {
                 place.remove_placeholder(path, *id);
@@ -158,6 +163,9 @@ impl Protection {
             }
             for (path, thing) in &place.survey.things {
                 self.compare(place, &root, path, thing);
+                if !covered && thing.class.is_protected() && place.changed_below(&root, path) {
+                    self.findings().changed(&place.src.join(path), thing.class);
+                }
             }
         }
     }
@@ -197,6 +205,29 @@ impl Thing {
 }
 
 impl Place {
+    /// Whether anything in a protected directory was changed since the start; `.git` as a whole changes in any work.
+    fn changed_below(&self, root: &Dir, path: &Path) -> bool {
+        const MOST: usize = 2000;
+        if path.ends_with(".git") {
+            return false;
+        }
+        let (mut rest, mut looked) = (vec![path.to_owned()], 0);
+        while let Some(path) = rest.pop() {
+            let Ok(dir) = open(root, &path) else { continue };
+            for entry in dir.entries().unwrap_or_default() {
+                looked += 1;
+                let is_later = |now: survey::Facts| (now.changed.0, i64::from(now.changed.1)) > self.start;
+                if looked > MOST || facts(&dir, &entry.name).is_some_and(is_later) {
+                    return true;
+                }
+                if entry.kind == FileType::Directory {
+                    rest.push(path.join(&entry.name));
+                }
+            }
+        }
+        false
+    }
+
     /// Whether the user had this directory before, known by its path at the start.
     pub fn had_unlisted(&self, path: &Path) -> bool {
         self.survey.unlisted.iter().any(|unlisted| unlisted == path)

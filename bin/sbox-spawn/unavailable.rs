@@ -33,7 +33,9 @@ pub fn no_proc(error: Errno) -> Error {
 pub fn warn_of_level(level: Level, why: &Error) {
     let lost = match level {
         Level::Namespace => return,
-        Level::Landlock => "files of the host that were not given are denied, not absent; other processes are visible",
+        Level::Landlock => {
+            "files of the host that were not given are denied, not absent, and their modes, times and attributes can be changed; other processes are visible; protected files in read-write mounts can be changed"
+        }
         Level::Env => "NOTHING is enforced: the command has all of your rights",
     };
     output::warn(format_args!("isolation level '{}' only: {lost} ({why})", level.name()));

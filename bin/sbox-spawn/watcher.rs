@@ -81,7 +81,7 @@ impl Watcher {
             Some(_) => {
                 protection.findings().note("the watcher of read-write mounts was killed; looked at them now", "");
                 protection.look_again();
-                protection.finish(&HashMap::new());
+                protection.finish(&HashMap::new(), false);
                 tell(&written(protection));
             }
             None => output::warn("interrupted while looking at what the sandbox left in read-write mounts"),
@@ -144,10 +144,12 @@ fn watch(protection: &mut Protection, inotify_fd: Option<OwnedFd>, end: &OwnedFd
         let _ = rustix::stdio::dup2_stderr(&null);
     }
     let (mut whole, mut placeholders) = (false, HashMap::new());
+    let covered;
     match &inotify_fd {
         Some(inotify_fd) => {
             let mut watches = Watches::new(protection, inotify_fd);
             watches.run(end);
+            covered = watches.is_covered();
             (whole, placeholders) = (watches.saw_everything(), watches.take_placeholders());
         }
         None => {
@@ -155,23 +157,24 @@ fn watch(protection: &mut Protection, inotify_fd: Option<OwnedFd>, end: &OwnedFd
                 "read-write mounts could not be watched while the sandbox ran: this user has no inotify instance left",
                 "raise fs.inotify.max_user_instances; what was planted was dealt with at the end",
             );
-            wait_for_end(end);
+            covered = wait_for_end(end);
         }
     }
     if !whole {
         protection.look_again();
     }
-    protection.finish(&placeholders);
+    protection.finish(&placeholders, covered);
     let _ = rustix::io::write(&out, written(protection).as_bytes());
     // The inotify descriptor goes with the process, and nobody waits for that.
     drop(out);
 }
 
-/// Without watches: only the end matters.
-fn wait_for_end(end: &OwnedFd) {
+/// Without watches: only the end matters. Tells whether the sandbox had mounts of its own.
+fn wait_for_end(end: &OwnedFd) -> bool {
     let mut control = Control::default();
     while control.read(end).is_none() {}
     control.await_death();
+    control.way_in().is_some()
 }
 
 /// What the monitor says.

@@ -91,6 +91,11 @@ impl<'a> Watches<'a> {
         self.is_whole && !self.lost && self.again.is_empty()
     }
 
+    /// Whether the sandbox had mounts of its own, which cover what is protected.
+    pub fn is_covered(&self) -> bool {
+        self.control.way_in().is_some()
+    }
+
     pub fn take_placeholders(&mut self) -> Placeholders {
         std::mem::take(&mut self.placeholders)
     }

@@ -49,6 +49,9 @@ pub struct Entry {
     #[serde(default)]
     src: PathBuf,
     dst: PathBuf,
+    /// Of a mount: a sandbox can write what is at `src`.
+    #[serde(default)]
+    writable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -180,7 +183,7 @@ impl Stager<'_> {
         match &item.kind {
             Kind::Link(target) => dir.put_link(name, target),
             Kind::MountFile => dir.put_file(name, 0o644, |_| Ok(())),
-            _ => dir.put_file(name, item.mode, |file| copy(&item.src, file)),
+            _ => dir.put_file(name, item.mode, |file| copy(item, file)),
         }
     }
 
@@ -233,8 +236,11 @@ impl Stager<'_> {
     }
 }
 
-fn copy(src: &Path, file: &mut std::fs::File) -> std::io::Result<()> {
-    let source = std::fs::File::open(src)?;
+fn copy(item: &Item, file: &mut std::fs::File) -> std::io::Result<()> {
+    let source = match &item.beneath {
+        Some((directory, name)) => directory.file(name).map_err(|error| std::io::Error::other(error.to_string()))?,
+        None => std::fs::File::open(&item.src)?,
+    };
     fs::fill(&source, file)?;
     file.flush()?;
     fs::keep_times(file, &source.metadata()?)

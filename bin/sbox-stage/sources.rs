@@ -1,12 +1,15 @@
 //! What should be in the root: every entry walked, every file with what tells a change.
 
 use crate::{Entry, EntryKind};
+use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
+use libsbox::inner_source;
 use libsbox::output;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// What goes to which place, relative to the root; a later entry wins.
 pub type Wanted = BTreeMap<PathBuf, Item>;
@@ -24,6 +27,8 @@ pub enum Kind {
 pub struct Item {
     pub kind: Kind,
     pub src: PathBuf,
+    /// Where a sandbox can exchange what is at `src`: an open directory, and the path beneath it.
+    pub beneath: Option<(Rc<Dir>, PathBuf)>,
     pub mode: u32,
     pub size: u64,
     pub mtime: i128,
@@ -32,16 +37,18 @@ pub struct Item {
 impl Item {
     fn of(kind: Kind, src: &Path, metadata: &std::fs::Metadata) -> Item {
         let mtime = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        Item { kind, src: src.into(), mode: metadata.mode() & 0o777, size: metadata.len(), mtime }
+        Item { kind, src: src.into(), beneath: None, mode: metadata.mode() & 0o777, size: metadata.len(), mtime }
     }
 
     fn bare(kind: Kind) -> Item {
-        Item { kind, src: PathBuf::new(), mode: 0o755, size: 0, mtime: 0 }
+        Item { kind, src: PathBuf::new(), beneath: None, mode: 0o755, size: 0, mtime: 0 }
     }
 }
 
 pub fn collect(entries: &[Entry]) -> Result<Wanted> {
     let mut wanted = Wanted::new();
+    let writable = entries.iter().filter(|entry| entry.writable).filter_map(|entry| entry.src.canonicalize().ok());
+    let writable: Vec<PathBuf> = writable.collect();
     for entry in entries {
         let place = entry.dst.strip_prefix("/").unwrap_or(&entry.dst).to_owned();
         match entry.kind {
@@ -50,7 +57,7 @@ pub fn collect(entries: &[Entry]) -> Result<Wanted> {
                 let kind = if metadata(&entry.src)?.is_dir() { Kind::MountDirectory } else { Kind::MountFile };
                 add_with_parents(&mut wanted, place, Item::bare(kind));
             }
-            EntryKind::Copy => copy(&mut wanted, &entry.src, &place)?,
+            EntryKind::Copy => copy(&mut wanted, &entry.src, &place, &writable)?,
         }
     }
     Ok(wanted)
@@ -71,18 +78,27 @@ fn add_with_parents(wanted: &mut Wanted, place: PathBuf, item: Item) {
     wanted.insert(place, item);
 }
 
-fn copy(wanted: &mut Wanted, src: &Path, place: &Path) -> Result<()> {
+fn copy(wanted: &mut Wanted, src: &Path, place: &Path, writable: &[PathBuf]) -> Result<()> {
     // The entry itself may be a link: that is how its owner names it. Links below stay links.
-    let top = metadata(src)?;
+    let source = inner_source::resolve(src, writable)?;
+    let outer =
+        source.below().map(|(root, name)| Dir::open(root).map(|dir| (Rc::new(dir), name.to_owned()))).transpose()?;
+    let beneath = |below: &Path| {
+        let (dir, name) = outer.as_ref()?;
+        let path = if below.as_os_str().is_empty() { name.clone() } else { name.join(below) };
+        Some((Rc::clone(dir), path))
+    };
+    let top = metadata(&source.path)?;
     if top.is_file() {
-        add_with_parents(wanted, place.into(), Item::of(Kind::File, src, &top));
+        let item = Item { beneath: beneath(Path::new("")), ..Item::of(Kind::File, src, &top) };
+        add_with_parents(wanted, place.into(), item);
         return Ok(());
     }
     if !top.is_dir() {
         return Err(Error::new(format!("cannot copy '{}': it is neither a file nor a directory", visible_path(src))));
     }
     add_with_parents(wanted, place.into(), Item::bare(Kind::Directory));
-    let root = src.canonicalize().context(|| format!("read source '{}'", visible_path(src)))?;
+    let root = source.path.clone();
     for entry in walkdir::WalkDir::new(&root).min_depth(1).sort_by_file_name().into_iter().filter_entry(is_the_users) {
         let entry =
             entry.map_err(|error| Error::new(format!("cannot read source '{}': {error}", visible_path(src))))?;
@@ -96,7 +112,7 @@ fn copy(wanted: &mut Wanted, src: &Path, place: &Path) -> Result<()> {
             Item { kind: Kind::Link(target), ..Item::bare(Kind::File) }
         } else if kind.is_file() {
             let metadata = entry.metadata().map_err(std::io::Error::from).context(shown)?;
-            Item::of(Kind::File, entry.path(), &metadata)
+            Item { beneath: beneath(below), ..Item::of(Kind::File, entry.path(), &metadata) }
         } else {
             output::warn(format_args!(
                 "'{}' is a socket, a pipe or a device and is not copied",

@@ -196,7 +196,10 @@ fn stage(config: &Config, rootfs: &Path, record: &Path, options: &[&str]) -> Res
     let mut entries: Vec<serde_json::Value> =
         ["/app", "/home", "/tmp", &config.workdir].map(|dst| json!({"kind": "dir", "dst": dst})).into();
     entries.extend(config.copy.iter().map(|entry| json!({"kind": "copy", "src": entry.src, "dst": entry.dst})));
-    entries.extend(config.mount.iter().map(|entry| json!({"kind": "mount", "src": entry.src, "dst": entry.dst})));
+    entries.extend(config.mount.iter().map(|entry| {
+        let writable = entry.mode == libsbox::model::MountMode::ReadWrite;
+        json!({"kind": "mount", "src": entry.src, "dst": entry.dst, "writable": writable})
+    }));
     let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
     if let Some(mut stdin) = child.stdin.take() {
         // If it ended early, its exit code says why.

@@ -56,7 +56,8 @@ fn promised(level: &str, said: &Said) -> bool {
         "swap-git",
         "direnv",
     ];
-    const MORE: [&str; 8] = [
+    const MORE: [&str; 9] = [
+        "chmod-unmounted",
         "editor-settings",
         "agent-settings",
         "own-configuration",

@@ -392,3 +392,68 @@ fn a_killed_watcher_is_noticed_and_made_up_for_f9() {
     let said = shell.end();
     assert!(said.contains("watcher") && moved_away(&tree.at.join(".envrc")), "{said}");
 }
+
+#[test]
+fn a_link_in_a_writable_mount_leads_no_other_mount_outside_g5() {
+    let Some(tree) = Tree::new("tree-inner") else { return };
+    std::fs::create_dir(tree.at.join("data")).unwrap();
+    tree.scratch.write("secret/key", "canary");
+    let secret = tree.scratch.path("secret");
+    let data = tree.at.join("data");
+    let options = ["--bind", text(&tree.at), "/w", "--bind", text(&data), "/data"];
+    let first = confined(&tree.scratch, &options, &format!("mv /w/data /w/old; ln -s '{}' /w/data", secret.display()));
+    assert!(first.status.success(), "{}", stderr(&first));
+    // By its path it leads outside; the next run does not follow it.
+    assert_eq!(std::fs::read_to_string(data.join("key")).unwrap(), "canary");
+    for options in [&options[..], &["--bind", text(&tree.at), "/w", "--ro-bind", text(&data), "/data"]] {
+        let second = super::asked(&tree.scratch, options, "cat /data/key");
+        assert_eq!(second.status.code(), Some(125), "{}", stdout(&second));
+        assert!(stderr(&second).contains("which a sandbox can change"), "{}", stderr(&second));
+    }
+    // A file of another name's, and a directory above.
+    let deep = tree.at.join("data/key");
+    let third =
+        super::asked(&tree.scratch, &["--bind", text(&tree.at), "/w", "--ro-bind", text(&deep), "/key"], "cat /key");
+    assert_eq!(third.status.code(), Some(125), "{}", stdout(&third));
+    // Without the outer mount the link is the user's own.
+    let own = confined(&tree.scratch, &["--ro-bind", text(&data), "/data"], "cat /data/key");
+    assert_eq!(stdout(&own), "canary");
+}
+
+#[test]
+fn the_hosts_system_v_memory_is_out_of_reach_without_namespaces_g20() {
+    let Some(tree) = Tree::new("tree-shm") else { return };
+    if !need_program("perl") || !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    // shmget (29) with IPC_PRIVATE, and shmat (30) and shmctl (31) of an id that was made outside.
+    let make = "perl -e '$id = syscall(29, 0, 4096, 01600); die if $id < 0; print $id'";
+    let outside = Command::new("sh").args(["-c", make]).output().unwrap();
+    let id = stdout(&outside);
+    assert!(!id.is_empty());
+    let options = ["--isolation", "landlock", "--bind", text(&tree.at), text(&tree.at)];
+    for call in [
+        "syscall(29, 0, 4096, 01600)".to_owned(),
+        format!("syscall(30, {id}, 0, 010000)"),
+        format!("syscall(31, {id}, 2, $b = chr(0) x 256)"),
+    ] {
+        let script = format!("perl -e 'exit(({call}) == -1 ? 7 : 0)'");
+        let control = Command::new("sh").args(["-c", &script]).status().unwrap();
+        assert!(control.success(), "{call}");
+        let output = super::asked(&tree.scratch, &options, &script);
+        assert_eq!(output.status.code(), Some(7), "{call}: {}", stderr(&output));
+    }
+    Command::new("perl").args(["-e", &format!("syscall(31, {id}, 0, 0)")]).status().unwrap();
+}
+
+#[test]
+fn a_changed_hook_is_reported_where_nothing_can_be_covered_g20() {
+    let Some(tree) = Tree::new("tree-landlock") else { return };
+    std::fs::write(tree.at.join(".git/hooks/post-commit"), "#!/bin/sh\n").unwrap();
+    std::fs::write(tree.at.join(".envrc"), "x").unwrap();
+    let options = ["--isolation", "landlock", "--bind", text(&tree.at), text(&tree.at)];
+    let script = format!("echo evil >> '{0}/.git/hooks/post-commit'; echo evil >> '{0}/.envrc'", tree.at.display());
+    let output = super::asked(&tree.scratch, &options, &script);
+    let said = stderr(&output);
+    assert!(said.contains(".git/hooks") && said.contains(".envrc' was changed"), "{said}");
+}

@@ -154,7 +154,8 @@ pub fn survey(src: &Path, own: &Path) -> Result<Survey> {
 impl Survey {
     fn look_in(&mut self, dir: &Dir, place: &Path, own: &Path, src: &Path, queue: &mut VecDeque<PathBuf>) {
         let entries = dir.entries().unwrap_or_default();
-        let of_git = is_repository(&entries);
+        // One of that name counts before it is whole: git takes it for a repository as soon as it is.
+        let of_git = is_repository(&entries) || own.join(place).ends_with(".git");
         let Some(here) = facts(dir, ".").map(|facts| facts.id) else { return };
         if of_git {
             self.repositories.insert(here);
