@@ -53,6 +53,10 @@ pub struct Ask<'a> {
 impl Provider {
     /// Looks among our own programs, then on PATH.
     pub fn find(name: &str) -> Result<Option<Provider>> {
+        // It may come from a lock that a sandbox could write.
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+            return Ok(None);
+        }
         let file = format!("sbox-mkenv-{name}");
         let path = std::env::var_os("PATH").unwrap_or_default();
         let places = std::iter::once(plumbing::exec_path()?)
