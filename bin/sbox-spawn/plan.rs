@@ -7,8 +7,8 @@ use crate::mountinfo;
 use crate::op::{Access, Op};
 use crate::protect::Protection;
 use libsbox::error::{Context, Error, Result};
-use libsbox::model::reserved;
 use libsbox::inner_source;
+use libsbox::model::reserved;
 use std::path::{Path, PathBuf};
 
 /// The whole root for `args`; `home` is where the account's home directory is inside.
