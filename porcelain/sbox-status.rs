@@ -6,6 +6,7 @@ use libsbox::built::Built;
 use libsbox::check;
 use libsbox::cli::{self, Tool};
 use libsbox::config::{self, Config};
+use libsbox::cow;
 use libsbox::daemon::record::{self, Record, State as Live};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
@@ -18,6 +19,7 @@ use libsbox::project::Project;
 use libsbox::time;
 use serde_json::json;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
 const TOOL: Tool = Tool { name: "sbox-status", usage: USAGE, runs_a_command: false };
@@ -44,6 +46,7 @@ struct Status {
     isolation: Probe,
     daemons: Vec<Record>,
     logs: Vec<(String, u64)>,
+    changes: Vec<(PathBuf, usize, bool)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,7 +108,12 @@ fn look() -> Result<Status> {
     };
     let isolation = spawn::probe(config.isolation);
     let (daemons, logs) = (record::list(&project)?, logs::list(&project));
-    Ok(Status { project, config, lock, built, state, isolation, daemons, logs })
+    let mut changes = Vec::new();
+    for layer in cow::Layer::all(&project, &config.mount)? {
+        let (count, commits) = cow::pending(&layer)?;
+        changes.push((layer.dst().to_owned(), count, commits));
+    }
+    Ok(Status { project, config, lock, built, state, isolation, daemons, logs, changes })
 }
 
 /// Asks `sbox-build` itself, so that its answer and this one are the same.
@@ -131,6 +139,7 @@ fn to_json(status: &Status) -> serde_json::Value {
         "up_to_date": status.state == State::UpToDate,
         "state": status.state.words(),
         "isolation": status.isolation,
+        "changes": status.changes.iter().map(|(dst, count, commits)| json!({"dst": dst, "count": count, "git": commits})).collect::<Vec<_>>(),
         "processes": {"running": running(status).count(), "total": status.daemons.len(), "daemons": status.daemons},
         "logs": status.logs.iter().map(|(name, _)| name).collect::<Vec<_>>(),
     });
@@ -176,6 +185,9 @@ fn drawing(status: &Status) -> String {
     section("Configuration", rows);
     section("Build Status", build_rows(status, colour));
     section("Isolation", isolation_rows(status, colour));
+    if !status.changes.is_empty() {
+        section("Copy-on-write", change_rows(status));
+    }
     section("Processes", daemon_rows(status));
     section("Logs", log_rows(status));
     out
@@ -214,6 +226,20 @@ fn built_at(lock: &Built) -> String {
         Some(age) => format!("{shown} ({} ago)", format::span(age)),
         None => shown,
     }
+}
+
+/// What waits in copy-on-write mounts.
+fn change_rows(status: &Status) -> Vec<(&'static str, String)> {
+    let row = |(dst, count, commits): &(PathBuf, usize, bool)| {
+        let noun = if *count == 1 { "change waits" } else { "changes wait" };
+        let git = if *commits { ", and git's data changed" } else { "" };
+        ("•", format!("{}: {count} {noun}{git}", escape::visible_path(dst)))
+    };
+    let mut rows: Vec<_> = status.changes.iter().map(row).collect();
+    if status.changes.iter().any(|(_, count, _)| *count > 0) {
+        rows.push(("Take over", "sbox diff, sbox apply, sbox discard".into()));
+    }
+    rows
 }
 
 fn isolation_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> {

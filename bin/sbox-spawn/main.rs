@@ -79,9 +79,24 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let code = level::run_at_strongest(&mut sandbox, &mut reporter, &watcher);
     terminal.restore();
     watcher.finish(&mut protection);
+    tell_changes(&sandbox.args);
     let code = code?;
     reporter.ended(code);
     Ok(code)
+}
+
+/// On a terminal, what waits in copy-on-write mounts: the user decides what becomes of it.
+fn tell_changes(args: &args::Args) {
+    if !std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        return;
+    }
+    for mount in &args.mounts {
+        if let args::Mount::Cow { layer, .. } = mount
+            && let Some(line) = libsbox::cow::pending_line(layer)
+        {
+            libsbox::output::info(line);
+        }
+    }
 }
 
 fn print(ops: &[op::Op]) -> Result<u8> {

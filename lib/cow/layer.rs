@@ -71,13 +71,20 @@ impl Layer {
     /// The layer of a mount, if there is one.
     pub fn of(project: &Project, src: &Path, dst: &Path) -> Result<Option<Layer>> {
         let path = Layer::place(project, dst);
-        let Some(bytes) = fs::read_plain(&path.join("layer.json")) else { return Ok(None) };
-        let record: Record = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::new(format!("'{}' is damaged: {error}", visible_path(path.join("layer.json")))))?;
-        let mut layer = Layer { path, record, own: None };
+        let Some(mut layer) = Layer::open(&path)? else { return Ok(None) };
         layer.is_of(src)?;
         layer.own = own(project, &layer.record.src);
         Ok(Some(layer))
+    }
+
+    /// The layer in a directory, whatever it is of.
+    pub fn open(path: &Path) -> Result<Option<Layer>> {
+        let Some(bytes) = fs::read_plain(&path.join("layer.json")) else { return Ok(None) };
+        let record: Record = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(format!("'{}' is damaged: {error}", visible_path(path.join("layer.json")))))?;
+        let state = path.parent().and_then(Path::parent).and_then(|state| state.canonicalize().ok());
+        let own = state.and_then(|state| state.strip_prefix(&record.src).map(Path::to_owned).ok());
+        Ok(Some(Layer { path: path.to_owned(), record, own }))
     }
 
     /// The layers of the configuration's mounts, in their order, with those of the repositories that they belong to.

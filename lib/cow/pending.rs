@@ -1,0 +1,26 @@
+//! What waits in a layer, in one line.
+
+use super::{Layer, scan};
+use crate::error::Result;
+use crate::escape::visible_path;
+use std::path::Path;
+
+/// How many changes wait in a layer, and whether git's own data is among what changed.
+pub fn pending(layer: &Layer) -> Result<(usize, bool)> {
+    let scan = scan(layer)?;
+    Ok((scan.changes.len(), !scan.repositories.is_empty()))
+}
+
+/// What the end of a run says of the layer in this directory: nothing if nothing waits in it.
+pub fn pending_line(path: &Path) -> Option<String> {
+    let layer = Layer::open(path).ok()??;
+    let dst = visible_path(layer.dst());
+    match pending(&layer).ok()? {
+        (0, false) => None,
+        (0, true) => Some(format!("the repository in '{dst}' changed: sbox apply --commits brings commits")),
+        (1, _) => Some(format!("1 change waits in '{dst}': sbox diff shows it, sbox apply brings it over")),
+        (count, _) => {
+            Some(format!("{count} changes wait in '{dst}': sbox diff shows them, sbox apply brings them over"))
+        }
+    }
+}
