@@ -24,7 +24,7 @@ _sbox_files() {
 # Prints the options of a command.
 _sbox_options() {
     case $1 in
-        init) echo "-r --runtime -f --force -h --help -V --version" ;;
+        init) echo "-r --runtime -f --force --copy -h --help -V --version" ;;
         build) echo "--locked --update --offline -f --force -v --verbose -n --check -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         clean) echo "--home --logs -a --all -h --help -V --version" ;;

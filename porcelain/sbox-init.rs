@@ -16,13 +16,15 @@ use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-init", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox init [-r SPEC] [-f] NAME
+usage: sbox init [-r SPEC] [-f] [--copy] NAME
 Make a project in the directory NAME; '.' means the current directory. Existing
 files are kept.
 
   -r, --runtime SPEC   python:VERSION or node:VERSION [the one that fits the
                        files there, or else a Python of this host]
   -f, --force          replace an existing configuration
+      --copy           copy sources that are there into the sandbox, instead of
+                       mounting them copy-on-write
   -h, --help           print this text
   -V, --version        print the version
 ";
@@ -32,11 +34,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut spec, mut force, mut name) = (None, false, None);
+    let (mut spec, mut force, mut copy, mut name) = (None, false, false, None);
     while let Some(arg) = args.next()? {
         match arg {
             Short('r') | Long("runtime") => spec = Some(args.value()?.string()?),
             Short('f') | Long("force") => force = true,
+            Long("copy") => copy = true,
             Value(value) if name.is_none() => name = Some(PathBuf::from(value)),
             other => return Err(cli::common(other)),
         }
@@ -56,7 +59,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Err(Error::new(format!("'{}' is a project already", escape::visible_path(&root)))
             .hint("sbox init --force replaces its configuration and keeps all other files"));
     }
-    make(&project, &runtime, &existing)?;
+    make(&project, &runtime, &existing, copy)?;
     // What it asks for later is the user's own.
     if let Err(error) = libsbox::trust::remember(&project) {
         output::warn(error);
@@ -109,7 +112,7 @@ impl Existing {
     }
 }
 
-fn make(project: &Project, runtime: &Runtime, existing: &Existing) -> Result<()> {
+fn make(project: &Project, runtime: &Runtime, existing: &Existing, copy: bool) -> Result<()> {
     fs::make_dirs(&project.logs())?;
     if !existing.has_sources() {
         for (name, content) in template(project, runtime)? {
@@ -126,7 +129,7 @@ fn make(project: &Project, runtime: &Runtime, existing: &Existing) -> Result<()>
     }
     ignore(project)?;
     // Last: a directory is a project from the moment that this file is there.
-    fs::write_atomic(&project.config(), configuration(runtime, existing).as_bytes(), 0o644)
+    fs::write_atomic(&project.config(), configuration(runtime, existing, copy).as_bytes(), 0o644)
 }
 
 fn template(project: &Project, runtime: &Runtime) -> Result<Vec<(&'static str, String)>> {
@@ -167,9 +170,12 @@ console.log("  home:   ", os.homedir(), "->", fs.readdirSync(os.homedir()));
 console.log("  root:   ", fs.readdirSync("/"));
 "#;
 
-fn configuration(runtime: &Runtime, existing: &Existing) -> String {
+/// How the files of a new project are seen.
+const TEMPLATE: &str = "copy:\n  - ./app:/app\nworkdir: /app\n";
+
+fn configuration(runtime: &Runtime, existing: &Existing, copy: bool) -> String {
     let python = runtime.language == Language::Python;
-    let (copy, install, cmd) = if existing.has_sources() {
+    let (seen, install, cmd) = if existing.has_sources() {
         let install = match (python, existing.requirements, existing.package_json) {
             (true, true, _) => Some("pip install -r requirements.txt"),
             (false, _, true) => Some("npm install"),
@@ -183,11 +189,19 @@ fn configuration(runtime: &Runtime, existing: &Existing) -> String {
             _ if python => "python main.py".into(),
             _ => "node index.js".into(),
         };
-        (".:/app", install, cmd)
+        // A working tree is mounted: what an agent changes in a copy would never come back.
+        let seen = match copy {
+            true => "copy:\n  - .:/app\nworkdir: /app\n",
+            false => {
+                "# What it changes stays apart: sbox diff shows it, sbox apply brings it over.\n\
+                 mount:\n  - .:/work:cow\nworkdir: /work\n"
+            }
+        };
+        (seen, install, cmd)
     } else if python {
-        ("./app:/app", Some("pip install -r requirements.txt"), "python main.py".into())
+        (TEMPLATE, Some("pip install -r requirements.txt"), "python main.py".into())
     } else {
-        ("./app:/app", Some("npm install"), "node index.js".into())
+        (TEMPLATE, Some("npm install"), "node index.js".into())
     };
     let install = install.map_or_else(String::new, |line| {
         format!("\n# Run once, inside the sandbox, when it is built.\ninstall:\n  - {line}\n")
@@ -196,15 +210,14 @@ fn configuration(runtime: &Runtime, existing: &Existing) -> String {
         "# The sandbox of this project: sbox help config\n\
          runtime: {runtime}\n\n\
          # What the agent gets to see. Nothing else of this machine exists to it.\n\
-         copy:\n  - {copy}\n\
-         workdir: /app\n\
+         {seen}\
          {install}\n\
          # What 'sbox run' runs.\n\
          cmd: {cmd}\n\n\
          # Variables of the program. ${{NAME}} takes one from this machine.\n\
          # env:\n\
          #   OPENAI_API_KEY: \"${{OPENAI_API_KEY}}\"\n\n\
-         # Directories of this machine, without a copy: read-write, or read-only with :ro.\n\
+         # Other directories of this machine: read-only, read-write (:rw) or copy-on-write (:cow).\n\
          # mount:\n\
          #   - ~/datasets:/data:ro\n"
     )

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod confinement;
+mod copy_on_write;
 mod hygiene;
 mod mounts;
 mod network;

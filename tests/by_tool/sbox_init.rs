@@ -34,7 +34,7 @@ fn the_current_directory_becomes_a_project_with_its_sources_untouched() {
     };
     init(&scratch).assert().success();
     assert_eq!(scratch.read("p/main.py"), "print('mine')\n");
-    assert!(scratch.read("p/.sbox/config.yaml").contains("- .:/app"));
+    assert!(scratch.read("p/.sbox/config.yaml").contains("mount:\n  - .:/work:cow\nworkdir: /work\n"));
     assert_eq!(scratch.read("p/.gitignore"), "*.pyc\n/.sbox/*\n!/.sbox/config.yaml\n");
     assert!(!scratch.path("p/app").exists());
     init(&scratch).assert().code(1).stderr(contains("is a project already"));
@@ -60,4 +60,12 @@ fn impossible_names_and_runtimes_are_refused_before_anything_is_made() {
     scratch.program("sbox-init").args(["-r", "ruby:3", "p"]).assert().code(2).stderr(contains("'ruby:3'"));
     scratch.program("sbox-init").assert().code(2).stderr(contains("missing NAME"));
     assert_eq!(std::fs::read_dir(&scratch.root).unwrap().count(), 1, "only the home");
+}
+
+#[test]
+fn sources_are_copied_when_that_is_said() {
+    let scratch = Scratch::new("init-copy");
+    scratch.write("p/main.py", "print(1)\n");
+    scratch.sbox("p").args(["init", "--copy", "-r", "python:3.11", "."]).assert().success();
+    assert!(scratch.read("p/.sbox/config.yaml").contains("copy:\n  - .:/app\nworkdir: /app\n"));
 }
