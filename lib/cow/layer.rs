@@ -179,7 +179,8 @@ impl Layer {
                 visible_path(&self.record.src),
                 visible_path(&real)
             );
-            return Err(Error::new(message).hint("sbox discard --all forgets them"));
+            let hint = format!("name that directory again, or remove '{}' to forget them", visible_path(&self.path));
+            return Err(Error::new(message).hint(hint));
         }
         if !same_path || !same_id {
             (self.record.src, self.record.dev, self.record.ino) = (real, id.0, id.1);

@@ -96,15 +96,11 @@ fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Option
     if !interrupted.is_empty() {
         output::info("finishing what an interrupted 'sbox apply' began");
     }
-    // Nobody has it in use: then what was applied can go from the layer. A run that begins now waits.
-    let offline: Vec<(PathBuf, Option<Lock>)> = match options.dry_run || options.interactive {
-        false => selection
-            .layers
-            .iter()
-            .map(|(layer, _)| Ok((layer.path().to_owned(), layer.take()?)))
-            .collect::<Result<_>>()?,
-        true => Vec::new(),
-    };
+    // A run that begins now waits until the layer is tidied. While questions are asked it need not.
+    let mut offline = Vec::new();
+    if !options.dry_run && !options.interactive {
+        offline = take_all(&selection)?;
+    }
     let mut plans = Vec::new();
     let mut settled = HashMap::new();
     for (layer, scan) in selection.scan()? {
@@ -131,6 +127,9 @@ fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Option
     }
     if options.interactive {
         plans = ask::choose(plans)?;
+        // What was the same before the questions need not be now.
+        settled.clear();
+        offline = take_all(&selection)?;
     }
     for (layer, plan) in &plans {
         match options.dry_run {
@@ -144,6 +143,12 @@ fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Option
     }
     report.finish();
     Ok(report.code())
+}
+
+/// The layers that nobody uses, locked: what was applied can go from them.
+fn take_all(selection: &Selection) -> Result<Vec<(PathBuf, Option<Lock>)>> {
+    let take = |(layer, _): &(Layer, _)| Ok((layer.path().to_owned(), layer.take()?));
+    selection.layers.iter().map(take).collect()
 }
 
 /// Adds what an interrupted apply of other paths has still to do.
