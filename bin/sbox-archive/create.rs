@@ -54,6 +54,8 @@ pub struct Item {
     /// Places in that tree that are not in the archive at all.
     #[serde(default)]
     pub omit: HashSet<PathBuf>,
+    /// The only places in that tree that are in the archive: directories that lead to others, too.
+    pub only: Option<HashSet<PathBuf>>,
     /// Or the content itself.
     pub text: Option<String>,
     /// Or where a symbolic link leads.

@@ -98,7 +98,7 @@ fn entry(source: &mut dyn Read, header: Header, said: Extension, size: u64, befo
 }
 
 /// The map of GNU tar's older format, which goes on in blocks after the header.
-fn old_map(source: &mut dyn Read, header: &Header) -> Result<(Option<Vec<(u64, u64)>>, u64)> {
+fn old_map(source: &mut dyn Read, header: &Header) -> Result<(Option<sparse::Pieces>, u64)> {
     let gnu = header.as_gnu().ok_or_else(|| Error::other("a file with holes has no map"))?;
     let mut map = Vec::new();
     let mut add = |pieces: &[tar::GnuSparseHeader]| -> Result<()> {

@@ -9,6 +9,9 @@ use tar::{Builder, EntryType, Header};
 /// Pieces of a file: offset and length.
 pub type Map = [(u64, u64)];
 
+/// The same, as it is read.
+pub type Pieces = Vec<(u64, u64)>;
+
 /// More than this is not a map that any tar would write for a file.
 pub const LONGEST_MAP: u64 = 16 << 20;
 

@@ -94,8 +94,11 @@ impl<'a, W: Write> Writer<'a, W> {
             return Ok(());
         }
         // The walk does not go into what it skips, so that the parent is all that has to be looked at.
-        let skipped =
-            |place: &Path| item.omit.contains(place) || place.parent().is_some_and(|parent| item.skip.contains(parent));
+        let skipped = |place: &Path| {
+            item.omit.contains(place)
+                || item.only.as_ref().is_some_and(|only| !only.contains(place))
+                || place.parent().is_some_and(|parent| item.skip.contains(parent))
+        };
         readable(&dir, name)?;
         dir.sub(name)?.walk_in(&skipped, &mut |dir, entry, place| self.entry(dir, entry, &dst.join(place)))
     }

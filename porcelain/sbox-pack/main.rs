@@ -18,9 +18,8 @@ use libsbox::plumbing;
 use libsbox::project::Project;
 use libsbox::time;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-pack", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
@@ -150,9 +149,7 @@ fn pack(project: &Project, config: &Config, lock: &Built, options: &Options) -> 
     archive.arg("--output").arg(&output).args(["--name", &name, "--level", &options.level.to_string()]);
     archive.args(["--format", format, "--time"]).arg(packed_at(lock).to_string());
     let summary = create(&mut archive, &items)?;
-    for left in summary["left_out"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        output::info(format_args!("skipped (not a regular file): {}", escape::visible(left)));
-    }
+    say_left_out(&summary);
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     let files = summary["files"].as_u64().unwrap_or(0);
     output::ok(format_args!("Packed {files} files into '{}' ({})", escape::visible_path(&output), format::size(size)));
@@ -166,20 +163,16 @@ fn pack(project: &Project, config: &Config, lock: &Built, options: &Options) -> 
 
 /// Runs `sbox-archive create` with these items; gives what it says of the archive.
 fn create(archive: &mut std::process::Command, items: &[Value]) -> Result<Value> {
-    plumbing::trace(archive);
     let text: String = items.iter().map(|item| format!("{item}\n")).collect();
-    let shown = || String::from("start 'sbox-archive'");
-    let mut child = plumbing::tie(archive).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that fails early says why itself.
-        let _ = stdin.write_all(text.as_bytes());
-    }
-    let done = child.wait_with_output().context(shown)?;
-    if !done.status.success() {
-        return Err(Error::reported(libsbox::status::of(done.status)));
-    }
-    serde_json::from_slice(&done.stdout)
+    serde_json::from_slice(&plumbing::output_of(archive, text.as_bytes())?)
         .map_err(|error| Error::new(format!("cannot parse the output of sbox-archive: {error}")))
+}
+
+/// Names what is not in the archive.
+fn say_left_out(summary: &Value) {
+    for left in summary["left_out"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        output::info(format_args!("skipped (not a regular file, or in the way of one): {}", escape::visible(left)));
+    }
 }
 
 fn file_name(path: &Path) -> String {
@@ -189,8 +182,11 @@ fn file_name(path: &Path) -> String {
 /// A time that is the same each time the same is packed: `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/>),
 /// or when it was built.
 fn packed_at(lock: &Built) -> u64 {
-    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|epoch| epoch.parse().ok());
-    epoch.or_else(|| newest(lock)).unwrap_or_else(time::now)
+    epoch().or_else(|| newest(lock)).unwrap_or_else(time::now)
+}
+
+fn epoch() -> Option<u64> {
+    std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|epoch| epoch.parse().ok())
 }
 
 /// The path that is written in the files: that of an earlier place, if the environment could not be moved.

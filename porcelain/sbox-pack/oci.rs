@@ -1,15 +1,22 @@
 //! `--format oci`: the sandbox as an image of the Open Container Initiative, for engines that are there already
 //! (<https://github.com/opencontainers/image-spec>).
 //!
-//! Three layers, each the same bytes when nothing in it changed, so that a push sends what is new: the system below (this
-//! machine's shell, tools and the libraries that the environment loads, or a base that the user names), the environment,
-//! and the agent's files. Paths are those that programs see in the sandbox, so that nothing is relocated.
+//! Four layers, each the same bytes when nothing in it changed, so that a push sends what is new: the system below (this
+//! machine's shell, tools and the libraries that the sandbox loads, or a base that the user names), the environment, what
+//! was made in the sandbox, and what was copied into it. Paths are those that programs see in the sandbox, but that of the
+//! project itself ([`place`]).
 
-use crate::{CACHES, Options, create, packed_at, secrets};
+mod base;
+mod job;
+mod place;
+mod system;
+
+use crate::{CACHES, Options, create, packed_at, secrets, written_root};
+use base::Base;
 use libsbox::built::Built;
-use libsbox::certificates;
 use libsbox::cli;
 use libsbox::config::{self, Command, Config, Piece};
+use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::format;
@@ -18,24 +25,23 @@ use libsbox::output;
 use libsbox::plumbing;
 use libsbox::project::Project;
 use libsbox::time;
+use place::Rewritten;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-/// Who the agent is in the image: nobody in particular, and not root.
-const USER: &str = "1000:1000";
+/// Who the agent is in the image: nobody in particular, and not root. Its files belong to group 0, which engines that
+/// choose a random user give to it.
+const USER: &str = "1000:0";
 
-/// What a shell line can be expected to find, where this machine has it.
-const TOOLS: [&str; 44] = [
-    "sh", "env", "cat", "ls", "cp", "mv", "rm", "mkdir", "rmdir", "ln", "chmod", "pwd", "echo", "printf", "test", "[",
-    "true", "false", "sleep", "date", "head", "tail", "sed", "grep", "xargs", "find", "uname", "id", "dirname",
-    "basename", "touch", "tr", "wc", "sort", "uniq", "cut", "tee", "readlink", "realpath", "mktemp", "stat", "seq",
-    "kill", "bash",
-];
+/// The time of what has no file of the project's: a new build does not change it.
+const MADE: &str = "1";
+
+/// One word is a line for the shell, several are executed as they are: as 'sbox run' does it.
+const ENTRYPOINT: &str = "[ $# -ne 1 ] || exec /bin/sh -c \"$1\"; exec \"$@\"";
 
 /// A blob of the image: a layer, or JSON.
-struct Blob {
+pub struct Blob {
     digest: String,
     size: u64,
     item: Value,
@@ -50,9 +56,10 @@ struct Layer {
 
 /// Writes the image.
 pub fn pack(project: &Project, config: &Config, lock: &Built, options: &Options) -> Result<()> {
-    if let Some(covered) = ["/dev", "/proc", "/sys", "/run"].iter().find(|place| project.root().starts_with(place)) {
-        let message =
-            format!("a project below '{covered}' cannot be an image: engines put something of their own there");
+    let old = written_root(project, lock);
+    let new = place::neutral(&old);
+    if let Some(covered) = ["/dev", "/proc", "/sys", "/run"].iter().find(|place| new.starts_with(place)) {
+        let message = format!("a project at '{covered}' cannot be an image: engines put something of their own there");
         return Err(Error::new(message).hint("move the project, and sbox build"));
     }
     let name = image_name(&project.name());
@@ -68,15 +75,19 @@ pub fn pack(project: &Project, config: &Config, lock: &Built, options: &Options)
     };
     let mut layers = Vec::new();
     if options.base.is_none() {
-        let items = system(project)?;
+        let items = system::items(project)?;
         output::info(format_args!("the system below: {} files of this machine (shell, tools, libraries)", items.len()));
-        layers.push(layer(&work, "system", "0:0", &items, lock, options)?);
+        layers.push(layer(&work, "system", "0:0", &items, options)?);
     }
-    let root = project.root().to_string_lossy().trim_start_matches('/').to_owned();
-    let env = [json!({"dst": format!("{root}/.sbox/env"), "src": project.env()})];
-    layers.push(layer(&work, "environment", USER, &env, lock, options)?);
-    layers.push(layer(&work, "files", USER, &files(project, config, &root)?, lock, options)?);
-    let blobs = describe(project, config, lock, &mut base, layers)?;
+    let rewritten = Rewritten::new(project, &old, &new, &work.0)?;
+    let files = Files { project, config, rewritten: &rewritten, root: new.to_string_lossy()[1..].to_owned() };
+    layers.push(layer(&work, "environment", USER, &files.environment(), options)?);
+    let (made, copied) = files.rootfs()?;
+    layers.push(layer(&work, "files", USER, &made, options)?);
+    if !copied.is_empty() {
+        layers.push(layer(&work, "copied", USER, &copied, options)?);
+    }
+    let (blobs, variables) = describe(project, config, lock, &mut base, layers, (&old, &new))?;
     let mut archive = plumbing::program("sbox-archive")?;
     archive
         .args(["create", "--flat", "--format", "tar", "--time", &packed_at(lock).to_string(), "--output"])
@@ -84,8 +95,12 @@ pub fn pack(project: &Project, config: &Config, lock: &Built, options: &Options)
     create(&mut archive, &image(&name, blobs))?;
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     output::ok(format_args!("Packed an image into '{}' ({})", escape::visible_path(&output), format::size(size)));
-    output::hint(format_args!("podman load -i {}, then: podman run --rm localhost/{name}", crate::file_name(&output)));
-    Ok(())
+    let file = crate::file_name(&output);
+    output::hint(format_args!("podman load -i {file} && podman run --rm localhost/{name}"));
+    let target = format!("{}/{name}:latest", job::REGISTRY);
+    output::hint(format_args!("skopeo copy oci-archive:{file} docker://{target}"));
+    output::hint("the Kubernetes Job on stdout runs it there: kubectl apply -f -");
+    libsbox::cli::out_line(job::job(&name, config, &variables).trim_end())
 }
 
 /// A directory for layers while they are made, beside the output.
@@ -114,159 +129,106 @@ fn image_name(name: &str) -> String {
     if parts.is_empty() { "sandbox".into() } else { parts.join("-") }
 }
 
-fn layer(
-    work: &Work,
-    name: &'static str,
-    owner: &str,
-    items: &[Value],
-    lock: &Built,
-    options: &Options,
-) -> Result<Layer> {
+fn layer(work: &Work, name: &'static str, owner: &str, items: &[Value], options: &Options) -> Result<Layer> {
     let file = work.0.join(name);
     let mut archive = plumbing::program("sbox-archive")?;
     archive.args(["create", "--flat", "--digests", "--owner", owner, "--level", &options.level.to_string()]);
-    archive.args(["--time", &packed_at(lock).to_string(), "--output"]).arg(&file);
-    let made = create(&mut archive, items)?;
+    archive.args(["--made-time", MADE]).args((owner == USER).then_some("--group-like-owner"));
+    if let Some(epoch) = crate::epoch() {
+        archive.args(["--time", &epoch.to_string()]);
+    }
+    let made = create(archive.arg("--output").arg(&file), items)?;
+    crate::say_left_out(&made);
     let text = |key: &str| made[key].as_str().unwrap_or_default().to_owned();
     let (digest, size) = (text("sha256"), made["size"].as_u64().unwrap_or(0));
     let item = json!({"dst": format!("blobs/sha256/{digest}"), "src": file});
     Ok(Layer { blob: Blob { digest, size, item }, diff_id: text("tar_sha256"), made_by: name })
 }
 
-/// The agent's files, at the places where programs see them.
-fn files(project: &Project, config: &Config, root: &str) -> Result<Vec<Value>> {
-    // The same files at their other path: HOME is there.
-    let mut items = vec![json!({"dst": format!("{root}/.sbox/rootfs"), "link": "/"})];
-    let dir = libsbox::dir::Dir::open(&project.rootfs())?;
-    for entry in dir.entries()? {
-        let name = entry.name.to_string_lossy().into_owned();
-        let below = |place: &str| place.trim_start_matches('/').strip_prefix(&format!("{name}/")).map(str::to_owned);
-        if name == "tmp" || config.mount.iter().any(|mount| mount.dst == Path::new("/").join(&name)) {
-            continue;
+/// The project's files, at the places where programs see them.
+struct Files<'a> {
+    project: &'a Project,
+    config: &'a Config,
+    rewritten: &'a Rewritten,
+    /// The project's path in the image, without its slash.
+    root: String,
+}
+
+impl Files<'_> {
+    fn environment(&self) -> Vec<Value> {
+        let dst = format!("{}/.sbox/env", self.root);
+        let omit = texts(self.rewritten.below(Path::new("env")));
+        let mut items = vec![json!({"dst": dst, "src": self.project.env(), "omit": omit})];
+        for (place, src) in self.rewritten.sources(Path::new("env")) {
+            items.extend(place.to_str().map(|place| json!({"dst": format!("{dst}/{place}"), "src": src})));
         }
-        let skip: Vec<String> = CACHES.into_iter().filter_map(below).collect();
-        let mounts = config.mount.iter().filter_map(|mount| below(&mount.dst.to_string_lossy()));
-        let omit: Vec<String> = mounts.filter(|place| project.rootfs().join(&name).join(place).is_symlink()).collect();
-        items.push(json!({"dst": name, "src": project.rootfs().join(&name), "skip": skip, "omit": omit}));
+        items
     }
-    items.push(json!({"dst": "tmp", "directory": 0o1777}));
-    Ok(items)
-}
 
-/// This machine's part: the loader says, in the sandbox, which libraries are needed; they and some tools are taken.
-fn system(project: &Project) -> Result<Vec<Value>> {
-    let tools: Vec<PathBuf> =
-        TOOLS.iter().map(|tool| Path::new("/usr/bin").join(tool)).filter(|tool| tool.is_file()).collect();
-    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for path in tools.iter().cloned().chain(libraries(project, &tools)?) {
-        // As it is named, in the directory where it really is: on most systems /lib is a link to /usr/lib.
-        let directory = path.parent().and_then(|parent| parent.canonicalize().ok());
-        let (Some(directory), Ok(real)) = (directory, path.canonicalize()) else { continue };
-        if let (Some(name), true) = (path.file_name(), libsbox::model::is_system(&real)) {
-            files.insert(directory.join(name).to_string_lossy().trim_start_matches('/').to_owned(), real);
-        }
-    }
-    let mut items: Vec<Value> = files.into_iter().map(|(dst, src)| json!({"dst": dst, "src": src})).collect();
-    for link in ["bin", "lib", "lib64", "sbin"] {
-        if let Ok(target) = std::fs::read_link(Path::new("/").join(link)) {
-            items.push(json!({"dst": link, "link": target}));
-        }
-    }
-    let account = |root: &str, agent: &str| format!("root:x:0:{root}\nagent:x:1000:{agent}\n");
-    items.push(json!({"dst": "etc/passwd", "text": account("0:root:/:/bin/sh", "1000:agent:/home:/bin/sh")}));
-    items.push(json!({"dst": "etc/group", "text": account("", "")}));
-    items.push(json!({"dst": "etc/nsswitch.conf", "text": "passwd: files\ngroup: files\nhosts: files dns\n"}));
-    if let Some(bundle) = certificates::system_bundle() {
-        let real = Path::new(bundle).canonicalize().context(|| format!("read '{bundle}'"))?;
-        items.push(json!({"dst": bundle.trim_start_matches('/'), "src": real}));
-    }
-    Ok(items)
-}
-
-/// What the loader would load for the tools and for everything in the environment. The environment is an agent's: the loader
-/// runs confined, and what it says is taken for no more than a list of the system's own files.
-fn libraries(project: &Project, tools: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
-    const ASK: &str = r#"for place in "$@"; do find "$place" -type f \( -name '*.so*' -o -perm -u+x \) -print0; done \
-        | xargs -0 -r -n 200 ldd 2>/dev/null; true"#;
-    let mut spawn = plumbing::program("sbox-spawn")?;
-    spawn.args(["--network", "none", "--own"]).args([&project.env(), &project.env()]);
-    spawn.arg("--own").args([&project.rootfs(), &project.rootfs()]);
-    spawn.args(["--", "/bin/sh", "-c", ASK, "sh"]).args([project.env(), project.rootfs()]).args(tools);
-    plumbing::trace(&spawn);
-    let output = plumbing::tie(&mut spawn).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.context(|| "look for libraries".into())?;
-    if !output.status.success() {
-        return Err(
-            Error::new("cannot find out which libraries are needed").hint("name an image to stand on: --base DIR")
-        );
-    }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // `libc.so.6 => /lib/x/libc.so.6 (0x...)`, and the loader itself: `/lib64/ld-linux-x86-64.so.2 (0x...)`.
-    let path = |line: &str| {
-        let named = line.trim().split(" (0x").next()?.rsplit(" => ").next()?.trim();
-        let plain = Path::new(named).components().all(|part| part != std::path::Component::ParentDir);
-        (named.starts_with('/') && plain).then(|| PathBuf::from(named))
-    };
-    Ok(text.lines().filter_map(path).filter(|path| libsbox::model::is_system(path) && path.is_file()).collect())
-}
-
-/// An image to stand on.
-#[derive(Default)]
-struct Base {
-    blobs: Vec<Blob>,
-    layers: Vec<Value>,
-    diff_ids: Vec<Value>,
-    history: Vec<Value>,
-    environment: Vec<String>,
-}
-
-impl Base {
-    /// Reads the first image of an OCI layout, as `skopeo copy docker://debian:12 oci:DIR` makes one.
-    fn read(layout: &Path) -> Result<Base> {
-        let layout = std::path::absolute(layout).context(|| "find the base".into())?;
-        let wrong = |what: &str| {
-            Error::new(format!("'{}' is not an OCI image layout: {what}", escape::visible_path(&layout)))
-                .hint("skopeo copy docker://debian:12 oci:DIR makes one")
-        };
-        let json = |place: &str| -> Result<Value> {
-            let text =
-                fs::read_plain(&layout.join(place)).ok_or_else(|| wrong(&format!("'{place}' cannot be read")))?;
-            serde_json::from_slice(&text).map_err(|_| wrong(&format!("'{place}' is not JSON")))
-        };
-        let digest = |value: &Value| -> Result<String> {
-            let text = value["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:")).unwrap_or_default();
-            let fits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if fits { Ok(text.to_owned()) } else { Err(wrong("a digest is missing")) }
-        };
-        let mut manifest = json!({"manifests": json("index.json")?["manifests"]});
-        // An index may lead to another one, for several machines; the first that fits is taken.
-        while let Some(all) = manifest["manifests"].as_array() {
-            let ours = |one: &&Value| {
-                one["platform"]["architecture"].as_str().is_none_or(|name| cli::platform().ends_with(name))
+    /// What was made inside, and what was copied: an edit of the sources changes the second alone.
+    fn rootfs(&self) -> Result<(Vec<Value>, Vec<Value>)> {
+        let copied = self.copied();
+        // The same files at their other path: HOME is there.
+        let mut made = vec![
+            json!({"dst": format!("{}/.sbox/rootfs", self.root), "link": "/"}),
+            json!({"dst": "tmp", "directory": 0o1777}),
+        ];
+        let mut ours = Vec::new();
+        for entry in Dir::open(&self.project.rootfs())?.entries()? {
+            let Some(name) = entry.name.to_str() else { continue };
+            if name == "tmp" || self.config.mount.iter().any(|mount| mount.dst == Path::new("/").join(name)) {
+                continue;
+            }
+            let tree = Path::new("rootfs").join(name);
+            let below =
+                |place: &str| place.trim_start_matches('/').strip_prefix(&format!("{name}/")).map(str::to_owned);
+            let skip: Vec<String> = CACHES.into_iter().filter_map(below).collect();
+            let src = self.project.rootfs().join(name);
+            let mounts = self.config.mount.iter().filter_map(|mount| below(&mount.dst.to_string_lossy()));
+            let mut omit: BTreeSet<String> = mounts.filter(|place| src.join(place).is_symlink()).collect();
+            omit.extend(texts(self.rewritten.below(&tree)));
+            let staged: BTreeSet<String> = copied.iter().filter_map(|place| below(place)).collect();
+            let mut only: BTreeSet<String> = staged.difference(&omit).cloned().collect();
+            let above = |place: &String| {
+                Path::new(place).ancestors().skip(1).filter_map(|place| Some(place.to_str()?.to_owned())).collect()
             };
-            let first = all.iter().find(ours).ok_or_else(|| wrong("it has no image for this machine"))?;
-            manifest = json(&format!("blobs/sha256/{}", digest(first)?))?;
+            let parents: BTreeSet<String> = staged.iter().flat_map(|place| -> Vec<String> { above(place) }).collect();
+            if !staged.is_empty() {
+                only.extend(parents);
+                ours.push(json!({"dst": name, "src": src, "only": only}));
+            }
+            omit.extend(staged.iter().cloned());
+            made.push(json!({"dst": name, "src": src, "skip": skip, "omit": omit}));
+            for (place, src) in self.rewritten.sources(&tree) {
+                let Some(place) = place.to_str() else { continue };
+                let item = json!({"dst": format!("{name}/{place}"), "src": src});
+                if staged.contains(place) { ours.push(item) } else { made.push(item) }
+            }
         }
-        let image = json(&format!("blobs/sha256/{}", digest(&manifest["config"])?))?;
-        let mut base = Base::default();
-        for layer in manifest["layers"].as_array().into_iter().flatten() {
-            let digest = digest(layer)?;
-            let place = format!("blobs/sha256/{digest}");
-            let item = json!({"dst": place, "src": layout.join(&place)});
-            base.blobs.push(Blob { digest, size: layer["size"].as_u64().unwrap_or(0), item });
-            base.layers.push(layer.clone());
-        }
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        base.diff_ids = list(&image["rootfs"]["diff_ids"]);
-        base.history = list(&image["history"]);
-        base.environment =
-            list(&image["config"]["Env"]).iter().filter_map(|pair| Some(pair.as_str()?.to_owned())).collect();
-        match base.diff_ids.len() == base.layers.len() && !base.layers.is_empty() {
-            true => Ok(base),
-            false => Err(wrong("layers and their digests do not match")),
-        }
+        Ok((made, ours))
+    }
+
+    /// Files and links that `copy` put there, as sbox-stage recorded it.
+    fn copied(&self) -> BTreeSet<String> {
+        let record = fs::read_plain(&self.project.stage_record());
+        let record: Value = record.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let is_file = |stamp: &Value| stamp.as_str().is_some_and(|stamp| stamp.starts_with(['f', 'l']));
+        let items = record["items"].as_object().cloned().unwrap_or_default();
+        // A name that is written with % is not UTF-8, or has one: such a file stays with what was made.
+        items
+            .into_iter()
+            .filter(|(place, stamp)| is_file(stamp) && !place.contains('%'))
+            .map(|(place, _)| place)
+            .collect()
     }
 }
+
+fn texts(places: Vec<PathBuf>) -> Vec<String> {
+    places.into_iter().filter_map(|place| place.into_os_string().into_string().ok()).collect()
+}
+
+/// The blobs with the manifest, and the variables that are not in the image.
+type Described = ((Vec<Blob>, Value), Vec<String>);
 
 fn describe(
     project: &Project,
@@ -274,7 +236,8 @@ fn describe(
     lock: &Built,
     base: &mut Base,
     layers: Vec<Layer>,
-) -> Result<(Vec<Blob>, Value)> {
+    moved: (&Path, &Path),
+) -> Result<Described> {
     let created = time::rfc3339(packed_at(lock));
     let mut blobs = std::mem::take(&mut base.blobs);
     let (mut listed, mut diff_ids) = (std::mem::take(&mut base.layers), std::mem::take(&mut base.diff_ids));
@@ -288,7 +251,7 @@ fn describe(
         history.push(json!({"created": created, "created_by": format!("sbox pack: {}", layer.made_by)}));
         blobs.push(layer.blob);
     }
-    let (environment, from_outside) = environment(project, config, &base.environment)?;
+    let (environment, from_outside) = environment(project, config, &base.environment, moved)?;
     let mut image = json!({
         "created": created, "architecture": cli::platform().rsplit('-').next(), "os": "linux",
         "config": {
@@ -304,16 +267,15 @@ fn describe(
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
         "history": history,
     });
-    match &config.cmd {
-        Some(Command::Line(line)) => image["config"]["Entrypoint"] = json!(["/bin/sh", "-c", line]),
-        Some(Command::Words(words)) => image["config"]["Entrypoint"] = json!(words),
-        None => image["config"]["Cmd"] = json!(["/bin/sh"]),
-    }
+    image["config"]["Entrypoint"] = json!(["/bin/sh", "-c", ENTRYPOINT, "sh"]);
+    image["config"]["Cmd"] = match &config.cmd {
+        Some(Command::Line(line)) => json!([line]),
+        Some(Command::Words(words)) if words.len() == 1 => json!([plumbing::quote(&words[0])]),
+        Some(Command::Words(words)) => json!(words),
+        None => json!(["/bin/sh"]),
+    };
     if !from_outside.is_empty() {
-        output::info(format_args!(
-            "not in the image; set when you run it: {}",
-            escape::visible(&from_outside.join(", "))
-        ));
+        output::info(format_args!("set when you run the image: {}", escape::visible(&from_outside.join(", "))));
     }
     let configuration = text_blob(&image);
     let manifest = json!({
@@ -325,7 +287,7 @@ fn describe(
         "layers": listed,
     });
     blobs.push(configuration);
-    Ok((blobs, manifest))
+    Ok(((blobs, manifest), from_outside))
 }
 
 fn text_blob(value: &Value) -> Blob {
@@ -335,11 +297,16 @@ fn text_blob(value: &Value) -> Blob {
 }
 
 /// Variables with their values, and the names of those whose values come from the user: they are in no image.
-fn environment(project: &Project, config: &Config, below: &[String]) -> Result<(Vec<String>, Vec<String>)> {
+fn environment(
+    project: &Project,
+    config: &Config,
+    below: &[String],
+    (old, new): (&Path, &Path),
+) -> Result<(Vec<String>, Vec<String>)> {
     let mut envsh = plumbing::program("sbox-envsh")?;
     envsh.args(["--quiet", "--format", "json", "--isolation", "engine"]).current_dir(project.root());
     // Nothing of this user's: what is passed on in a sandbox is not passed on in an image.
-    envsh.env_clear().env("HOME", "/");
+    envsh.env_clear().env("HOME", "/").env("USER", "agent").env("LOGNAME", "agent");
     let all: serde_json::Map<String, Value> =
         serde_json::from_slice(&plumbing::output(&mut envsh)?).map_err(|error| Error::new(error.to_string()))?;
     let is_reference = |piece: &Piece| !matches!(piece, Piece::Text(_));
@@ -349,7 +316,12 @@ fn environment(project: &Project, config: &Config, below: &[String]) -> Result<(
     let mut out: Vec<String> =
         below.iter().filter(|pair| !all.contains_key(pair.split('=').next().unwrap_or(""))).cloned().collect();
     for (name, value) in all.iter().filter(|(name, _)| !names.contains(name)) {
-        out.push(format!("{name}={}", value.as_str().unwrap_or_default()));
+        let value = value.as_str().unwrap_or_default();
+        let value = [project.root(), old].iter().fold(value.to_owned(), |value, root| {
+            let (root, new) = (root.display().to_string(), new.display().to_string());
+            if value == root { new } else { value.replace(&format!("{root}/.sbox"), &format!("{new}/.sbox")) }
+        });
+        out.push(format!("{name}={value}"));
     }
     Ok((out, names))
 }
