@@ -213,7 +213,7 @@ fn finish(project: &Project, from: &Path, moved: &Moved, built: Option<&Built>, 
     if !moved.left.is_empty() && !options.verbose {
         let count = moved.left.len();
         output::info(format_args!("{count} files that name the old path are data, and stay as they are"));
-        output::hint("sbox unpack --dry-run --verbose lists them before a move");
+        output::hint("with --verbose, or --json, they are listed");
     }
     let count = moved.changed.iter().filter(|(_, change)| change != "write").count();
     if options.dry_run {
