@@ -23,12 +23,16 @@ use rustix::time::{ClockId, Timespec};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// In a layer: the commands that have it mounted, one JSON object a line; locked while there are any.
 const MOUNTED: &str = "mount.json";
 
 /// The file system type of an overlay (linux/magic.h).
 const OVERLAYFS: u32 = 0x794C_7630;
+
+/// How long another sandbox may take to start.
+const START: Duration = Duration::from_secs(5);
 
 /// The mount of another sandbox.
 pub struct Shared {
@@ -83,9 +87,13 @@ impl Layer {
             Error::new(message).hint("run the command there: sbox exec --in NAME; or end that sandbox first")
         };
         // As long as the other one is still being made the lock is exclusive, and it has not written its name.
-        match rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockShared) {
-            Err(Errno::WOULDBLOCK) => return Err(in_use(", which is just being started")),
-            locked => locked.context(|| format!("lock '{}'", visible_path(&self.path)))?,
+        let end = Instant::now() + START;
+        loop {
+            match rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockShared) {
+                Err(Errno::WOULDBLOCK) if Instant::now() < end => std::thread::sleep(Duration::from_millis(2)),
+                Err(Errno::WOULDBLOCK) => return Err(in_use(", which is just being started")),
+                locked => break locked.context(|| format!("lock '{}'", visible_path(&self.path)))?,
+            }
         }
         let text = std::fs::read_to_string(&self.path).context(|| format!("read '{}'", visible_path(&self.path)))?;
         let commands = text.lines().filter_map(|line| serde_json::from_str::<Identity>(line).ok());
