@@ -30,7 +30,9 @@ impl Source {
 /// Follows `src` to where it is; `writable` are the real paths of what sandboxes can write. A link in one is an error.
 pub fn resolve(src: &Path, writable: &[PathBuf]) -> Result<Source> {
     const MOST_LINKS: usize = 40;
-    let mut rest: VecDeque<OsString> = names(src);
+    // A relative path is one from the current directory, and never from the root.
+    let absolute = std::path::absolute(src).context(|| format!("find source '{}'", visible_path(src)))?;
+    let mut rest: VecDeque<OsString> = names(&absolute);
     let (mut here, mut links) = (PathBuf::from("/"), 0);
     while let Some(name) = rest.pop_front() {
         if name == ".." {
@@ -89,6 +91,8 @@ mod tests {
         assert_eq!(resolve(&base.join("q"), &writable).unwrap().within, None);
         assert!(resolve(&base.join("q/evil"), &writable).is_err());
         assert!(resolve(&base.join("p/evil/ssh"), &writable).is_err());
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(resolve(Path::new("."), &[]).unwrap().path, here);
         // Without a mount around it the link is the user's own.
         assert_eq!(resolve(&base.join("p/evil"), &[]).unwrap().path, Path::new("/etc").canonicalize().unwrap());
         std::fs::remove_dir_all(base).unwrap();
