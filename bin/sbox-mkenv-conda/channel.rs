@@ -88,7 +88,7 @@ mod tests {
         // What micromamba chooses has stars in their place.
         let masked =
             Package { url: "https://me:*****@host/t/**********/private/noarch/x-1-0.conda".into(), ..package.clone() };
-        let full = with_passwords(&[masked.clone()], &["https://me:secret@host/t/tk-1/private".into()]);
+        let full = with_passwords(std::slice::from_ref(&masked), &["https://me:secret@host/t/tk-1/private".into()]);
         assert_eq!(full[0].url, "https://me:secret@host/t/tk-1/private/noarch/x-1-0.conda");
         assert_eq!(without_passwords(vec![masked]), [package]);
         assert_eq!(shown("https://host/conda/t/tk-1/private/"), "https://host/conda/private");
