@@ -164,7 +164,7 @@ fn the_event_of_a_start_names_the_command_at_every_level_and_comes_at_once() {
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(event["event"], "started", "{level}");
         let arguments = std::fs::read(format!("/proc/{}/cmdline", event["command"])).unwrap();
-        assert_eq!(arguments, b"sleep\01000\0", "{level}");
+        assert_eq!(arguments, b"sleep\x001000\0", "{level}");
     }
 }
 

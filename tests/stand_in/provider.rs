@@ -89,7 +89,7 @@ fn a_reader_of_a_refusal_knows_what_to_change() {
         (
             &["html"],
             &["x"],
-            format!("channel '{}/", url("html")) + &"linux-64' answers with a web page, 'Please log in',".to_owned(),
+            format!("channel '{}/", url("html")) + "linux-64' answers with a web page, 'Please log in',",
         ),
         (&["badjson"], &["x"], "JSON that breaks off in place of an index".into()),
         (&["e404"], &[], format!("cannot reach channel '{}': the server has no channel there (404)", url("e404"))),
