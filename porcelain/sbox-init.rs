@@ -79,7 +79,8 @@ struct Existing {
     package_json: bool,
     requirements: bool,
     main: Option<&'static str>,
-    anything: bool,
+    /// A repository, or a file or directory that is not of the template.
+    others: bool,
 }
 
 impl Existing {
@@ -90,14 +91,15 @@ impl Existing {
             package_json: has("package.json"),
             requirements: has("requirements.txt"),
             main: ["main.py", "app.py", "index.js", "server.js", "main.js"].into_iter().find(|name| has(name)),
-            anything: entries
-                .map(|entry| entry.file_name())
-                .any(|name| !name.to_string_lossy().starts_with('.') && name != "sbox.lock"),
+            others: entries.map(|entry| entry.file_name()).any(|name| {
+                let name = name.to_string_lossy();
+                name == ".git" || !name.starts_with('.') && !matches!(&*name, "app" | "sbox.lock")
+            }),
         }
     }
 
     fn has_sources(&self) -> bool {
-        self.package_json || self.requirements || self.main.is_some()
+        self.package_json || self.requirements || self.main.is_some() || self.others
     }
 
     /// What the sources are written in; else the newest Python that this host can give.
@@ -124,7 +126,7 @@ fn make(project: &Project, runtime: &Runtime, existing: &Existing, copy: bool) -
             fs::make_dirs(path.parent().unwrap_or(project.root()))?;
             fs::write_atomic(&path, content.as_bytes(), 0o644)?;
         }
-    } else if existing.anything {
+    } else {
         output::info("the sources that are here are used as they are");
     }
     ignore(project)?;
@@ -183,11 +185,12 @@ fn configuration(runtime: &Runtime, existing: &Existing, copy: bool) -> String {
         };
         let cmd = match existing.main {
             Some(name) if name.ends_with(".py") == python => {
-                format!("{} {name}", if python { "python" } else { "node" })
+                format!("cmd: {} {name}", if python { "python" } else { "node" })
             }
-            _ if existing.package_json && !python => "npm start".into(),
-            _ if python => "python main.py".into(),
-            _ => "node index.js".into(),
+            _ if existing.package_json && !python => "cmd: npm start".into(),
+            // Which of the sources is to be started is for the user to say.
+            _ if python => "# cmd: python main.py".into(),
+            _ => "# cmd: node index.js".into(),
         };
         // A working tree is mounted: what an agent changes in a copy would never come back.
         let seen = match copy {
@@ -199,9 +202,9 @@ fn configuration(runtime: &Runtime, existing: &Existing, copy: bool) -> String {
         };
         (seen, install, cmd)
     } else if python {
-        (TEMPLATE, Some("pip install -r requirements.txt"), "python main.py".into())
+        (TEMPLATE, Some("pip install -r requirements.txt"), "cmd: python main.py".into())
     } else {
-        (TEMPLATE, Some("npm install"), "node index.js".into())
+        (TEMPLATE, Some("npm install"), "cmd: node index.js".into())
     };
     let install = install.map_or_else(String::new, |line| {
         format!("\n# Run once, inside the sandbox, when it is built.\ninstall:\n  - {line}\n")
@@ -213,7 +216,7 @@ fn configuration(runtime: &Runtime, existing: &Existing, copy: bool) -> String {
          {seen}\
          {install}\n\
          # What 'sbox run' runs.\n\
-         cmd: {cmd}\n\n\
+         {cmd}\n\n\
          # Variables of the program. ${{NAME}} takes one from this machine.\n\
          # env:\n\
          #   OPENAI_API_KEY: \"${{OPENAI_API_KEY}}\"\n\n\

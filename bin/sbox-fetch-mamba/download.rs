@@ -277,7 +277,9 @@ fn refused(response: &Response<Body>, source: &Source) -> Failure {
 
 /// What went wrong before an answer came.
 fn reason(error: &ureq::Error) -> Failure {
-    let text = visible(&error.to_string());
+    let text = error.to_string();
+    // The library's name for the kind of error says nothing to a reader.
+    let text = visible(text.strip_prefix("io: ").unwrap_or(&text));
     let lower = text.to_lowercase();
     let fixed = lower.contains("certificate") || lower.contains("too many redirects") || lower.contains("https only");
     match fixed {

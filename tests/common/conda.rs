@@ -110,11 +110,20 @@ impl Place {
 
     /// A project with packages and no runtime to speak of: Node.js is large, Python is what there is.
     pub fn project(&self, name: &str, more: &str) -> PathBuf {
-        let config =
-            format!("runtime: {}\nprovider: conda\nchannels: ['{}']\n{more}", self.conda.python.0, self.server.url(""));
-        let root = self.scratch.project(name, &config);
+        let root = self.scratch.project(name, &self.configuration(more));
         self.place_micromamba(&root);
         root
+    }
+
+    /// The same, and nobody has accepted what it asks for.
+    pub fn strange_project(&self, name: &str, more: &str) -> PathBuf {
+        let root = self.scratch.strange_project(name, &self.configuration(more));
+        self.place_micromamba(&root);
+        root
+    }
+
+    fn configuration(&self, more: &str) -> String {
+        format!("runtime: {}\nprovider: conda\nchannels: ['{}']\n{more}", self.conda.python.0, self.server.url(""))
     }
 
     pub fn place_micromamba(&self, root: &Path) {
