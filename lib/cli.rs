@@ -47,7 +47,7 @@ impl Tool {
             Kind::NotFound => 127,
             _ if self.runs_a_command => 125,
             Kind::Usage => 2,
-            Kind::Unavailable => crate::provider::CANNOT_SERVE,
+            Kind::Unavailable => crate::error::CANNOT_SERVE,
             _ => 1,
         }
     }

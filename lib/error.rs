@@ -5,6 +5,9 @@ use std::fmt;
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The exit code of [`Kind::Unavailable`]: of a provider that cannot serve what it was asked for.
+pub const CANNOT_SERVE: u8 = 3;
+
 /// What sort of failure it was. [`crate::cli::Tool::main`] turns it into an exit code, and nothing else does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -2,16 +2,13 @@
 //! `sbox-mkenv-NAME [--resolve] [--channel C]... [--package P]... [--lock FILE] [--update] [--offline] SPEC... [PREFIX]`.
 
 use crate::cli;
-use crate::error::{Error, Kind, Result};
+use crate::error::{CANNOT_SERVE, Error, Kind, Result};
 use crate::model::Runtime;
 use crate::plumbing;
 use lexopt::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::Stdio;
-
-/// Exit code of a provider that cannot serve what it was asked for.
-pub const CANNOT_SERVE: u8 = 3;
 
 /// One request.
 #[derive(Debug)]

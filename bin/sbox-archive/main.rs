@@ -8,6 +8,7 @@ mod create;
 mod decompress;
 mod extract;
 mod header;
+mod items;
 mod links;
 mod read;
 mod sparse;
@@ -67,14 +68,14 @@ fn main() -> ExitCode {
 }
 
 struct Options {
-    create: create::Options,
+    create: items::Options,
     directory: PathBuf,
     limits: Limits,
     json: bool,
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let create = create::Options {
+    let create = items::Options {
         output: None,
         name: String::new(),
         codec: Some(Codec::Gzip(LEVEL)),

@@ -1,7 +1,7 @@
 //! One entry after the other into a tar.
 
 use crate::content::{Content, Found};
-use crate::create::{Item, Options};
+use crate::items::{Item, Options};
 use libsbox::checksums::{self, Sum};
 use libsbox::dir::{Dir, Entry as DirEntry};
 use libsbox::error::{Context, Error, Result};

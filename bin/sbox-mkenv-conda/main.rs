@@ -18,6 +18,7 @@ mod problem;
 mod reach;
 #[cfg(test)]
 mod records;
+mod script;
 mod scripts;
 mod watch;
 

@@ -2,7 +2,7 @@
 
 use crate::mamba_error::{Cause, MambaError};
 use crate::pkgs::PackageCache;
-use crate::scripts::Script;
+use crate::script::Script;
 use crate::watch::{self, Limit};
 use crate::{channel, indexes, patience};
 use libsbox::certificates;

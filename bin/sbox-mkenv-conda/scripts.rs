@@ -3,6 +3,7 @@
 
 use crate::micromamba::Micromamba;
 use crate::pkgs::stem;
+use crate::script::Script;
 use libsbox::dir::Dir;
 use libsbox::error::{Error, Result};
 use libsbox::escape::visible;
@@ -11,28 +12,6 @@ use libsbox::lockfile::Package;
 use libsbox::output;
 use serde_json::Value;
 use std::io::Write;
-use std::path::PathBuf;
-
-/// A script, and its replacement.
-pub struct Script {
-    package: String,
-    stem: String,
-    /// Its place in the package, and in the environment.
-    place: String,
-    /// As it is written into the environment.
-    content: Vec<u8>,
-    /// The lines of ours, on the host.
-    starter: PathBuf,
-    /// The script in the package cache, as micromamba sees it.
-    cached: PathBuf,
-}
-
-impl Script {
-    /// What appears where, for the sandbox.
-    pub fn mount(&self) -> [&PathBuf; 2] {
-        [&self.starter, &self.cached]
-    }
-}
 
 /// Where how they ended is noted, below the home.
 const FAILED: &str = "scripts/failed";

@@ -3,11 +3,12 @@
 //!
 //! It prints one JSON object; with exit code 3 it cannot serve the runtime, and the object says why: `{"refused": "..."}`.
 
+use libsbox::error::CANNOT_SERVE;
 use libsbox::error::{Context, Error, Result};
 use libsbox::lockfile::Package;
 use libsbox::model::Runtime;
 use libsbox::plumbing;
-use libsbox::provider::{CANNOT_SERVE, Refusal};
+use libsbox::provider::Refusal;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

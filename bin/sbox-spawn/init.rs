@@ -8,7 +8,7 @@ use crate::network::Outside;
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
 use crate::signals::{self, awaited, pass_on};
-use crate::{assemble, command, plan};
+use crate::{assemble, command, plan, privileges};
 use libsbox::error::{Context, Error, Result};
 use libsbox::status;
 use libsbox::sys::{self, Fork};
@@ -37,14 +37,14 @@ pub fn main(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) ->
 fn run(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> Result<u8> {
     wait_for_go(&start.sync_pipe)?;
     identity::set_ids(start.ids)?;
-    crate::watcher::limit_inotify();
+    privileges::limit_inotify();
     signals::die_with_the_monitor(&start.sync_pipe, Signal::KILL)?;
     sys::host_name(plan::hostname(&sandbox.args)).context(|| "set the host name".into())?;
     if sandbox.args.network.is_own() {
         start.outside.open()?;
     }
     assemble::enter(sandbox, start.taken.take())?;
-    drop_privileges()?;
+    privileges::drop_privileges()?;
     if sandbox.args.probe {
         return Ok(0);
     }
@@ -69,21 +69,6 @@ pub fn wait_for_go(sync_pipe: &OwnedFd) -> Result<()> {
         Ok(1) => Ok(()),
         _ => Err(Error::reported(125)),
     }
-}
-
-/// No capability in any set, none to be gained again by any exec.
-pub fn drop_privileges() -> Result<()> {
-    let shown = || String::from("give up all capabilities");
-    // SECBIT_NOROOT, SECBIT_NO_SETUID_FIXUP and SECBIT_NO_CAP_AMBIENT_RAISE, each with its lock (linux/securebits.h).
-    sys::secure_bits(0b1100_1111).context(shown)?;
-    for capability in 0..64 {
-        match sys::drop_bounding(capability) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
-            result => result.context(shown)?,
-        }
-    }
-    sys::no_capabilities().context(shown)?;
-    rustix::thread::set_no_new_privs(true).context(|| "set no_new_privs".into())
 }
 
 /// The exit code of a sandbox that was ended for using too much: that of a process killed with SIGKILL.

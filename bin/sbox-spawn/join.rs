@@ -7,7 +7,7 @@
 use crate::args::{Level, TOOL};
 use crate::sandbox::Sandbox;
 use crate::terminal::Terminal;
-use crate::{command, identity, init, mountinfo, overlay, report, signals};
+use crate::{command, identity, mountinfo, overlay, report, signals};
 use libsbox::error::{Context, Error, Result};
 use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};
@@ -111,7 +111,7 @@ pub fn enter_mounts(pid: Pid) -> Result<()> {
 }
 
 fn become_it(sandbox: &Sandbox, sync_pipe: &OwnedFd) -> Result<()> {
-    init::drop_privileges()?;
+    crate::privileges::drop_privileges()?;
     identity::set_nondumpable()?;
     sandbox.hide_argv_and_environ();
     signals::die_with_the_monitor(sync_pipe, Signal::KILL)?;

@@ -66,7 +66,7 @@ fn start(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd, failure: &Failure
 
 /// Root has a bounding set to give up; others have it only in name.
 fn no_privileges() -> Result<()> {
-    if rustix::process::geteuid().is_root() && init::drop_privileges().is_ok() {
+    if rustix::process::geteuid().is_root() && crate::privileges::drop_privileges().is_ok() {
         return Ok(());
     }
     sys::no_capabilities().context(|| "give up all capabilities".into())?;

@@ -6,36 +6,24 @@
 //! goes to the monitor through a pipe, and the monitor does not wait for the process to end, since the kernel takes
 //! milliseconds to close an inotify descriptor.
 
+use crate::control::Control;
 use crate::protect::Protection;
 use crate::watches::Watches;
 use libsbox::error::{Context, Result};
 use libsbox::output;
 use libsbox::sys::{self, Fork, Signals};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::Pid;
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 /// The monitor's side.
 pub struct Watcher {
     /// Where it is told which sandbox it is, and that this has ended.
     line: Option<OwnedFd>,
     report: Option<OwnedFd>,
-}
-
-/// inotify instances and watches are counted by user: one sandbox must not take all of them from the user's editors and from
-/// the next watcher. In the sandbox's own user namespace, where this process has every capability still. A host that
-/// shows `/proc/sys` read-only keeps its own limit.
-pub fn limit_inotify() {
-    for (what, part) in [("instances", 4), ("watches", 2)] {
-        let most = std::fs::read_to_string(format!("/proc/sys/fs/inotify/max_user_{what}"));
-        if let Some(most) = most.ok().and_then(|most| most.trim().parse::<u64>().ok()) {
-            let _ = std::fs::write(format!("/proc/sys/user/max_inotify_{what}"), format!("{}", (most / part).max(1)));
-        }
-    }
 }
 
 /// The last line of a report: everything was looked at.
@@ -175,46 +163,4 @@ fn wait_for_end(end: &OwnedFd) -> bool {
     while control.read(end).is_none() {}
     control.await_death();
     control.way_in().is_some()
-}
-
-/// What the monitor says.
-#[derive(Default)]
-pub struct Control {
-    /// The first process of the sandbox.
-    init: Option<Pid>,
-    has_mounts: bool,
-    is_orphan: bool,
-}
-
-impl Control {
-    /// Reads what has come; gives something when the sandbox has ended.
-    pub fn read(&mut self, end: &OwnedFd) -> Option<()> {
-        let mut space = [0u8; 64];
-        let length = rustix::io::read(end, &mut space).unwrap_or(0);
-        let text = String::from_utf8_lossy(&space[..length]);
-        for line in text.lines() {
-            if let Some(pid) = line.get(1..).and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw) {
-                (self.init, self.has_mounts) = (Some(pid), line.starts_with('m'));
-            }
-        }
-        self.is_orphan = length == 0;
-        (length == 0 || text.contains('!')).then_some(())
-    }
-
-    /// The process through which something can be covered again.
-    pub fn way_in(&self) -> Option<Pid> {
-        self.init.filter(|_| self.has_mounts)
-    }
-
-    /// A sandbox whose monitor was killed is killed with it, which takes a moment.
-    pub fn await_death(&self) {
-        const LONGEST: Duration = Duration::from_secs(2);
-        let Some(init) = self.init.filter(|_| self.is_orphan) else { return };
-        let Ok(process) = rustix::process::pidfd_open(init, PidfdFlags::empty()) else { return };
-        let end = Instant::now() + LONGEST;
-        let left = || end.saturating_duration_since(Instant::now());
-        let time = |left: Duration| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        let mut polled = [PollFd::new(&process, PollFlags::IN)];
-        while rustix::event::poll(&mut polled, Some(&time(left()))).is_err() && !left().is_zero() {}
-    }
 }

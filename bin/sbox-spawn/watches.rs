@@ -4,9 +4,9 @@
 //! the while, so that a rename costs one step however large the directory is. Events are taken in batches, each entry is
 //! judged once a batch, and where the kernel dropped events everything is looked at once more when it is quiet.
 
+use crate::control::Control;
 use crate::cover_again::cover_again;
 use crate::protect::{Id, Met, Place, Protection, facts, is_repository, open};
-use crate::watcher::Control;
 use libsbox::dir::Dir;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};

@@ -8,6 +8,7 @@
 //! without believing its modes, sizes or names.
 
 mod base;
+mod change;
 mod compare;
 mod held;
 mod layer;
@@ -22,6 +23,7 @@ mod select;
 mod tree;
 mod worktree;
 
+pub use change::{Change, Scan, Verdict};
 pub use compare::same;
 pub use held::{Held, held};
 pub use layer::{Kind, Layer, Use};
@@ -30,7 +32,7 @@ pub use node::{Node, What, open_directory, open_file};
 pub use offline::{discard, remember_applied, settle, settle_applied};
 pub use pending::{pending, pending_line};
 pub use runs::{Runs, now};
-pub use scan::{Change, Scan, Verdict, scan};
+pub use scan::scan;
 pub use select::Selection;
 pub use tree::Tree;
 pub use worktree::common_directory;

@@ -1,9 +1,9 @@
 //! The differences between a private copy and the tree of the host.
 
 use super::base::{self, Bases};
+use super::change::{Change, Scan, Verdict, is_git, is_repository, leads_out, verdict};
 use super::held::Held;
 use super::node::{Node, What, open_directory};
-use super::scan::{Change, Scan, Verdict, is_git, is_repository, leads_out, verdict};
 use super::{Layer, same};
 use crate::dir::Dir;
 use crate::error::Result;

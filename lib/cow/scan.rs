@@ -1,54 +1,17 @@
 //! What is different in a layer from what the host has now.
 
-use super::held::{Held, held};
+use super::change::{Change, Scan, Verdict, is_git, is_repository, leads_out, verdict};
+use super::held::Held;
 use super::node::{Node, What, attribute, open_directory};
 use super::{Kind, Layer, Runs, offline, private, same};
 use crate::dir::Dir;
 use crate::error::Result;
-use rustix::fs::FileType;
 use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// How deep a tree may be: deeper ones are made to exhaust who walks them.
 const DEPTH: usize = 200;
-
-/// One difference.
-#[derive(Debug, Clone)]
-pub struct Change {
-    /// Below the root of the mount.
-    pub path: PathBuf,
-    /// What the host has.
-    pub old: Option<Node>,
-    /// What the agent has.
-    pub new: Option<Node>,
-    /// Whether it can be applied.
-    pub verdict: Verdict,
-}
-
-/// Whether a change can be applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It can.
-    Ready,
-    /// The host's entry changed, too.
-    Conflict(String),
-    /// When it is named.
-    Held(Held),
-    /// It is never applied.
-    Never(String),
-}
-
-/// Everything that is different.
-#[derive(Debug, Default)]
-pub struct Scan {
-    /// In an order in which they can be applied: directories before what is in them, deletions after.
-    pub changes: Vec<Change>,
-    /// `.git` files and directories with changes: not applied as files.
-    pub repositories: Vec<PathBuf>,
-    /// What is the same on both sides by now, and need not be in the layer any more.
-    pub settled: Vec<PathBuf>,
-}
 
 /// Compares a layer with the tree of the host.
 pub fn scan(layer: &Layer) -> Result<Scan> {
@@ -278,66 +241,5 @@ impl Scanner<'_> {
         let special = new.as_ref().is_some_and(|new| new.what == What::Special);
         let verdict = verdict(path, special, conflict.or_else(|| inside.blocked.clone()), inside.held.as_ref());
         self.out.changes.push(Change { path: path.to_owned(), old, new, verdict });
-    }
-}
-
-/// What holds for a change, the strongest first.
-pub(super) fn verdict(path: &Path, special: bool, conflict: Option<String>, inside: Option<&Held>) -> Verdict {
-    if special {
-        return Verdict::Never("a pipe, a socket or a device".into());
-    }
-    match (conflict, inside.cloned().or_else(|| held(path))) {
-        (Some(conflict), _) => Verdict::Conflict(conflict),
-        (None, Some(held)) => Verdict::Held(held),
-        (None, None) => Verdict::Ready,
-    }
-}
-
-/// Whether a name is git's, as a file system may read it that does not tell cases apart.
-pub(super) fn is_git(name: &OsStr) -> bool {
-    name.eq_ignore_ascii_case(".git")
-}
-
-/// Whether git would take a directory for a repository: it needs no name for that.
-pub(super) fn is_repository(upper: &Dir, host: Option<&Dir>, opaque: bool) -> bool {
-    let has = |name: &str| {
-        let name = OsString::from(name);
-        match upper.stat(&name) {
-            Ok(Some(stat)) => FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice,
-            _ => !opaque && host.is_some_and(|host| matches!(host.stat(&name), Ok(Some(_)))),
-        }
-    };
-    has("HEAD") && (has("commondir") || has("objects") && has("refs"))
-}
-
-/// Whether a link at `path` may lead out of the tree, by its text. `..` counts at the start only, where what is above is
-/// known to be directories: behind a name, which may be another link, nobody knows where it leads.
-pub(super) fn leads_out(path: &Path, target: &Path) -> bool {
-    let (mut above, mut named) = (path.components().count().saturating_sub(1), false);
-    for part in target.components() {
-        match part {
-            std::path::Component::Normal(_) => named = true,
-            std::path::Component::ParentDir if named || above == 0 => return true,
-            std::path::Component::ParentDir => above -= 1,
-            std::path::Component::CurDir => {}
-            _ => return true,
-        }
-    }
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_that_lead_out_are_known_by_their_text() {
-        let out = |path: &str, target: &str| leads_out(Path::new(path), Path::new(target));
-        assert!(out("a", "/etc"));
-        assert!(out("a", "../x"));
-        assert!(out("d/a", "../../x"));
-        assert!(out("d/a", "up/../y"));
-        assert!(!out("d/a", "../x"));
-        assert!(!out("a", "x/./y"));
     }
 }

@@ -220,6 +220,36 @@ fn a_move_killed_at_any_moment_is_finished_by_the_next() {
 }
 
 #[test]
+fn a_move_killed_between_two_files_is_finished_and_follows_the_trees() {
+    let scratch = Scratch::new("relocate-between");
+    let relocate = |to: &str| {
+        let mut command = scratch.program("sbox-relocate");
+        command
+            .args(["--from", "/old/p", "--to", to, "--journal"])
+            .arg(scratch.path("moving"))
+            .arg(scratch.path("env"));
+        command.assert().success();
+    };
+    let (old, new) = ("/old/p/.sbox/env\n", "/new/place/.sbox/env\n");
+    for name in ["a", "b"] {
+        scratch.write(&format!("env/{name}"), old);
+    }
+    relocate("/new/place");
+    assert_eq!([scratch.read("env/a"), scratch.read("env/b")], [new, new]);
+    // As a run leaves it that is killed when 'a' is in its place and 'b' is not.
+    let journal: serde_json::Value = serde_json::from_str(&scratch.read("moving/journal.json")).unwrap();
+    let puts = journal["puts"].as_array().unwrap();
+    let staged = puts.iter().find(|put| put[1] == serde_json::json!([b'b'])).unwrap()[2].as_u64().unwrap();
+    scratch.write(&format!("moving/{staged}"), new);
+    scratch.write("env/b", old);
+    // Nothing but the journal knows where 'a' went.
+    relocate("/other");
+    for name in ["a", "b"] {
+        assert_eq!(scratch.read(&format!("env/{name}")), "/other/.sbox/env\n", "{name}");
+    }
+}
+
+#[test]
 fn a_huge_sparse_file_takes_no_time_no_memory_and_no_space() {
     use std::os::unix::fs::FileExt;
     let scratch = Scratch::new("relocate-sparse");
