@@ -247,7 +247,10 @@ fn check(prefix: &Path, version: &str) -> Result<()> {
     let words = ["sh", "-c", "node --version && npm --version >&2 && pnpm --version >&2"].map(Into::into);
     let mut command = spawn::in_prefix(prefix, prefix, &words)?;
     plumbing::trace(&command);
-    let output = plumbing::tie(&mut command).stdin(Stdio::null()).output().context(|| "try the new Node.js".into())?;
+    let output = plumbing::die_with_parent(&mut command)
+        .stdin(Stdio::null())
+        .output()
+        .context(|| "try the new Node.js".into())?;
     let said = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && said.trim() == format!("v{version}") {
         return Ok(());

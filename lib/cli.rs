@@ -24,7 +24,7 @@ pub struct Tool {
 impl Tool {
     /// Runs the program and gives its exit code. The only place where an error becomes one.
     pub fn main(&self, run: fn(&mut lexopt::Parser) -> Result<u8>) -> ExitCode {
-        if !crate::plumbing::die_with_the_starter() {
+        if !crate::plumbing::obey_death_of_parent() {
             return ExitCode::FAILURE;
         }
         match run(&mut lexopt::Parser::from_env()) {

@@ -100,7 +100,11 @@ fn compile(mamba: &Micromamba) -> Result<()> {
     let mut command = mamba.in_environment(&words.map(OsString::from))?;
     plumbing::trace(&command);
     // Files that are not Python of this version (templates, tests of old syntax) make it fail, and are of no matter.
-    let status = plumbing::tie(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = plumbing::die_with_parent(&mut command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     status.map(drop).context(|| "start 'sbox-spawn'".into())
 }
 

@@ -80,7 +80,7 @@ fn program(request: &Request) -> Result<PathBuf> {
         command.args(["--connect-timeout", "3", "--idle-timeout", "10", "--retries", "0"]);
     }
     plumbing::trace(&command);
-    let output = plumbing::tie(&mut command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = plumbing::die_with_parent(&mut command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.context(|| "start 'sbox-fetch-mamba'".into())?;
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     match (answer["path"].as_str(), answer["refused"].as_str()) {

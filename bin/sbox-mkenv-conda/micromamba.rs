@@ -249,7 +249,7 @@ impl Micromamba {
         let mut command = plumbing::program("sbox-spawn")?;
         command.args(["--network", if step.has_network() { "host" } else { "none" }]);
         let own = |command: &mut Command, dir: &Path, at: &Path| {
-            command.arg("--own").args([dir, at]);
+            command.arg("--bind-nofollow").args([dir, at]);
         };
         own(&mut command, &self.place(), &self.inside.place);
         own(&mut command, &self.work.join("home"), &self.inside.home);

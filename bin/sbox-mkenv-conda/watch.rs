@@ -36,7 +36,7 @@ const WORK: f64 = 0.05;
 pub fn output(command: &mut Command, limit: &Limit<'_>) -> Result<Ended> {
     plumbing::trace(command);
     let name = || "start 'sbox-spawn'".into();
-    let command = plumbing::tie(command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let command = plumbing::die_with_parent(command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context(name)?;
     let read = |mut pipe: Box<dyn Read + Send>| {
         std::thread::spawn(move || {

@@ -398,7 +398,7 @@ fn compile(python: &Python, prefix: &Path) -> Result<()> {
     }
     let mut command = spawn::in_prefix(prefix, prefix, &words)?;
     plumbing::trace(&command);
-    let output = plumbing::tie(&mut command).output().context(|| "compile the standard library".into())?;
+    let output = plumbing::die_with_parent(&mut command).output().context(|| "compile the standard library".into())?;
     // 1: some file did not compile, as some in the standard library are meant not to.
     if output.status.code().is_some_and(|code| code <= 1) {
         Ok(())

@@ -128,7 +128,8 @@ fn compile_early(entry: &Entry, dir: &Path, prefix: &Path, sources: &BTreeSet<Pa
     let spawn = spawn.network_mode(NetworkMode::None).isolation(Isolation::Namespace);
     let mut command = spawn.command(&words(&entry.prefix, prefix, sources));
     plumbing::trace(&command);
-    let command = plumbing::tie(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let command =
+        plumbing::die_with_parent(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Ok(command.spawn().ok())
 }
 

@@ -105,7 +105,7 @@ impl Provider {
     /// Its words go where ours go; its refusal is kept for the end, when nobody could serve.
     fn run(&self, mut command: Command) -> Result<std::result::Result<Made, String>> {
         plumbing::trace(&command);
-        let output = plumbing::tie(&mut command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let output = plumbing::die_with_parent(&mut command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
         let output = output.context(|| format!("start the provider '{}'", self.name))?;
         match output.status.code() {
             Some(0) => {}

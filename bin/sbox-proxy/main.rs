@@ -84,7 +84,7 @@ fn drop_root() -> Result<()> {
         rustix::thread::set_thread_res_gid(gid, gid, gid).context(shown)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid).context(shown)?;
         // The kernel forgets it with the change of ids.
-        libsbox::plumbing::die_with_the_starter();
+        libsbox::plumbing::obey_death_of_parent();
     }
     rustix::thread::set_no_new_privs(true).context(shown)
 }

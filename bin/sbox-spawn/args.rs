@@ -3,7 +3,8 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Error, Result};
-use libsbox::model::Limits;
+use libsbox::model::{Isolation, Limits};
+pub use libsbox::model::{Level, NetworkMode as Mode};
 use rustix::process::Pid;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
@@ -79,39 +80,6 @@ pub enum Mount {
     Tmpfs {
         dst: PathBuf,
     },
-}
-
-/// How strongly the command is confined; each is weaker than the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// A separate root and namespaces.
-    Namespace,
-    /// The host's paths, and the kernel denies all that were not given.
-    Landlock,
-    /// Nothing is enforced.
-    Env,
-}
-
-impl Level {
-    pub fn name(self) -> &'static str {
-        match self {
-            Level::Namespace => "namespace",
-            Level::Landlock => "landlock",
-            Level::Env => "env",
-        }
-    }
-}
-
-/// What the command can reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// All that the host can.
-    #[default]
-    Host,
-    /// A separate loopback.
-    None,
-    /// The same, and a proxy to some names.
-    Proxy,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -196,12 +164,12 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("setenv") => args.set.push((parser.value()?, parser.value()?)),
             Long("env-fd") => args.env_fd = Some(descriptor(parser)?),
             Long("hostname") => args.hostname = Some(parser.value()?),
-            Long("network") => args.network.mode = mode(parser.value()?)?,
+            Long("network") => args.network.mode = parser.value()?.string()?.parse()?,
             Long("allow") => args.network.allow.push(rule(parser.value()?)?),
             Long("deny") => args.network.deny.push(rule(parser.value()?)?),
             Long("access-log") => args.network.log = Some(parser.value()?.into()),
             Long("port") => args.network.ports.push(port(&parser.value()?.string()?)?),
-            Long("isolation") => args.isolation = level(parser.value()?)?,
+            Long("isolation") => args.isolation = parser.value()?.string()?.parse::<Isolation>()?.named(),
             Long("limit") => limit(&mut args.limits, &parser.value()?.string()?)?,
             Long("nested") => args.nested = true,
             Long("stop-timeout") => args.stop_timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
@@ -268,15 +236,6 @@ fn descriptor(parser: &mut lexopt::Parser) -> Result<RawFd> {
     if number > 2 { Ok(number) } else { Err(Error::usage(format!("descriptor {number} is not above 2"))) }
 }
 
-fn mode(name: OsString) -> Result<Mode> {
-    match name.to_str() {
-        Some("host") => Ok(Mode::Host),
-        Some("none") => Ok(Mode::None),
-        Some("proxy") => Ok(Mode::Proxy),
-        _ => Err(Error::usage(format!("unknown network '{}'", name.to_string_lossy())).hint("host, none or proxy")),
-    }
-}
-
 /// Looked at here, so that a wrong one is an error before anything is started.
 fn rule(text: OsString) -> Result<String> {
     let text = text.string()?;
@@ -298,17 +257,6 @@ fn port(text: &str) -> Result<(u16, u16)> {
 fn limit(limits: &mut Limits, text: &str) -> Result<()> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     limits.set(name, value).map_err(Error::usage)
-}
-
-fn level(name: OsString) -> Result<Option<Level>> {
-    match name.to_str() {
-        Some("auto") => Ok(None),
-        Some("namespace") => Ok(Some(Level::Namespace)),
-        Some("landlock") => Ok(Some(Level::Landlock)),
-        Some("env") => Ok(Some(Level::Env)),
-        _ => Err(Error::usage(format!("unknown isolation level '{}'", name.to_string_lossy()))
-            .hint("auto, namespace, landlock or env")),
-    }
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ fn inherit(fd: rustix::fd::BorrowedFd<'_>) -> Result<()> {
 fn start(mut command: Command) -> Result<Child> {
     plumbing::trace(&command);
     let name = libsbox::escape::visible_path(command.get_program());
-    plumbing::tie(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+    plumbing::die_with_parent(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     command.spawn().context(|| format!("start '{name}'"))
 }
 

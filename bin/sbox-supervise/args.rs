@@ -2,7 +2,9 @@
 
 use lexopt::prelude::*;
 use libsbox::cli;
+use libsbox::config::DaemonConfig;
 use libsbox::error::{Error, Result};
+use libsbox::model::RestartPolicy;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -27,26 +29,12 @@ says. Print one JSON object once the command has started.
   -V, --version            print the version
 ";
 
-/// When a daemon is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restart {
-    No,
-    OnFailure,
-    Always,
-}
-
-impl Restart {
-    pub fn wants(self, code: u8) -> bool {
-        self == Restart::Always || (self == Restart::OnFailure && code != 0)
-    }
-}
-
 #[derive(Debug)]
 pub struct Args {
     pub project: PathBuf,
     pub name: String,
     pub isolation: Option<String>,
-    pub restart: Restart,
+    pub restart: RestartPolicy,
     pub max_restarts: u32,
     pub stop_timeout: Duration,
     pub log_size: u64,
@@ -87,15 +75,16 @@ impl Args {
 }
 
 pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
-    let (mut project, mut name, mut isolation, mut restart) = (None, None, None, Restart::No);
-    let (mut max_restarts, mut stop_timeout, mut log_size, mut log_keep) = (10, 10, 10 << 20, 3);
+    let DaemonConfig { mut restart, mut max_restarts, mut stop_timeout, mut log_size, mut log_keep, .. } =
+        DaemonConfig::default();
+    let (mut project, mut name, mut isolation) = (None, None, None);
     let mut command = Vec::new();
     while let Some(arg) = parser.next()? {
         match arg {
             Long("project") => project = Some(PathBuf::from(parser.value()?)),
             Long("name") => name = Some(parser.value()?.string()?),
             Long("isolation") => isolation = Some(parser.value()?.string()?),
-            Long("restart") => restart = policy(&parser.value()?.string()?)?,
+            Long("restart") => restart = parser.value()?.string()?.parse()?,
             Long("max-restarts") => max_restarts = parser.value()?.parse()?,
             Long("stop-timeout") => stop_timeout = parser.value()?.parse()?,
             Long("log-size") => log_size = parser.value()?.parse()?,
@@ -119,16 +108,6 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     Ok(args)
 }
 
-fn policy(name: &str) -> Result<Restart> {
-    match name {
-        "no" => Ok(Restart::No),
-        "on-failure" => Ok(Restart::OnFailure),
-        "always" => Ok(Restart::Always),
-        _ => Err(Error::usage(format!("unknown policy '{}'", libsbox::escape::visible(name)))
-            .hint("no, on-failure or always")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +124,7 @@ mod tests {
 
     #[test]
     fn policies_want_what_they_say() {
-        assert!(!Restart::No.wants(1) && Restart::OnFailure.wants(1) && !Restart::OnFailure.wants(0));
-        assert!(Restart::Always.wants(0));
+        assert!(!RestartPolicy::No.wants(1) && RestartPolicy::OnFailure.wants(1) && !RestartPolicy::OnFailure.wants(0));
+        assert!(RestartPolicy::Always.wants(0));
     }
 }

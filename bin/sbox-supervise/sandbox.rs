@@ -48,8 +48,9 @@ impl Sandbox {
         let streams = (their_output.try_clone(), Stdio::from(their_output));
         monitor.stdin(Stdio::null()).stdout(streams.0.context(|| "pass a pipe on".into())?).stderr(streams.1);
         let name = command[0].to_string_lossy();
-        let monitor =
-            plumbing::tie(&mut monitor).spawn().context(|| format!("start '{}'", libsbox::escape::visible(&name)))?;
+        let monitor = plumbing::die_with_parent(&mut monitor)
+            .spawn()
+            .context(|| format!("start '{}'", libsbox::escape::visible(&name)))?;
         Ok(Sandbox { monitor, output: Some(output), status, init: None, code: None, said: Vec::new() })
     }
 

@@ -83,7 +83,7 @@ impl Daemon<'_> {
             output::warn(error);
         }
         plumbing::trace(&command);
-        started(plumbing::untie(&mut command))
+        started(plumbing::outlive_parent(&mut command))
     }
 }
 

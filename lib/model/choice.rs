@@ -10,7 +10,7 @@ use std::str::FromStr;
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $name { $($(#[$variant_doc])* $variant,)+ }
 
         impl $name {
@@ -88,8 +88,10 @@ choice! {
 
 choice! {
     /// The network modes of `sbox-spawn`.
+    #[derive(Default)]
     NetworkMode, "network" {
         /// All that the host can reach.
+        #[default]
         Host = "host",
         /// Its own loopback.
         None = "none",
@@ -107,6 +109,17 @@ choice! {
         OnFailure = "on-failure",
         /// Always, until it is stopped.
         Always = "always",
+    }
+}
+
+impl RestartPolicy {
+    /// Whether a daemon that ended with this exit code is started again.
+    pub fn wants(self, code: u8) -> bool {
+        match self {
+            RestartPolicy::No => false,
+            RestartPolicy::OnFailure => code != 0,
+            RestartPolicy::Always => true,
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub fn output_with(command: &mut Command, progress: &Progress) -> Result<Vec<u8>
 fn collect(command: &mut Command) -> Result<Vec<u8>> {
     trace(command);
     let name = shown(command.get_program());
-    let output = tie(command).output().context(|| format!("start '{name}'"))?;
+    let output = die_with_parent(command).output().context(|| format!("start '{name}'"))?;
     match output.status.code() {
         Some(0) => Ok(output.stdout),
         Some(_) => Err(Error::reported(crate::status::of(output.status))),
@@ -67,8 +67,12 @@ pub fn answer(command: &mut Command, input: &[u8]) -> Result<std::process::Outpu
     trace(command);
     let name = shown(command.get_program());
     let failed = || format!("start '{name}'");
-    let mut child =
-        tie(command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().context(failed)?;
+    let mut child = die_with_parent(command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .context(failed)?;
     let stdin = child.stdin.take();
     std::thread::scope(|scope| {
         // While it is written, the program may write, too. If it ended early, its exit code says why.
@@ -78,23 +82,23 @@ pub fn answer(command: &mut Command, input: &[u8]) -> Result<std::process::Outpu
 }
 
 /// Names the process that a program of ours must not outlive.
-const STARTER: &str = "SBOX_STARTER";
+const PARENT: &str = "SBOX_PARENT_PID";
 
 /// Ties a program of ours to this process: a build that is killed leaves nothing behind that goes on building.
-pub fn tie(command: &mut Command) -> &mut Command {
-    command.env(STARTER, std::process::id().to_string())
+pub fn die_with_parent(command: &mut Command) -> &mut Command {
+    command.env(PARENT, std::process::id().to_string())
 }
 
 /// Lets a program of ours outlive this process.
-pub fn untie(command: &mut Command) -> &mut Command {
-    command.env_remove(STARTER)
+pub fn outlive_parent(command: &mut Command) -> &mut Command {
+    command.env_remove(PARENT)
 }
 
-/// Called first by every program: asks the kernel to end this one with its starter, if [`tie`] was used. `false` if the
-/// starter is gone already.
-pub fn die_with_the_starter() -> bool {
+/// Called first by every program: asks the kernel to end this one with its parent, if [`die_with_parent`]
+/// was used. `false` if the parent is gone already.
+pub fn obey_death_of_parent() -> bool {
     let parent = || rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
-    let Some(starter) = std::env::var(STARTER).ok().filter(|starter| Some(starter) == parent().as_ref()) else {
+    let Some(starter) = std::env::var(PARENT).ok().filter(|starter| Some(starter) == parent().as_ref()) else {
         // Not tied, or tied to an ancestor, whose own child handles it.
         return true;
     };

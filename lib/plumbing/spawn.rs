@@ -47,7 +47,7 @@ impl Spawn {
 
     /// A directory that an agent may have written: no link leads to it.
     pub fn bind_nofollow(self, src: &Path, dst: &Path) -> Spawn {
-        self.option("--own", &[src.as_os_str(), dst.as_os_str()])
+        self.option("--bind-nofollow", &[src.as_os_str(), dst.as_os_str()])
     }
 
     /// The level that is asked for.

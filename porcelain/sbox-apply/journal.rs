@@ -13,6 +13,16 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+/// In the directory of the layer.
+const NAME: &str = "journal";
+
+fn remove(file: &Path) -> Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.context(|| format!("remove '{}'", visible_path(file))),
+    }
+}
+
 /// An apply under way.
 pub struct Journal {
     file: PathBuf,
@@ -22,7 +32,7 @@ pub struct Journal {
 impl Journal {
     /// Writes down what will be applied.
     pub fn begin(layer: &Layer, plan: &[Change]) -> Result<Journal> {
-        let file = layer.path().join("journal");
+        let file = layer.path().join(NAME);
         let token = format!(".sbox-apply-{}-{:x}", std::process::id(), libsbox::cow::now());
         let mut text = token.clone().into_bytes();
         for change in plan {
@@ -40,12 +50,17 @@ impl Journal {
 
     /// It is done.
     pub fn end(self) -> Result<()> {
-        std::fs::remove_file(&self.file).context(|| format!("remove '{}'", visible_path(&self.file)))
+        remove(&self.file)
+    }
+
+    /// Removes one that has nothing left to say.
+    pub fn forget(layer: &Layer) -> Result<()> {
+        remove(&layer.path().join(NAME))
     }
 
     /// Cleans up after an apply that did not come to its end; which entries it was about, as paths of the host.
     pub fn recover(layer: &Layer) -> Result<Vec<PathBuf>> {
-        let file = layer.path().join("journal");
+        let file = layer.path().join(NAME);
         let Some(bytes) = fs::read_plain(&file) else { return Ok(Vec::new()) };
         let mut parts = bytes.split(|byte| *byte == 0);
         let token = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();

@@ -188,7 +188,8 @@ fn bring(
     report: &mut Report,
 ) -> Result<()> {
     if plan.is_empty() && settled.is_empty() {
-        return Ok(());
+        // One that was killed when all was done and the journal still there.
+        return Journal::forget(layer);
     }
     let journal = Journal::begin(layer, plan)?;
     let mut writer = Writer::new(layer, journal.token())?;

@@ -101,17 +101,23 @@ impl Writer {
                     return Ok(Outcome::Conflict(why));
                 }
             }
-            match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o700)) {
-                Ok(()) => {}
-                Err(Errno::EXIST) => return Ok(changed()),
-                Err(error) => return Err(error).context(shown),
+            // Beside its place until it is as it has to be: one that a killed apply left half made would look like the user's.
+            rustix::fs::mkdirat(dir, beside, Mode::from_raw_mode(0o700)).context(shown)?;
+            let made = dir.sub(beside)?;
+            if is_root && old.is_none() {
+                give(&made, Node::look(dir, OsStr::new("."))?.as_ref())?;
             }
+            rustix::fs::fchmod(&made, mode).context(shown)?;
+            let placed = rustix::fs::renameat_with(dir, beside, dir, name, RenameFlags::NOREPLACE);
+            if placed.is_err() {
+                dir.remove_empty(beside);
+            }
+            return match placed {
+                Err(Errno::EXIST) => Ok(changed()),
+                placed => placed.context(shown).map(|()| Outcome::Applied),
+            };
         }
-        let made = dir.sub(name)?;
-        if is_root && old.is_none() {
-            give(&made, Node::look(dir, OsStr::new("."))?.as_ref())?;
-        }
-        rustix::fs::fchmod(&made, mode).context(shown)?;
+        rustix::fs::fchmod(&dir.sub(name)?, mode).context(shown)?;
         Ok(Outcome::Applied)
     }
 

@@ -159,7 +159,7 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     let (output, input) = std::io::pipe().context(|| "make a pipe".into())?;
     let second = input.try_clone().context(|| "make a pipe".into())?;
     plumbing::trace(&prepared.command);
-    let mut child = plumbing::tie(&mut prepared.command)
+    let mut child = plumbing::die_with_parent(&mut prepared.command)
         .stdin(Stdio::null())
         .stdout(input)
         .stderr(second)

@@ -192,7 +192,8 @@ fn stage(config: &Config, rootfs: &Path, record: &Path, options: &[&str]) -> Res
     command.args(options).arg("--keep-missing").arg("--into").arg(rootfs).arg("--record").arg(record);
     plumbing::trace(&command);
     let shown = || String::from("start 'sbox-stage'");
-    let mut child = plumbing::tie(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
+    let mut child =
+        plumbing::die_with_parent(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
     let mut entries: Vec<serde_json::Value> =
         ["/app", "/home", "/tmp", &config.workdir].map(|dst| json!({"kind": "dir", "dst": dst})).into();
     entries.extend(config.copy.iter().map(|entry| json!({"kind": "copy", "src": entry.src, "dst": entry.dst})));

@@ -154,7 +154,11 @@ impl Bridge {
         }
         forward.arg(format!("{}:{port}", listener.as_raw_fd()));
         plumbing::trace(&forward);
-        let forward = plumbing::tie(&mut forward).stdin(Stdio::null()).stdout(Stdio::null()).spawn().context(shown)?;
+        let forward = plumbing::die_with_parent(&mut forward)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context(shown)?;
         Ok(Some(Bridge { address, forward }))
     }
 }

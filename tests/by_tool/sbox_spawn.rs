@@ -33,7 +33,7 @@ fn exit_codes_tell_who_failed() {
         .args(["--bind", "/nowhere", "/x", "true"])
         .assert()
         .code(125)
-        .stderr(contains("cannot bind '/nowhere'"));
+        .stderr(contains("cannot read source '/nowhere'"));
     scratch.program("sbox-spawn").args(["--isolation", "none", "true"]).assert().code(125);
     scratch.program("sbox-spawn").assert().code(125).stderr(contains("missing command"));
 }

@@ -56,11 +56,11 @@ fn libraries(project: &Project, tools: &[PathBuf]) -> Result<BTreeSet<PathBuf>> 
     const ASK: &str = r#"for place in "$@"; do find "$place" -type f \( -name '*.so*' -o -name '*.node' -o -perm -u+x \) -print0; done \
         | xargs -0 -r -n 200 ldd 2>/dev/null; true"#;
     let mut spawn = plumbing::program("sbox-spawn")?;
-    spawn.args(["--network", "none", "--own"]).args([&project.env(), &project.env()]);
-    spawn.arg("--own").args([&project.rootfs(), &project.rootfs()]);
+    spawn.args(["--network", "none", "--bind-nofollow"]).args([&project.env(), &project.env()]);
+    spawn.arg("--bind-nofollow").args([&project.rootfs(), &project.rootfs()]);
     spawn.args(["--", "/bin/sh", "-c", ASK, "sh"]).args([project.env(), project.rootfs()]).args(tools);
     plumbing::trace(&spawn);
-    let output = plumbing::tie(&mut spawn).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = plumbing::die_with_parent(&mut spawn).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.context(|| "look for libraries".into())?;
     if !output.status.success() {
         return Err(
