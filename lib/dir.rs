@@ -18,6 +18,23 @@ use std::path::{Component, Path, PathBuf};
 pub struct Dir {
     fd: OwnedFd,
     path: PathBuf,
+    /// Held for its end.
+    _lent: Option<Lent>,
+}
+
+/// Bits that a directory has for as long as somebody looks into it.
+#[derive(Debug)]
+struct Lent {
+    fd: OwnedFd,
+    mode: u32,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        use std::os::fd::AsRawFd;
+        let through = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        let _ = rustix::fs::chmod(through, Mode::from_raw_mode(self.mode));
+    }
 }
 
 impl std::os::fd::AsFd for Dir {
@@ -48,7 +65,7 @@ impl Dir {
                 Error::new(format!("cannot open '{}': {}", visible_path(path), crate::error::reason(&error.into())))
             }
         })?;
-        Ok(Dir { fd, path: path.to_owned() })
+        Ok(Dir { fd, path: path.to_owned(), _lent: None })
     }
 
     /// The path it was opened under, for messages.
@@ -65,13 +82,34 @@ impl Dir {
     pub fn sub(&self, place: impl AsRef<Path>) -> Result<Dir> {
         let path = self.path.join(place.as_ref());
         let fd = self.at(place, OFlags::DIRECTORY | OFlags::RDONLY);
-        Ok(Dir { fd: fd.context(|| format!("open '{}'", visible_path(&path)))?, path })
+        Ok(Dir { fd: fd.context(|| format!("open '{}'", visible_path(&path)))?, path, _lent: None })
+    }
+
+    /// The directory `name` in this one, which its owner closed to themselves: it can be read and searched until what this
+    /// gives is dropped.
+    pub fn sub_lent(&self, name: &OsStr) -> Result<Dir> {
+        use std::os::fd::AsRawFd;
+        let shown = || format!("open '{}'", visible_path(self.path.join(name)));
+        let fd = self.at(name, OFlags::PATH | OFlags::DIRECTORY).context(shown)?;
+        let mode = rustix::fs::fstat(&fd).context(shown)?.st_mode & 0o7777;
+        let through = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        rustix::fs::chmod(through, Mode::from_raw_mode(mode | 0o500)).context(shown)?;
+        let lent = Lent { fd, mode };
+        let mut dir = self.sub(name)?;
+        dir._lent = Some(lent);
+        Ok(dir)
+    }
+
+    /// Whether what is in it can be looked up.
+    pub fn is_searchable(&self) -> bool {
+        let access = rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::accessat(&self.fd, ".", access, AtFlags::EACCESS).is_ok()
     }
 
     /// The directory at `place`, made where it is missing; whatever else stands in its way is removed.
     pub fn sub_or_make(&self, place: &Path) -> Result<Dir> {
         let fd = self.fd.try_clone().context(|| format!("open '{}'", visible_path(&self.path)))?;
-        let mut dir = Dir { fd, path: self.path.clone() };
+        let mut dir = Dir { fd, path: self.path.clone(), _lent: None };
         for part in place.components() {
             match part {
                 Component::Normal(name) => dir = dir.child_or_make(name)?,
@@ -99,7 +137,7 @@ impl Dir {
                 self.at(name, flags).context(shown)?
             }
         };
-        Ok(Dir { fd, path })
+        Ok(Dir { fd, path, _lent: None })
     }
 
     /// What is in the directory, without `.` and `..`, sorted by name.
@@ -440,7 +478,7 @@ mod tests {
                 deeper.put_file("f".as_ref(), 0o600, |_| Ok(())).unwrap();
                 deeper.put_file(".sbox-removed-1".as_ref(), 0o600, |_| Ok(())).unwrap();
             }
-            dir = Dir { fd: deeper.fd, path: PathBuf::from("deep") };
+            dir = Dir { fd: deeper.fd, path: PathBuf::from("deep"), _lent: None };
         }
         drop(dir);
         Dir::open(&base).unwrap().remove_tree("root".as_ref()).unwrap();

@@ -102,9 +102,9 @@ pub(super) fn attribute(dir: &Dir, name: &OsStr, attribute: &str) -> Option<Vec<
 /// Opens a directory of a layer; one that the agent made unreadable is lent its bits for the moment.
 pub fn open_directory(dir: &Dir, name: &OsStr) -> Result<Dir> {
     match dir.sub(name) {
-        Ok(found) => Ok(found),
-        Err(_) if is_directory(dir, name) => dir.lend(name, 0o500, || dir.sub(name)),
-        Err(error) => Err(error),
+        Ok(found) if found.is_searchable() => Ok(found),
+        _ if is_directory(dir, name) => dir.sub_lent(name),
+        failed => failed,
     }
 }
 

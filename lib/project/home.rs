@@ -21,9 +21,10 @@ impl Project {
 /// Puts `new`, or nothing, in the place of the rootfs, whose home goes over. Killed at any point, [`restore`] ends it.
 pub fn replace_rootfs(project: &Project, new: Option<&Path>) -> Result<()> {
     restore(project)?;
+    // The agent may have closed it: a home that cannot be seen would go with it.
+    fs::reopen(&project.rootfs())?;
     // An archive can bring a link in its place: then there is no home that would be ours.
     if is_directory(&project.rootfs()) && is_directory(&project.home()) {
-        fs::reopen(&project.rootfs())?;
         rename(&project.home(), &project.kept_home())?;
     }
     fs::set_aside(&project.rootfs(), &project.trash())?;
