@@ -369,14 +369,14 @@ fn engines_load_unpack_and_run_an_image() {
     }
     assert_eq!(out, "first\n");
     let strict = ["--read-only", "--cap-drop=all", "--security-opt", "no-new-privileges"];
-    for options in [&strict[..], &["--user", "123456:0"], &["--user", "123456:0", "--read-only", "--cap-drop=all"]] {
+    for options in [&strict[..], &["--user", "54321:0"], &["--user", "54321:0", "--read-only", "--cap-drop=all"]] {
         let ran = podman(
             &[&start[..], options, &["localhost/p", "tool; cat ~/notes; echo x >/tmp/x && cat /tmp/x"]].concat(),
         );
         assert!(ran.0 && ran.1.starts_with("from the environment\n/sbox"), "{options:?}: {ran:?}");
     }
     let random =
-        podman(&[&start[..], &["--user", "123456:0", "localhost/p", "echo mine >~/new && cat ~/new"]].concat());
+        podman(&[&start[..], &["--user", "54321:0", "localhost/p", "echo mine >~/new && cat ~/new"]].concat());
     assert_eq!(random.1, "mine\n", "{random:?}");
     let several = podman(&[&start[..], &["localhost/p", "printf", "%s-", "a b", "c"]].concat());
     assert_eq!(several.1, "a b-c-", "{several:?}");
