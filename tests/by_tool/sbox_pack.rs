@@ -375,8 +375,7 @@ fn engines_load_unpack_and_run_an_image() {
         );
         assert!(ran.0 && ran.1.starts_with("from the environment\n/sbox"), "{options:?}: {ran:?}");
     }
-    let random =
-        podman(&[&start[..], &["--user", "54321:0", "localhost/p", "echo mine >~/new && cat ~/new"]].concat());
+    let random = podman(&[&start[..], &["--user", "54321:0", "localhost/p", "echo mine >~/new && cat ~/new"]].concat());
     assert_eq!(random.1, "mine\n", "{random:?}");
     let several = podman(&[&start[..], &["localhost/p", "printf", "%s-", "a b", "c"]].concat());
     assert_eq!(several.1, "a b-c-", "{several:?}");
