@@ -22,18 +22,25 @@ pub struct Dir {
     _lent: Option<Lent>,
 }
 
-/// Bits that a directory has for as long as somebody looks into it.
+/// Bits that a file or a directory has for as long as somebody looks into it.
 #[derive(Debug)]
 struct Lent {
     fd: OwnedFd,
+    /// Those that it had.
     mode: u32,
+}
+
+impl Lent {
+    fn change(&self, mode: u32) -> rustix::io::Result<()> {
+        use std::os::fd::AsRawFd;
+        // Through /proc: a descriptor that only names a file cannot be changed directly.
+        rustix::fs::chmod(format!("/proc/self/fd/{}", self.fd.as_raw_fd()), Mode::from_raw_mode(mode))
+    }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        use std::os::fd::AsRawFd;
-        let through = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
-        let _ = rustix::fs::chmod(through, Mode::from_raw_mode(self.mode));
+        let _ = self.change(self.mode);
     }
 }
 
@@ -88,16 +95,8 @@ impl Dir {
     /// The directory `name` in this one, which its owner closed to themselves: it can be read and searched until what this
     /// gives is dropped.
     pub fn sub_lent(&self, name: &OsStr) -> Result<Dir> {
-        use std::os::fd::AsRawFd;
-        let shown = || format!("open '{}'", visible_path(self.path.join(name)));
-        let fd = self.at(name, OFlags::PATH | OFlags::DIRECTORY).context(shown)?;
-        let mode = rustix::fs::fstat(&fd).context(shown)?.st_mode & 0o7777;
-        let through = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        rustix::fs::chmod(through, Mode::from_raw_mode(mode | 0o500)).context(shown)?;
-        let lent = Lent { fd, mode };
-        let mut dir = self.sub(name)?;
-        dir._lent = Some(lent);
-        Ok(dir)
+        let lent = self.lent(name, OFlags::DIRECTORY, 0o500)?;
+        Ok(Dir { _lent: Some(lent), ..self.sub(name)? })
     }
 
     /// Whether what is in it can be looked up.
@@ -405,15 +404,17 @@ impl Dir {
 
     /// Adds `mode` to the file `name` while `work` runs, and takes it away again. A link is not followed.
     pub fn lend<T>(&self, name: &OsStr, mode: u32, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        use std::os::fd::AsRawFd;
+        let _lent = self.lent(name, OFlags::empty(), mode)?;
+        work()
+    }
+
+    fn lent(&self, name: &OsStr, flags: OFlags, mode: u32) -> Result<Lent> {
         let shown = || format!("open '{}'", visible_path(self.path.join(name)));
-        let fd = self.at(name, OFlags::PATH).context(shown)?;
+        let fd = self.at(name, OFlags::PATH | flags).context(shown)?;
         let old = rustix::fs::fstat(&fd).context(shown)?.st_mode & 0o7777;
-        let through = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        rustix::fs::chmod(&through, Mode::from_raw_mode(old | mode)).context(shown)?;
-        let result = work();
-        let _ = rustix::fs::chmod(&through, Mode::from_raw_mode(old));
-        result
+        let lent = Lent { fd, mode: old };
+        lent.change(old | mode).context(shown)?;
+        Ok(lent)
     }
 }
 

@@ -11,9 +11,8 @@ use libsbox::output;
 use libsbox::plumbing;
 use libsbox::plumbing::relocate::{Moved, Relocation};
 use libsbox::project::Project;
-use serde::Deserialize;
+use libsbox::sites::SiteIndex;
 use serde_json::json;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -228,17 +227,8 @@ fn finish(project: &Project, from: &Path, moved: &Moved, built: Option<&Built>, 
 /// The files in which a path may stand, as found while packing, below `.sbox`. Nothing if there is no list, or not one of
 /// what is there: then everything is looked through.
 fn index(project: &Project) -> Option<Vec<PathBuf>> {
-    #[derive(Deserialize)]
-    struct Index {
-        files: u64,
-        bytes: u64,
-        sites: Vec<PathBuf>,
-        /// Names that are not UTF-8, as bytes.
-        #[serde(default)]
-        other_sites: Vec<Vec<u8>>,
-    }
     let text = fs::read_plain(&project.state().join("sites.json"))?;
-    let index: Index = serde_json::from_slice(&text).ok()?;
+    let index: SiteIndex = serde_json::from_slice(&text).ok()?;
     let (mut files, mut bytes) = (0, 0);
     let state = libsbox::dir::Dir::open(&project.state()).ok()?;
     for tree in TREES {
@@ -253,9 +243,7 @@ fn index(project: &Project) -> Option<Vec<PathBuf>> {
         .ok()?;
     }
     // Version 0.1.0 wrote names that are not UTF-8 in a way that cannot be read.
-    let readable = index.sites.iter().all(|site| !site.to_string_lossy().contains('\u{fffd}'));
-    let others = index.other_sites.iter().map(|name| PathBuf::from(std::ffi::OsStr::from_bytes(name)));
-    let all = index.sites.iter().cloned().chain(others);
-    let below = all.filter_map(|site| site.strip_prefix(".sbox").map(Path::to_owned).ok()).collect();
+    let readable = !index.places().any(|place| place.to_str().is_some_and(|text| text.contains('\u{fffd}')));
+    let below = index.places().filter_map(|site| site.strip_prefix(".sbox").map(Path::to_owned).ok()).collect();
     (files == index.files && bytes == index.bytes && readable).then_some(below)
 }

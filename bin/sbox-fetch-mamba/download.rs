@@ -114,7 +114,7 @@ fn published(agent: &Agent, source: &Source) -> Option<String> {
 /// The SHA-256 in a checksum file: alone, or with the name of the file behind it.
 fn digest(text: &str) -> Option<String> {
     let word = text.split_whitespace().next()?;
-    (word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| word.to_lowercase())
+    libsbox::fs::is_sha256(word).then(|| word.to_lowercase())
 }
 
 fn agent(source: &Source) -> Result<Agent> {

@@ -296,7 +296,7 @@ impl Micromamba {
         for (name, value) in [
             ("HOME", &*home),
             ("TMPDIR", &*home),
-            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            ("PATH", libsbox::model::SYSTEM_PATH),
             ("MAMBA_ROOT_PREFIX", &*self.inside.root.to_string_lossy()),
             ("CONDA_PKGS_DIRS", &pkgs),
             // Some versions before 2.8 try for a minute at full speed otherwise; 2.8 does what it likes.

@@ -164,7 +164,7 @@ fn wanted(package: &Package) -> Option<&str> {
 }
 
 fn is_sha256(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    value.as_str().is_some_and(libsbox::fs::is_sha256)
 }
 
 #[cfg(test)]

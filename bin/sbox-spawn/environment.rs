@@ -37,7 +37,7 @@ pub fn name_level(environment: &mut [(OsString, OsString)], level: Level) {
 fn minimal(args: &Args) -> Vec<(OsString, OsString)> {
     let home = if args.root.is_some() { "/home" } else { "/home/agent" };
     let mut environment = vec![
-        ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
+        ("PATH".into(), libsbox::model::SYSTEM_PATH.into()),
         ("HOME".into(), home.into()),
         ("SBOX_ACTIVE".into(), "1".into()),
         ("SBOX_ISOLATION".into(), Level::Namespace.name().into()),

@@ -16,9 +16,7 @@ use libsbox::project::{Project, home};
 use rustix::fs::FileType;
 use serde::Deserialize;
 use serde_json::json;
-use std::io::Write;
 use std::path::Path;
-use std::process::Stdio;
 
 /// Whether the environment serves what the configuration asks for.
 pub fn runtime_is_current(project: &Project, config: &Config, built: &Built) -> bool {
@@ -190,10 +188,6 @@ pub fn packed_files(project: &Project, config: &Config) -> Vec<String> {
 fn stage(config: &Config, rootfs: &Path, record: &Path, options: &[&str]) -> Result<Vec<String>> {
     let mut command = plumbing::program("sbox-stage")?;
     command.args(options).arg("--keep-missing").arg("--into").arg(rootfs).arg("--record").arg(record);
-    plumbing::trace(&command);
-    let shown = || String::from("start 'sbox-stage'");
-    let mut child =
-        plumbing::die_with_parent(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(shown)?;
     let mut entries: Vec<serde_json::Value> =
         ["/app", "/home", "/tmp", &config.workdir].map(|dst| json!({"kind": "dir", "dst": dst})).into();
     entries.extend(config.copy.iter().map(|entry| json!({"kind": "copy", "src": entry.src, "dst": entry.dst})));
@@ -202,11 +196,7 @@ fn stage(config: &Config, rootfs: &Path, record: &Path, options: &[&str]) -> Res
         json!({"kind": "mount", "src": entry.src, "dst": entry.dst, "writable": writable})
     }));
     let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
-    if let Some(mut stdin) = child.stdin.take() {
-        // If it ended early, its exit code says why.
-        let _ = stdin.write_all(lines.as_bytes());
-    }
-    let output = child.wait_with_output().context(shown)?;
+    let output = plumbing::answer(&mut command, lines.as_bytes())?;
     if !output.status.success() {
         return Err(Error::of(Kind::Reported(1), ""));
     }
