@@ -2,7 +2,7 @@
 //!
 //! An agent that may write in a directory of the user's can leave one of these there and wait until the user enters it,
 //! opens it in an editor or starts a tool. What is not listed is what somebody has to start by name (`Makefile`,
-//! `package.json`, a test): whoever runs a project's programs runs what is in it. What git(1) obeys is in [`crate::git`].
+//! `package.json`, a test): whoever runs a project's programs runs what is in it. What git(1) acts on is in [`crate::git`].
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

@@ -27,19 +27,19 @@ pub fn solving(mamba: &Micromamba, error: &MambaError, specs: &[String], offline
     }
     // Only without --json does it say of what it speaks.
     let step = if offline { Step::ChooseOffline } else { Step::Choose };
-    let told = match mamba.run(step, &["--dry-run"], specs) {
-        Err(told) => told,
+    let failure = match mamba.run(step, &["--dry-run"], specs) {
+        Err(failure) => failure,
         Ok(_) => return cannot("the packages could not be chosen at first, and now they can: run it again"),
     };
-    if told.cause != Cause::Unsolvable {
-        return general(mamba, &told);
+    if failure.cause != Cause::Unsolvable {
+        return general(mamba, &failure);
     }
-    let tree = told.tree();
+    let tree = failure.tree();
     match problem::read(&tree) {
         Some(problems) => {
             cannot(problems.iter().map(|one| sentence(mamba, one, offline)).collect::<Vec<_>>().join("\n"))
         }
-        None if tree.is_empty() => cannot(format!("the packages cannot be installed together:\n{told}")),
+        None if tree.is_empty() => cannot(format!("the packages cannot be installed together:\n{failure}")),
         None => cannot(format!("the packages cannot be installed together:\n{}", problem::drawn(&tree))),
     }
 }

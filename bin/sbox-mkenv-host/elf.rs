@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-/// Where the run path of an ELF file is, NUL not included; `None` if the file has none or is no such file.
+/// Where the run path of an ELF file is, NUL not included; `None` if the file has none or is not an ELF file.
 pub fn run_path(file: &[u8]) -> Option<Range<usize>> {
     const DT_STRTAB: u64 = 5;
     const DT_RPATH: u64 = 15;

@@ -102,7 +102,7 @@ impl Provider {
         command
     }
 
-    /// Its words go where ours go; its refusal is kept for the end, when nobody could serve.
+    /// Its words go where ours go; its refusal is kept for the end, when no provider could serve.
     fn run(&self, mut command: Command) -> Result<std::result::Result<Made, String>> {
         plumbing::trace(&command);
         let output = plumbing::die_with_parent(&mut command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();

@@ -124,7 +124,7 @@ fn refuse(client: &mut TcpStream, Refusal(code, why): &Refusal) {
     let _ = io::copy(&mut client.take(1 << 16), &mut io::sink());
 }
 
-/// A tunnel: the client is told that it stands, and then has to say in the clear whom it wants to talk to. Until it has,
+/// A tunnel: the client gets the answer that it stands, and then has to say in the clear whom it wants to talk to. Until it has,
 /// the server gets nothing. Where a rule names the port the server may speak first, as some protocols do.
 fn tunnel(
     policy: &Policy,

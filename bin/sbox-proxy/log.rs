@@ -61,7 +61,7 @@ impl Open {
         let renamed = std::fs::rename(&self.path, kept).and_then(|()| append(&self.path));
         match renamed {
             Ok((file, size)) => (self.file, self.size) = (file, size),
-            // Started by root, this is nobody's process by now, and the directory is not its own.
+            // Started by root, this is nobody's process by now, and the directory does not belong to it.
             Err(_) if self.file.set_len(0).is_ok() => self.size = 0,
             Err(_) => {}
         }

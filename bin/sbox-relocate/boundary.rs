@@ -45,7 +45,7 @@ pub fn left_is_free(before: &[u8], encoding: Encoding) -> bool {
     }
 }
 
-/// Whether a text that ends in a letter or digit ends in something that is no part of a path: an option (`-I/p`), an escape
+/// Whether a text that ends in a letter or digit ends in something that is not part of a path: an option (`-I/p`), an escape
 /// (`\n/p`, `%3A/p`), the colour of a terminal.
 fn is_mark(before: &[u8], encoding: Encoding) -> bool {
     let letters = before.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count();

@@ -13,7 +13,7 @@ const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
 impl Group {
     /// Makes a group and sets the limits in it. Nothing, where that cannot be done in full: half of the limits in one
-    /// place and half in another would be told by nobody.
+    /// place and half in another would go unreported.
     pub fn make(limits: &Limits) -> Option<Group> {
         let parent = divisible()?;
         sweep(&parent);

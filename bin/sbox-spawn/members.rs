@@ -52,7 +52,7 @@ pub fn tasks(pids: &[i32]) -> u64 {
 }
 
 /// Bytes of memory: of the processes, of System V segments, and of files in memory. Asked whether it is more than `most`:
-/// what processes share is only told apart where it matters, since that takes the kernel long.
+/// what processes share is only counted apart where it matters, since that takes the kernel long.
 pub fn memory(pids: &[i32], most: u64) -> u64 {
     let parts: Vec<(i32, u64, u64)> =
         pids.iter().filter_map(|pid| process::resident(*pid).map(|(own, shared)| (*pid, own, shared))).collect();

@@ -146,7 +146,7 @@ impl Protection {
         None
     }
 
-    /// The end: what is still empty and was not there before goes, and what changed among the known is told.
+    /// The end: what is still empty and was not there before goes, and what changed among the known is reported.
     /// Without covers (`covered` is false) what is in protected directories is compared too.
     pub fn finish(&self, placeholders: &HashMap<(usize, PathBuf), Id>, covered: bool) {
         for ((number, path), id) in placeholders {

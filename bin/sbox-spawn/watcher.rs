@@ -1,7 +1,7 @@
 //! The watcher: a process on the host's side that watches the read-write mounts while the sandbox runs.
 //!
 //! What a command plants there is moved away a moment after it has content, and what the user replaces on the host is
-//! covered again. The watcher is told of the sandbox's end by the monitor, or by the monitor's death, so that a sandbox that
+//! covered again. The watcher learns of the sandbox's end from the monitor, or by the monitor's death, so that a sandbox that
 //! was killed leaves no more behind than one that ended. It prints nothing: the terminal is the agent's. What there is to say
 //! goes to the monitor through a pipe, and the monitor does not wait for the process to end, since the kernel takes
 //! milliseconds to close an inotify descriptor.
@@ -21,7 +21,7 @@ use std::collections::HashMap;
 
 /// The monitor's side.
 pub struct Watcher {
-    /// Where it is told which sandbox it is, and that this has ended.
+    /// Where it learns which sandbox it is, and that this has ended.
     line: Option<OwnedFd>,
     report: Option<OwnedFd>,
 }
@@ -157,7 +157,7 @@ fn watch(protection: &mut Protection, inotify_fd: Option<OwnedFd>, end: &OwnedFd
     drop(out);
 }
 
-/// Without watches: only the end matters. Tells whether the sandbox had mounts of its own.
+/// Without watches: only the end matters. Returns whether the sandbox had its own mounts.
 fn wait_for_end(end: &OwnedFd) -> bool {
     let mut control = Control::default();
     while control.read(end).is_none() {}

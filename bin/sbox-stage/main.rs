@@ -204,7 +204,7 @@ impl Stager<'_> {
             (_, None) => false,
             (Kind::Directory | Kind::MountDirectory, Some(kind)) => return Ok(kind != FileType::Directory),
             (Kind::Link(_), Some(kind)) => kind == FileType::Symlink,
-            // A place to mount on is made once, and what is in it is nobody's business.
+            // A place to mount on is made once, and what is in it is left alone.
             (Kind::MountFile, Some(kind)) => return Ok(kind != FileType::RegularFile),
             (Kind::File, Some(kind)) => kind == FileType::RegularFile,
         };

@@ -111,7 +111,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// Until this has told its caller how it went, the caller waits: on stdout for a line, or for the end.
+    /// Until this has reported how it went, the caller waits: on stdout for a line, or for the end.
     fn first_start(&mut self) -> Result<First> {
         let mut sandbox = self.start()?;
         match sandbox.wait_for_start(&mut self.log)? {

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How much of what a start that fails prints is told to whoever asked for it.
+/// How much of what a failed start prints is passed on to whoever asked for it.
 const SAID: usize = 8192;
 
 pub struct Sandbox {

@@ -62,7 +62,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// One entry of the layer. What goes wrong with it is its own, and is no reason to hide the others.
+    /// One entry of the layer. What goes wrong with one is not a reason to hide the others.
     fn entry(&mut self, upper: &Dir, host: Option<&Dir>, path: &Path, name: &OsStr, inside: &Inside) {
         if let Err(error) = self.try_entry(upper, host, path, name, inside) {
             let verdict = Verdict::Never(error.to_string());

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 pub fn common_directory(src: &Path) -> Option<PathBuf> {
     let dir = Dir::open(&src.canonicalize().ok()?).ok()?;
     let own = src.canonicalize().ok()?.join(".git");
-    let told = line(&dir, ".git")?;
-    let place = dir.path().join(told.strip_prefix("gitdir:")?.trim()).canonicalize().ok()?;
+    let pointer = line(&dir, ".git")?;
+    let place = dir.path().join(pointer.strip_prefix("gitdir:")?.trim()).canonicalize().ok()?;
     let record = Dir::open(&place).ok()?;
     if Path::new(&line(&record, "gitdir")?).canonicalize().ok()? != own {
         return None;

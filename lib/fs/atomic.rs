@@ -38,7 +38,7 @@ fn replace(path: &Path, temporary: &Path, content: &[u8], mode: u32) -> Result<(
 }
 
 /// The content of a regular file of the project's, if it is one: what came with an archive may be a link, a pipe that
-/// nobody writes to, or larger than memory.
+/// no process writes to, or larger than memory.
 pub fn read_plain(path: &Path) -> Option<Vec<u8>> {
     const LARGEST: u64 = 256 << 20;
     let (parent, name) = (path.parent()?, path.file_name()?);

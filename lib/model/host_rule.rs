@@ -87,7 +87,7 @@ impl fmt::Display for HostRule {
     }
 }
 
-/// A host name in the one form that is compared: lower case, no dot at the end. Nothing for what is no name: an address in
+/// A host name in the one form that is compared: lower case, no dot at the end. Nothing for what is not a name: an address in
 /// any notation (`127.1`, `0x7f000001`, `2130706433`, `[::1]`), or characters that no host name has.
 pub fn host_name(text: &str) -> Option<String> {
     let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();

@@ -75,7 +75,7 @@ fn setting(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-/// What an administrator or a distribution can have set against user namespaces. Each is only told where it is there.
+/// What an administrator or a distribution can have set against user namespaces. Each is only named where it is there.
 fn settings() -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(most) = setting("/proc/sys/user/max_user_namespaces") {

@@ -143,7 +143,7 @@ fn confined(fixtures: &Fixtures, level: &str, options: &[&str]) -> Result<Vec<St
 
 fn said(command: &mut Command) -> Result<Vec<Said>> {
     plumbing::trace(command);
-    // What was planted is told on stderr, and is what is tried here.
+    // What was planted is reported on stderr, and is what is tried here.
     let output = command.output().context(|| "start 'sbox-attempt'".into())?;
     if output.stdout.is_empty() {
         output::line(String::from_utf8_lossy(&output.stderr).trim_end());

@@ -47,7 +47,7 @@ fn runtime_and_packages_come_from_the_channel_cold_warm_and_offline() {
     let before = place.server.requests().len();
     place.project("three", "packages: [where, 'tool<2']\n");
     place.sbox("three", &["build", "--offline"]).assert().success();
-    assert_eq!(place.server.requests().len(), before, "what is in the cache is asked of nobody");
+    assert_eq!(place.server.requests().len(), before, "what is in the cache is not asked for again");
     assert_eq!(place.fetched(), 4);
     // Nothing of micromamba's own in the home, and no file of an environment is one of the cache's.
     assert!(!place.scratch.home().join(".conda").exists() && !place.scratch.home().join(".mambarc").exists());
@@ -86,7 +86,7 @@ fn a_lock_gives_the_same_files_on_another_machine() {
     for name in one.keys().filter(|name| !exempt(name)) {
         assert!(one[name] == two[name], "{name} differs");
     }
-    // What the cache has, nobody's path is written in: there even the byte code is the same.
+    // No path is written into what the cache has: there even the byte code is the same.
     let entry = |cache: &str| {
         let group = std::fs::read_dir(place.scratch.path(cache).join("runtimes")).unwrap().flatten();
         let group = group.map(|group| group.path()).find(|path| path.is_dir()).unwrap();

@@ -25,7 +25,7 @@ impl Request {
     }
 }
 
-/// A server that answers each request as it is told. It ends with the test.
+/// A server that answers each request as the test says. It ends with the test.
 pub struct Server {
     pub port: u16,
     requests: Arc<Mutex<Vec<Request>>>,

@@ -1,4 +1,4 @@
-//! A project with a copy-on-write mount, from build to apply: the agent does its worst, and the user's git obeys the user.
+//! A project with a copy-on-write mount, from build to apply: the agent does its worst, and the user's git acts for the user alone.
 
 use crate::common::cow::snapshot;
 use crate::common::{Scratch, need_python, need_sandbox, stderr, stdout};

@@ -1,4 +1,4 @@
-//! Directories of the host that are mounted read-write, and what the user's own programs obey in them.
+//! Directories of the host that are mounted read-write, and what the user's own programs act on in them.
 
 use super::{confined, text};
 use crate::common::{Scratch, becomes, need_program, need_sandbox, stderr};
@@ -38,7 +38,7 @@ fn git_works_in_a_mounted_repository() {
     let output = confined(&scratch, &["--bind", text(&at), "/w"], &format!("{TRUST}{script}"));
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(!at.join(".git/index.lock").exists() && !at.join(".git/config.lock").exists());
-    // The worktree is told, and nothing is moved or left behind.
+    // The worktree is reported, and nothing is moved or left behind.
     assert!(
         stderr(&output).contains("created a Git repository") && !stderr(&output).contains("from-sandbox"),
         "{}",

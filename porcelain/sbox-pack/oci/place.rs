@@ -20,7 +20,7 @@ const START: &str = "/sbox";
 /// A name may have 255 bytes.
 const LONGEST_NAME: usize = 200;
 
-/// The path in the image of a project at `root`: as long as that one. A shorter one than `/sbox` names nobody and stays.
+/// The path in the image of a project at `root`: as long as that one. One shorter than `/sbox` names no user and stays.
 pub fn neutral(root: &Path) -> PathBuf {
     let length = root.as_os_str().len();
     if length < START.len() {
