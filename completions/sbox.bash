@@ -34,8 +34,10 @@ _sbox_options() {
         refresh) echo "-h --help -V --version" ;;
         ps) echo "-a --all -g --global -q --quiet --names -j --json -h --help -V --version" ;;
         logs) echo "-f --follow -n --lines --since --network --list -j --json -h --help -V --version" ;;
-        stop) echo "-a --all -h --help -V --version" ;;
+        stop) echo "-a --all -t --timeout -h --help -V --version" ;;
         restart) echo "-h --help -V --version" ;;
+        wait) echo "-t --timeout -j --json -h --help -V --version" ;;
+        rm) echo "-f --force -a --all -h --help -V --version" ;;
         status) echo "-j --json -h --help -V --version" ;;
         info) echo "-j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
@@ -76,6 +78,8 @@ _sbox_takes() {
         'shell --isolation') return 0 ;;
         'logs -n' | 'logs --lines') return 0 ;;
         'logs --since') return 0 ;;
+        'stop -t' | 'stop --timeout') return 0 ;;
+        'wait -t' | 'wait --timeout') return 0 ;;
         'pack -o' | 'pack --output') return 0 ;;
         'pack --format') return 0 ;;
         'pack --base') return 0 ;;
@@ -225,6 +229,8 @@ _sbox_positional() {
         'logs '*) _sbox_words build; _sbox_names ps --all --names ;;
         'stop '*) _sbox_names ps --names ;;
         'restart '*) _sbox_names ps --all --names ;;
+        'wait '*) _sbox_names ps --names ;;
+        'rm '*) _sbox_names ps --all --names ;;
         'diff '*) _sbox_files -f ;;
         'apply '*) _sbox_files -f ;;
         'discard '*) _sbox_files -f ;;
@@ -304,4 +310,4 @@ _sbox() {
     fi
 }
 
-complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-logs sbox-stop sbox-restart sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
+complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive

@@ -22,6 +22,8 @@ macro_rules! commands {
             "logs" KeepRunning "print what a daemon printed";
             "stop" KeepRunning "stop daemons";
             "restart" KeepRunning "stop a daemon and start it again";
+            "wait" KeepRunning "wait until daemons have ended";
+            "rm" KeepRunning "forget daemons that have ended, with their logs";
 
             "status" Look "show the project, its build, daemons and logs";
             "info" Look "show paths, sizes, the runtime and the environment";

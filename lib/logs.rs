@@ -234,6 +234,24 @@ fn line_from_end(file: &File, end: u64, lines: usize) -> std::io::Result<(u64, u
     Ok((0, if end > 0 { found + 1 } else { 0 }))
 }
 
+/// Removes the log of a daemon: all files that it consists of, and those that say when they were written.
+pub fn remove(project: &Project, name: &str) -> Result<()> {
+    let Ok(dir) = Dir::open(&project.logs()) else { return Ok(()) };
+    for entry in dir.entries()? {
+        let is_part = |text: &str| {
+            let rest = text.strip_prefix(name)?.strip_prefix(".log")?;
+            let number = rest.strip_prefix('.').unwrap_or(rest);
+            number.bytes().all(|byte| byte.is_ascii_digit()).then_some(())
+        };
+        let text = entry.name.to_str().unwrap_or_default();
+        let times = text.strip_prefix('.').and_then(|text| text.strip_suffix(".times"));
+        if is_part(text).or_else(|| is_part(times?)).is_some() {
+            dir.remove_tree(&entry.name)?;
+        }
+    }
+    Ok(())
+}
+
 /// The logs of a project, by name, with the bytes of all their files.
 pub fn list(project: &Project) -> Vec<(String, u64)> {
     let Ok(entries) = Dir::open(&project.logs()).and_then(|dir| dir.entries()) else { return Vec::new() };

@@ -7,20 +7,22 @@ use libsbox::daemon;
 use libsbox::daemon::record::{self, Record};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
+use libsbox::model;
 use libsbox::output;
 use libsbox::project::Project;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-stop", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox stop [NAME... | -a]
+usage: sbox stop [-t TIME] [NAME... | -a]
 Stop the daemons NAME, or the project's default daemon. Every process in the
-sandbox gets SIGTERM; those that are left after the configured stop_timeout are
-killed.
+sandbox gets SIGTERM; those that are left after some time are killed.
 
-  -a, --all        stop all daemons of the project
-  -h, --help       print this text
-  -V, --version    print the version
+  -a, --all            stop all daemons of the project
+  -t, --timeout TIME   how long they have to end: 5s, 1m, or 0 for no time [the
+                       configured stop_timeout]
+  -h, --help           print this text
+  -V, --version        print the version
 ";
 
 fn main() -> ExitCode {
@@ -28,10 +30,11 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut all, mut names) = (false, Vec::new());
+    let (mut all, mut timeout, mut names) = (false, None, Vec::new());
     while let Some(arg) = args.next()? {
         match arg {
             Short('a') | Long("all") => all = true,
+            Short('t') | Long("timeout") => timeout = Some(span(&args.value()?.string()?)?),
             Value(name) => names.push(name.string()?),
             other => return Err(cli::common(other)),
         }
@@ -41,7 +44,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let project = Project::find()?;
     let records = record::list(&project)?;
-    let chosen = chosen(&project, &records, all, &names)?;
+    let mut chosen = chosen(&project, &records, all, &names)?;
+    if let Some(timeout) = timeout {
+        set_timeout(&project, &mut chosen, timeout)?;
+    }
     let left = daemon::stop(&project, &chosen, rustix::process::Signal::TERM)?;
     for record in &chosen {
         if !left.contains(&record.name) {
@@ -52,6 +58,23 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         true => Ok(0),
         false => Err(Error::new(format!("cannot stop: {}", escape::visible(&left.join(", "))))),
     }
+}
+
+fn span(text: &str) -> Result<u64> {
+    let none = (text == "0" || text == "0s").then_some(0);
+    none.or_else(|| model::seconds(text)).ok_or_else(|| {
+        Error::usage(format!("'{}' is not a span of time", escape::visible(text))).hint("write, for example, 5s or 1m")
+    })
+}
+
+/// Where a supervisor looks when it is asked to stop.
+fn set_timeout(project: &Project, chosen: &mut [Record], timeout: u64) -> Result<()> {
+    chosen.iter_mut().for_each(|record| record.stop_timeout = timeout);
+    record::update(project, |records| {
+        let is_meant = |one: &&mut Record| chosen.iter().any(|record| record.supervisor == one.supervisor);
+        records.iter_mut().filter(is_meant).for_each(|record| record.stop_timeout = timeout);
+        Ok(())
+    })
 }
 
 fn chosen(project: &Project, records: &[Record], all: bool, names: &[String]) -> Result<Vec<Record>> {

@@ -37,8 +37,8 @@ How it runs:
       --limit NAME=VALUE  memory=512M, cpus=2, pids=256, open_files=1024,
                           file_size=100M, tmp=1G, time=30m
       --stop-timeout SECONDS  pass SIGTERM on to every process inside, and kill
-                          those that are left after SECONDS; without this option
-                          only the command gets SIGTERM
+                          those that are left after SECONDS, or at a SIGALRM;
+                          without this option only the command gets SIGTERM
       --hostname NAME     host name inside [sbox]
       --network MODE      host, none, or proxy: only what --allow names [host]
       --allow NAME[:PORT]  allow NAME, or every name below *.NAME, on PORT [80

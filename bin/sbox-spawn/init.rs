@@ -93,7 +93,9 @@ impl Stop {
     /// Asks everything inside to end.
     fn begin(&mut self, timeout: Duration) {
         if self.end.is_none() {
-            self.end = Instant::now().checked_add(timeout);
+            // A time that is too long to be counted is a year.
+            let now = Instant::now();
+            self.end = now.checked_add(timeout).or_else(|| now.checked_add(Duration::from_secs(365 * 86_400)));
             for pid in self.members.all().into_iter().filter_map(Pid::from_raw) {
                 let _ = rustix::process::kill_process(pid, Signal::TERM);
             }
@@ -129,6 +131,8 @@ pub fn reap(child: Pid, mut watch: Watch, mut stop: Stop, is_over: impl Fn() -> 
                 None => pass_on(child, libc::SIGTERM, from_kernel),
             },
             Some((libc::SIGCHLD, _)) => code = reaped(child),
+            // Whoever asked it to end counts the time, too.
+            Some((libc::SIGALRM, false)) if stop.end.is_some() => stop.end = Some(Instant::now()),
             Some((signal, from_kernel)) => pass_on(child, signal, from_kernel),
             None => {}
         }

@@ -34,6 +34,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const STEADY: Duration = Duration::from_secs(10);
 
+/// How long the monitor may take to end what it was told to end at once.
+const UNANSWERED: Duration = Duration::from_secs(5);
+
 /// The code of a run that did not come about: sbox-spawn's own.
 const NOT_STARTED: u8 = 125;
 
@@ -202,23 +205,30 @@ impl Supervisor {
 
     /// Writes the log until the sandbox is gone; gives its exit code.
     fn watch(&mut self, mut sandbox: Sandbox) -> Result<u8> {
-        let mut given_up = None;
+        let (mut due, mut given_up): (Option<Instant>, Option<Instant>) = (None, None);
         loop {
-            if given_up.is_some_and(|at| Instant::now() > at) {
+            let now = Instant::now();
+            if due.is_some_and(|at| now >= at) {
+                sandbox.end_now();
+                (due, given_up) = (None, now.checked_add(UNANSWERED));
+            }
+            if given_up.is_some_and(|at| now >= at) {
                 // The monitor did not answer; with it everything goes.
                 sandbox.kill();
                 given_up = None;
             }
-            let pause = given_up.map(|at: Instant| at.saturating_duration_since(Instant::now()));
+            let pause = due.or(given_up).map(|at| at.saturating_duration_since(now));
             sandbox.wait(&self.signals, &mut self.log, pause.or(self.entry.pause()))?;
             self.entry.retry();
-            if let Some(request) = self.asked()
-                && self.request.is_none()
-            {
-                self.request = Some(request);
-                self.entry.stops();
-                sandbox.stop();
-                given_up = Some(Instant::now() + self.args.stop_timeout + Duration::from_secs(5));
+            if let Some(request) = self.asked() {
+                // Whoever asks again may have less patience.
+                let timeout = Instant::now().checked_add(self.entry.stop_timeout());
+                due = if self.request.is_none() { timeout } else { due.into_iter().chain(timeout).min() };
+                if self.request.is_none() {
+                    self.request = Some(request);
+                    self.entry.stops();
+                    sandbox.stop();
+                }
             }
             if let Some(code) = sandbox.ended(&mut self.log)? {
                 return Ok(code);

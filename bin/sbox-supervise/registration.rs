@@ -79,6 +79,15 @@ impl Registration {
         self.runs(started);
     }
 
+    /// How long the daemon has to end: as it was started with, unless `sbox stop --timeout` wrote another time there.
+    pub fn stop_timeout(&mut self) -> Duration {
+        let records = record::list(&self.project).unwrap_or_default();
+        if let Some(own) = records.iter().find(|record| record.supervisor == self.record.supervisor) {
+            self.record.stop_timeout = own.stop_timeout;
+        }
+        Duration::from_secs(self.record.stop_timeout)
+    }
+
     pub fn stops(&mut self) {
         self.change(|record| record.status = State::Stopping);
     }

@@ -125,6 +125,11 @@ impl Sandbox {
         self.signal(Signal::TERM);
     }
 
+    /// After that: its time is up.
+    pub fn end_now(&self) {
+        self.signal(Signal::ALARM);
+    }
+
     /// Ends it: with its monitor goes everything.
     pub fn kill(&self) {
         self.signal(Signal::KILL);

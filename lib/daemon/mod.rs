@@ -40,6 +40,9 @@ pub fn require_unused(project: &Project) -> Result<fs::Lock> {
     })
 }
 
+/// Seconds: more than anybody waits for a daemon to end.
+const LONGEST_STOP: u64 = 30 * 86_400;
+
 /// A daemon that is to be started.
 #[derive(Debug)]
 pub struct Daemon<'a> {
@@ -66,7 +69,8 @@ impl Daemon<'_> {
         let wanted = &self.config.daemon;
         let mut sandbox = ProjectSandbox::new(self.project, self.config);
         sandbox.isolation = self.isolation;
-        sandbox.stop_timeout = Some(wanted.stop_timeout);
+        // The supervisor counts: `sbox stop --timeout` can give more time than the configuration, and less.
+        sandbox.stop_timeout = Some(LONGEST_STOP);
         sandbox.host.clone_from(&self.host);
         let spawn = sandbox.command(&self.config.workdir, self.words)?;
         let mut command = plumbing::program(record::SUPERVISOR)?;
@@ -113,6 +117,9 @@ fn started(command: &mut Command) -> Result<Started> {
     Err(Error::reported(crate::status::of(status)))
 }
 
+/// How long a process that was killed may take to be gone.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Asks daemons to end, all at once, and waits until each is gone. Gives the names of those that did not go.
 pub fn stop(project: &Project, records: &[Record], signal: Signal) -> Result<Vec<String>> {
     let held: Vec<(&Record, OwnedFd)> = records.iter().filter_map(|record| Some((record, record.hold()?))).collect();
@@ -127,12 +134,12 @@ pub fn stop(project: &Project, records: &[Record], signal: Signal) -> Result<Vec
     for (record, supervisor) in &held {
         // The supervisor ends what does not end by itself. One that hangs is ended itself, and its sandbox with it.
         let patience = Duration::from_secs(record.stop_timeout.min(86_400) + 15);
-        if !is_gone(supervisor, patience) {
+        if !is_gone(supervisor, Some(patience)) {
             output::warn(format_args!("the supervisor of '{}' does not answer; it is killed", record.name));
             let init = record_init(record);
             let _ = rustix::process::pidfd_send_signal(supervisor, Signal::KILL);
-            let gone = is_gone(supervisor, Duration::from_secs(5));
-            if !gone || init.is_some_and(|init| !is_gone(&init, Duration::from_secs(5))) {
+            let gone = is_gone(supervisor, Some(LAST_PATIENCE));
+            if !gone || init.is_some_and(|init| !is_gone(&init, Some(LAST_PATIENCE))) {
                 left.push(record.name.clone());
                 continue;
             }
@@ -152,11 +159,11 @@ fn record_init(record: &Record) -> Option<OwnedFd> {
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
 }
 
-/// Whether the process is gone, at the latest after `patience`.
-fn is_gone(process: &OwnedFd, patience: Duration) -> bool {
-    let end = Instant::now() + patience;
+/// Waits until the process is gone, at most for `patience` if there is one; tells whether it is.
+pub fn is_gone(process: &OwnedFd, patience: Option<Duration>) -> bool {
+    let end = patience.and_then(|patience| Instant::now().checked_add(patience));
     loop {
-        let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).ok();
+        let left = end.and_then(|end| Timespec::try_from(end.saturating_duration_since(Instant::now())).ok());
         match rustix::event::poll(&mut [PollFd::new(process, PollFlags::IN)], left.as_ref()) {
             Err(rustix::io::Errno::INTR) => {}
             result => return result.is_ok_and(|ready| ready > 0),

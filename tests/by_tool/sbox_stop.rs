@@ -98,3 +98,52 @@ fn a_supervisor_that_hangs_is_ended_with_its_sandbox() {
     project.sbox(&["stop", "web"]).assert().success().stderr(contains("does not answer"));
     assert_eq!((running("sleep", &nap), project.status("web").as_str()), (0, "stopped"));
 }
+
+/// A daemon that ignores SIGTERM, with this stop_timeout in its configuration.
+fn stubborn(name: &str, configured: &str, nap: &str) -> Standing {
+    let project = Standing::new(name, &format!("stop_timeout: {configured}\n"));
+    project.start("web", &format!("trap '' TERM; echo armed; sleep {nap}"));
+    assert!(becomes(|| project.log("web").contains("armed\n")));
+    project
+}
+
+#[test]
+fn less_time_than_configured_is_enough() {
+    if !need_sandbox() {
+        return;
+    }
+    let nap = long_nap();
+    let project = stubborn("stop-less", "1h", &nap);
+    project.sbox(&["stop", "--timeout", "0", "web"]).assert().success();
+    assert_eq!((running("sleep", &nap), project.ps("web")["exit_code"].as_i64()), (0, Some(137)));
+    project.sbox(&["stop", "-t", "never"]).assert().code(2).stderr(contains("not a span of time"));
+}
+
+#[test]
+fn more_time_than_configured_is_given() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("stop-more", "stop_timeout: 1s\n");
+    // It needs longer than the second that it is configured to have.
+    project.start("web", "trap 'sleep 2; echo put away; exit 4' TERM; echo armed; while :; do sleep 0.05; done");
+    assert!(becomes(|| project.log("web").contains("armed\n")));
+    project.sbox(&["stop", "-t", "1m", "web"]).assert().success();
+    assert!(project.log("web").contains("\nput away\n"), "{}", project.log("web"));
+    assert_eq!(project.ps("web")["exit_code"], 4);
+}
+
+#[test]
+fn whoever_asks_again_can_have_less_patience() {
+    if !need_sandbox() {
+        return;
+    }
+    let nap = long_nap();
+    let project = stubborn("stop-again", "1h", &nap);
+    let mut first = std::process::Command::new(crate::common::bin().join("sbox-stop"));
+    let mut first = first.arg("web").current_dir(project.scratch.path("p")).spawn().unwrap();
+    assert!(becomes(|| project.status("web") == "stopping"));
+    project.sbox(&["stop", "-t", "0s", "web"]).assert().success();
+    assert!(first.wait().unwrap().success());
+    assert_eq!((running("sleep", &nap), project.status("web").as_str()), (0, "stopped"));
+}

@@ -33,6 +33,8 @@ const KNOWN: &[(&str, &str, Values)] = &[
     ("stop", "NAME", Values::Daemons),
     ("run", "--name", Values::AllDaemons),
     ("restart", "NAME", Values::AllDaemons),
+    ("wait", "NAME", Values::Daemons),
+    ("rm", "NAME", Values::AllDaemons),
     ("logs", "NAME", Values::Logs),
     ("cache", "NAME", Values::CacheEntries),
     ("init", "NAME", Values::Directories),
