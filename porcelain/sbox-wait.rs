@@ -74,7 +74,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 
 fn span(text: &str) -> Result<Duration> {
     model::seconds(text).map(Duration::from_secs).ok_or_else(|| {
-        Error::usage(format!("'{}' is not a span of time", escape::visible(text))).hint("write, for example, 90s or 10m")
+        Error::usage(format!("'{}' is not a span of time", escape::visible(text)))
+            .hint("write, for example, 90s or 10m")
     })
 }
 
