@@ -12,6 +12,18 @@ pub mod client_hello;
 #[path = "../../bin/sbox-proxy/request.rs"]
 pub mod request;
 
+#[path = "../../bin/sbox-archive/blocks.rs"]
+pub mod blocks;
+
+#[path = "../../bin/sbox-archive/decompress.rs"]
+pub mod decompress;
+
+#[path = "../../bin/sbox-archive/header.rs"]
+pub mod header;
+
+#[path = "../../bin/sbox-archive/sparse.rs"]
+pub mod sparse;
+
 #[path = "../../bin/sbox-archive/read.rs"]
 pub mod read;
 
