@@ -56,7 +56,7 @@ _sbox_options() {
         forward) echo "--user --network -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
-        stage) echo "-n --dry-run -f --force --into --record --keep-missing -h --help -V --version" ;;
+        stage) echo "-n --dry-run -f --force --into --record --keep-missing --list -j --json -h --help -V --version" ;;
         mkenv) echo "--provider --channel --package --lock --locked --update --offline --into -h --help -V --version" ;;
         mkenv-conda) echo "--resolve --channel --package --lock --update --offline -h --help -V --version" ;;
         mkenv-npm) echo "--resolve -h --help -V --version" ;;

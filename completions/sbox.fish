@@ -331,6 +331,8 @@ complete -c sbox -n '__sbox_is stage' -s f -l force -d 'put everything again, ch
 complete -c sbox -n '__sbox_is stage' -l into -x -a '(__fish_complete_directories)' -d 'root of the sandbox'
 complete -c sbox -n '__sbox_is stage' -l record -r -F -d 'what was put there before; without it nothing is removed'
 complete -c sbox -n '__sbox_is stage' -l keep-missing -d 'leave in place what was copied from a source that is gone'
+complete -c sbox -n '__sbox_is stage' -l list -d 'print the record as a JSON object: fingerprint, and items'
+complete -c sbox -n '__sbox_is stage' -s j -l json -d 'print JSON Lines, and the fingerprint of all that is there in the last one'
 complete -c sbox -n '__sbox_is stage' -s h -l help -d 'print this text'
 complete -c sbox -n '__sbox_is stage' -s V -l version -d 'print the version'
 complete -c sbox-stage -w 'sbox stage'

@@ -92,6 +92,41 @@ impl Dir {
         Ok(Dir { fd: fd.context(|| format!("open '{}'", visible_path(&path)))?, path, _lent: None })
     }
 
+    /// The directory at `place`, if there is one that no link leads to; one on the way to it that its owner closed to
+    /// themselves is opened to them again.
+    pub fn sub_reopened(&self, place: &Path) -> Result<Option<Dir>> {
+        let mut error = match self.at(place, OFlags::DIRECTORY | OFlags::RDONLY) {
+            Ok(fd) => return Ok(Some(Dir { fd, path: self.path.join(place), _lent: None })),
+            Err(error) => error,
+        };
+        if error == Errno::ACCESS {
+            let mut above: Vec<&Path> = place.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+            above.reverse();
+            for path in above {
+                self.open_to_owner(path);
+            }
+            match self.at(place, OFlags::DIRECTORY | OFlags::RDONLY) {
+                Ok(fd) => return Ok(Some(Dir { fd, path: self.path.join(place), _lent: None })),
+                Err(second) => error = second,
+            }
+        }
+        match error {
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Ok(None),
+            error => Err(error).context(|| format!("open '{}'", visible_path(self.path.join(place)))),
+        }
+    }
+
+    /// Removes what a program that was killed in [`Dir::put_file`] or [`Dir::put_link`] has left here.
+    pub fn remove_temporaries(&self) {
+        for entry in self.entries().unwrap_or_default() {
+            let name = entry.name.to_string_lossy();
+            let pid = name.strip_prefix('.').and_then(|name| Some(name.rsplit_once(".sbox-")?.1));
+            if entry.kind != FileType::Directory && pid.is_some_and(|pid| pid.parse::<u32>().is_ok()) {
+                self.remove_file(&entry.name);
+            }
+        }
+    }
+
     /// The directory `name` in this one, which its owner closed to themselves: it can be read and searched until what this
     /// gives is dropped.
     pub fn sub_lent(&self, name: &OsStr) -> Result<Dir> {

@@ -1,4 +1,8 @@
-//! Text from outside, made safe for a terminal.
+//! Text from outside, made safe for a terminal, and paths, made fit for JSON.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 /// Text from outside made safe for a terminal: control and invisible formatting characters are shown, never sent.
 pub fn visible(text: &str) -> String {
@@ -24,6 +28,35 @@ pub fn visible_path(path: impl AsRef<std::path::Path>) -> String {
     visible(&path.as_ref().to_string_lossy())
 }
 
+/// A path as JSON can hold it: bytes that are not UTF-8, and `%`, as `%XX`.
+pub fn percent_encoded(path: &Path) -> String {
+    let mut out = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        out.push_str(&chunk.valid().replace('%', "%25"));
+        out.extend(chunk.invalid().iter().map(|byte| format!("%{byte:02X}")));
+    }
+    out
+}
+
+/// What [`percent_encoded`] was given.
+pub fn percent_decoded(text: &str) -> PathBuf {
+    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::new(), 0);
+    while at < bytes.len() {
+        let hex = bytes.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match (bytes[at], hex) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                at += 3;
+            }
+            (byte, _) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    OsString::from_vec(out).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +66,13 @@ mod tests {
         assert_eq!(visible("a\x1b[31mb\u{9b}c\n"), "a\\x1b[31mb\\x9bc\\n");
         assert_eq!(visible("x\u{202e}y"), "x\\u{202e}y");
         assert_eq!(visible("größe"), "größe");
+    }
+
+    #[test]
+    fn any_name_survives_the_record() {
+        for name in [&b"plain"[..], b"100%", b"\xff\xfe", "größe".as_bytes(), b"a\nb", b"%41"] {
+            let path = PathBuf::from(OsString::from_vec(name.to_vec()));
+            assert_eq!(percent_decoded(&percent_encoded(&path)), path);
+        }
     }
 }

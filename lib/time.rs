@@ -5,6 +5,12 @@ pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }
 
+/// The same in nanoseconds.
+pub fn now_nanoseconds() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX))
+}
+
 /// A moment in UTC as RFC 3339 writes it: `2026-01-30T12:00:00Z`.
 /// The calendar is Howard Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>).
 pub fn rfc3339(seconds: u64) -> String {

@@ -5,6 +5,7 @@ use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon::record;
 use libsbox::error::{Error, Result};
+use libsbox::plumbing::stage::Sources;
 use libsbox::project::{Project, home};
 use libsbox::{escape, format, fs, output, plumbing};
 use std::path::{Path, PathBuf};
@@ -84,8 +85,12 @@ fn remove(project: &Project, part: Part) -> Result<()> {
             }
         }
         Part::Built => {
-            set_aside(project, &built(project))?;
+            if let Some(sources) = Sources::of_readable(&project.stage_record()) {
+                sources.leave_home(project, &Sources::default())?;
+            }
+            // Before the record of what is in it.
             home::replace_rootfs(project, None)?;
+            set_aside(project, &built(project))?;
         }
         Part::All => {
             let all = everything(project);
@@ -139,10 +144,10 @@ fn built(project: &Project) -> Vec<PathBuf> {
     vec![
         project.env(),
         project.env_new(),
+        project.stage_record_new(),
         project.rootfs_new(),
         project.env_sh(),
         project.stage_record(),
-        project.stage_record_new(),
         project.built(),
         project.slots(),
         project.state().join("moving"),

@@ -8,7 +8,7 @@ use libsbox::cli::{self, Tool};
 use libsbox::config::{self, Config};
 use libsbox::cow;
 use libsbox::daemon::record::{self, Record, State as Live};
-use libsbox::error::{Error, Result};
+use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::format;
 use libsbox::logs;
@@ -56,6 +56,7 @@ enum State {
     ConfigChanged,
     SourcesChanged,
     Moved,
+    Errors,
 }
 
 impl State {
@@ -66,6 +67,7 @@ impl State {
             State::ConfigChanged => "Config changed, rebuild recommended",
             State::SourcesChanged => "Sources changed, rebuild recommended",
             State::Moved => "Moved since the build, rebuild needed",
+            State::Errors => "The configuration has errors",
         }
     }
 }
@@ -103,7 +105,8 @@ fn look() -> Result<Status> {
         _ if !built => State::NotBuilt,
         Some(lock) if !lock.is_here(&project) => State::Moved,
         Some(lock) if lock.config_hash != config.hash => State::ConfigChanged,
-        _ if errors == 0 && sources_changed(&project)? => State::SourcesChanged,
+        _ if errors > 0 => State::Errors,
+        _ if sources_changed(&project)? => State::SourcesChanged,
         _ => State::UpToDate,
     };
     let isolation = spawn::probe(config.isolation);
@@ -121,7 +124,8 @@ fn sources_changed(project: &Project) -> Result<bool> {
     let mut command = plumbing::program("sbox-build")?;
     command.arg("--check").current_dir(project.root()).stdout(Stdio::null()).stderr(Stdio::null());
     plumbing::trace(&command);
-    Ok(command.status().is_ok_and(|status| !status.success()))
+    let status = plumbing::die_with_parent(&mut command).status().context(|| "start 'sbox-build'".into())?;
+    Ok(!status.success())
 }
 
 fn runtimes(config: &Config) -> String {

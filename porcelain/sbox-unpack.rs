@@ -99,8 +99,7 @@ fn packed_root(project: &Project) -> Result<PathBuf> {
 }
 
 fn verify(project: &Project) -> Result<()> {
-    let mut archive = plumbing::program("sbox-archive")?;
-    plumbing::output(archive.arg("verify").arg(project.root()))?;
+    plumbing::archive::verify(project.root())?;
     output::ok("All files are as they were packed");
     Ok(())
 }

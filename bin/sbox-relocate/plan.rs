@@ -8,7 +8,7 @@ use crate::forms::{Forms, Mapping};
 use crate::{bytecode, installed_metadata, shebang};
 use libsbox::dir::{Dir, Entry};
 use libsbox::error::{Context, Error, Result};
-use libsbox::escape::visible_path;
+use libsbox::escape::{percent_encoded, visible_path};
 use rustix::fs::{Access, FileType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -221,7 +221,7 @@ impl<'a> Planner<'a> {
                 None => self.plan.left.push((key.0, key.1, Left::Data)),
             },
             kind if tree.rule == Rule::Software && (kind == Kind::Elf || declared.is_some()) => {
-                let name = encode(place);
+                let name = percent_encoded(place);
                 let known =
                     Known { slots: self.plan.slots.get(&name), placeholder: declared, is_declared: declared.is_some() };
                 let patches = binary::patches(&mut self.reader, file, size, &self.forms, &known)?;
@@ -312,16 +312,6 @@ fn moved_link(target: &Path, mappings: &[Mapping]) -> Option<PathBuf> {
             bytes.strip_prefix(mapping.from.as_slice()).filter(|rest| rest.is_empty() || rest.starts_with(b"/"))?;
         Some(PathBuf::from(OsStr::from_bytes(&[&mapping.to, rest].concat())))
     })
-}
-
-/// A place as JSON can hold it: bytes that are not UTF-8, and `%`, as `%XX`.
-pub fn encode(place: &Path) -> String {
-    let mut out = String::new();
-    for chunk in place.as_os_str().as_bytes().utf8_chunks() {
-        out.push_str(&chunk.valid().replace('%', "%25"));
-        out.extend(chunk.invalid().iter().map(|byte| format!("%{byte:02X}")));
-    }
-    out
 }
 
 /// Says why nothing is changed, if something stands in the way; nothing that is only data does.

@@ -1,10 +1,10 @@
 //! What is said of a move: paths on stdout, or a JSON object a line.
 
 use crate::forms::Mapping;
-use crate::plan::{Change, Plan, Tree, encode};
+use crate::plan::{Change, Plan, Tree};
 use libsbox::cli;
 use libsbox::error::Result;
-use libsbox::escape::visible_path;
+use libsbox::escape::{percent_encoded, visible_path};
 use libsbox::output;
 use serde_json::json;
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +25,7 @@ impl Report<'_> {
     pub fn change(&self, tree: usize, path: &Path, what: &str) -> Result<()> {
         let place = self.place(tree, path);
         match (self.json, self.null) {
-            (true, _) => cli::out_line(json!({"path": encode(&place), "change": what})),
+            (true, _) => cli::out_line(json!({"path": percent_encoded(&place), "change": what})),
             (false, true) => cli::out(&[place.as_os_str().as_bytes(), b"\0"].concat()),
             (false, false) => cli::out_line(visible_path(place)),
         }
@@ -53,7 +53,7 @@ impl Report<'_> {
         for (tree, path, left) in &plan.left {
             let place = self.place(*tree, path);
             if self.json {
-                cli::out_line(json!({"path": encode(&place), "left": left.why()}))?;
+                cli::out_line(json!({"path": percent_encoded(&place), "left": left.why()}))?;
             } else if self.verbose {
                 output::info(format_args!("left as it is ({}): '{}'", left.why(), visible_path(place)));
             }
@@ -67,7 +67,7 @@ impl Report<'_> {
             let place = self.place(*tree, path);
             growth = growth.min(lacking.growth);
             if self.json {
-                cli::out_line(json!({"path": encode(&place), "lacks": lacking.bytes, "growth": lacking.growth}))?;
+                cli::out_line(json!({"path": percent_encoded(&place), "lacks": lacking.bytes, "growth": lacking.growth}))?;
             } else {
                 let shown = visible_path(place);
                 let difference =

@@ -1,11 +1,10 @@
 //! What was put into the root, from what: the memory between two stagings.
 
-use crate::sources::{Item, Kind, Wanted};
+use crate::sources::{Item, Kind};
 use libsbox::error::{Error, Result};
+use libsbox::escape::{percent_decoded, percent_encoded, visible_path};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// What tells a change of one item: kind, size, mode, time, target.
@@ -13,8 +12,27 @@ use std::path::{Path, PathBuf};
 pub struct Stamp(String);
 
 impl Stamp {
+    /// Of a place that is being worked on: what is there is not known until the next record is written.
+    pub fn unknown() -> Stamp {
+        Stamp("?".into())
+    }
+
+    pub fn is_unknown(&self) -> bool {
+        self.0 == "?"
+    }
+
     pub fn is_mount(&self) -> bool {
         self.0.starts_with('m')
+    }
+
+    /// Whether nothing but the content can have changed since this was noted.
+    pub fn is_like(&self, other: &Stamp) -> bool {
+        self.0.strip_prefix(&other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with(" +"))
+    }
+
+    /// The same size and time with other content: what depends on the stamp has to see that it changed.
+    pub fn with_other_content(self, ctime: i64) -> Stamp {
+        Stamp(format!("{} +{ctime}", self.0))
     }
 }
 
@@ -23,15 +41,27 @@ impl Item {
         Stamp(match &self.kind {
             Kind::Directory => "d".into(),
             Kind::MountDirectory | Kind::MountFile => "m".into(),
-            Kind::Link(target) => format!("l {}", encode(target)),
+            Kind::Link(target) => format!("l {}", percent_encoded(target)),
             Kind::File => format!("f {} {:o} {}", self.size, self.mode, self.mtime),
         })
     }
 }
 
-#[derive(Debug, Default)]
+/// How a source was when it was copied, beyond its stamp. A program can give a file its old size and time back; the kernel
+/// alone sets the time of the change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Seen {
+    /// When it was changed last: nanoseconds since 1970.
+    Change(i64),
+    /// SHA-256 of what was copied: the change was so recent that the next one may get the same time.
+    Content(String),
+}
+
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Record {
     pub items: BTreeMap<PathBuf, Stamp>,
+    pub seen: BTreeMap<PathBuf, Seen>,
 }
 
 /// The file: the items, and one hash over all of them that tells whether anything changed.
@@ -39,70 +69,38 @@ pub struct Record {
 struct Stored {
     fingerprint: String,
     items: BTreeMap<String, Stamp>,
+    #[serde(default)]
+    seen: BTreeMap<String, Seen>,
 }
 
 impl Record {
-    /// What is there now: `kept` from before, and what was wanted.
-    pub fn of(wanted: &Wanted, kept: BTreeMap<PathBuf, Stamp>) -> Record {
-        let mut items = kept;
-        items.extend(wanted.iter().map(|(place, item)| (place.clone(), item.stamp())));
-        Record { items }
-    }
-
-    /// A record that is missing or cannot be read is an empty one: everything is put again.
-    pub fn read(path: &Path) -> Record {
-        let stored = libsbox::fs::read_plain(path).and_then(|text| serde_json::from_slice::<Stored>(&text).ok());
-        let items = stored.map(|stored| stored.items).unwrap_or_default();
-        Record { items: items.into_iter().map(|(place, stamp)| (decode(&place), stamp)).collect() }
+    /// One that was never written is an empty one. One that cannot be read is an error: without it nobody knows what is to be
+    /// removed.
+    pub fn read(path: &Path) -> Result<Record> {
+        let shown = || format!("'{}'", visible_path(path));
+        let Some(text) = libsbox::fs::read_plain_or_error(path)? else { return Ok(Record::default()) };
+        let stored: Stored = serde_json::from_slice(&text).map_err(|error| {
+            Error::new(format!("{} is not a record of what was copied: {error}", shown()))
+                .hint("sbox build --force copies everything again")
+        })?;
+        let items = stored.items.into_iter().map(|(place, stamp)| (percent_decoded(&place), stamp)).collect();
+        let seen = stored.seen.into_iter().map(|(place, seen)| (percent_decoded(&place), seen)).collect();
+        Ok(Record { items, seen })
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {
-        let items: BTreeMap<String, Stamp> =
-            self.items.iter().map(|(place, stamp)| (encode(place), stamp.clone())).collect();
-        let lines: String = items.iter().map(|(place, stamp)| format!("{place}\0{}\0", stamp.0)).collect();
-        let stored = Stored { fingerprint: libsbox::fs::sha256(lines.as_bytes()), items };
+        let (fingerprint, items) = self.listed();
+        let seen = self.seen.iter().map(|(place, seen)| (percent_encoded(place), seen.clone())).collect();
+        let stored = Stored { fingerprint, items, seen };
         let text = serde_json::to_vec(&stored).map_err(|error| Error::new(error.to_string()))?;
         libsbox::fs::write_atomic(path, &text, 0o644)
     }
-}
 
-/// A path as JSON can hold it: bytes that are no UTF-8, and `%`, as `%XX`.
-fn encode(path: &Path) -> String {
-    let mut out = String::new();
-    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
-        out.push_str(&chunk.valid().replace('%', "%25"));
-        out.extend(chunk.invalid().iter().map(|byte| format!("%{byte:02X}")));
-    }
-    out
-}
-
-fn decode(text: &str) -> PathBuf {
-    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::new(), 0);
-    while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match (bytes[at], hex) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                at += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    OsString::from_vec(out).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_name_survives_the_record() {
-        for name in [&b"plain"[..], b"100%", b"\xff\xfe", "größe".as_bytes(), b"a\nb", b"%41"] {
-            let path = PathBuf::from(OsString::from_vec(name.to_vec()));
-            assert_eq!(decode(&encode(&path)), path);
-        }
+    /// The hash over all items, and the items by their names in the file.
+    pub fn listed(&self) -> (String, BTreeMap<String, Stamp>) {
+        let items: BTreeMap<String, Stamp> =
+            self.items.iter().map(|(place, stamp)| (percent_encoded(place), stamp.clone())).collect();
+        let lines: String = items.iter().map(|(place, stamp)| format!("{place}\0{}\0", stamp.0)).collect();
+        (libsbox::fs::sha256(lines.as_bytes()), items)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Entry, EntryKind};
 use libsbox::dir::Dir;
-use libsbox::error::{Context, Error, Result};
+use libsbox::error::{Context, Error, Result, reason};
 use libsbox::escape::visible_path;
 use libsbox::inner_source;
 use libsbox::output;
@@ -32,16 +32,40 @@ pub struct Item {
     pub mode: u32,
     pub size: u64,
     pub mtime: i128,
+    /// When the source was changed last, nanoseconds since 1970.
+    pub ctime: i64,
 }
 
 impl Item {
     fn of(kind: Kind, src: &Path, metadata: &std::fs::Metadata) -> Item {
-        let mtime = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        Item { kind, src: src.into(), beneath: None, mode: metadata.mode() & 0o777, size: metadata.len(), mtime }
+        let mut item = Item { kind, src: src.into(), ..Item::bare(Kind::File) };
+        item.note(metadata);
+        item
     }
 
     fn bare(kind: Kind) -> Item {
-        Item { kind, src: PathBuf::new(), beneath: None, mode: 0o755, size: 0, mtime: 0 }
+        Item { kind, src: PathBuf::new(), beneath: None, mode: 0o755, size: 0, mtime: 0, ctime: 0 }
+    }
+
+    /// Takes over what is known of an open file.
+    pub fn note(&mut self, metadata: &std::fs::Metadata) {
+        (self.mode, self.size) = (metadata.mode() & 0o777, metadata.len());
+        self.mtime = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+        self.ctime = metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec());
+    }
+
+    /// The source, opened.
+    pub fn open(&self) -> Result<std::fs::File> {
+        let shown = visible_path(&self.src);
+        let file = match &self.beneath {
+            Some((directory, name)) => directory.file(name)?,
+            None => std::fs::File::open(&self.src).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Error::new(format!("source '{shown}' vanished while it was copied"))
+                    .hint("run the command again"),
+                _ => Error::new(format!("cannot read source '{shown}': {}", reason(&error))),
+            })?,
+        };
+        Ok(file)
     }
 }
 
@@ -100,8 +124,7 @@ fn copy(wanted: &mut Wanted, src: &Path, place: &Path, writable: &[PathBuf]) -> 
     add_with_parents(wanted, place.into(), Item::bare(Kind::Directory));
     let root = source.path.clone();
     for entry in walkdir::WalkDir::new(&root).min_depth(1).sort_by_file_name().into_iter().filter_entry(is_the_users) {
-        let entry =
-            entry.map_err(|error| Error::new(format!("cannot read source '{}': {error}", visible_path(src))))?;
+        let entry = entry.map_err(|error| unreadable(src, &error))?;
         let Ok(below) = entry.path().strip_prefix(&root) else { continue };
         let shown = || format!("read source '{}'", visible_path(entry.path()));
         let kind = entry.file_type();
@@ -111,7 +134,7 @@ fn copy(wanted: &mut Wanted, src: &Path, place: &Path, writable: &[PathBuf]) -> 
             let target = std::fs::read_link(entry.path()).context(shown)?;
             Item { kind: Kind::Link(target), ..Item::bare(Kind::File) }
         } else if kind.is_file() {
-            let metadata = entry.metadata().map_err(std::io::Error::from).context(shown)?;
+            let metadata = entry.metadata().map_err(|error| unreadable(src, &error))?;
             Item { beneath: beneath(below), ..Item::of(Kind::File, entry.path(), &metadata) }
         } else {
             output::warn(format_args!(
@@ -123,6 +146,18 @@ fn copy(wanted: &mut Wanted, src: &Path, place: &Path, writable: &[PathBuf]) -> 
         wanted.insert(place.join(below), item);
     }
     Ok(())
+}
+
+/// What could not be read, and why.
+fn unreadable(src: &Path, error: &walkdir::Error) -> Error {
+    let shown = visible_path(error.path().unwrap_or(src));
+    match error.io_error() {
+        Some(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Error::new(format!("source '{shown}' vanished while it was copied")).hint("run the command again")
+        }
+        Some(error) => Error::new(format!("cannot read source '{shown}': {}", reason(error))),
+        None => Error::new(format!("cannot read source '{shown}': it leads into itself")),
+    }
 }
 
 /// What sbox made beside the sources is not part of them: a copy of `.` would swallow its own result.

@@ -1,15 +1,36 @@
 //! Files that appear whole or not at all.
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::escape::visible_path;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+/// What is read as a whole may have this many bytes.
+const LARGEST: u64 = 256 << 20;
+
 /// Writes a file so that a reader, or a crash, sees the old content or the new and never a part: beside, synced, renamed.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    replace(path, &beside(path, "new"), content, mode)
+    replace(path, &beside(path, "new"), content, mode)?;
+    sweep(path);
+    Ok(())
+}
+
+/// Removes what writers of this file that were killed have left beside it.
+fn sweep(path: &Path) {
+    let mut lead = std::ffi::OsString::from(".");
+    lead.push(path.file_name().unwrap_or_default());
+    lead.push(".new-");
+    let entries = path.parent().and_then(|parent| std::fs::read_dir(parent).ok()).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let pid = name.as_encoded_bytes().strip_prefix(lead.as_encoded_bytes());
+        let pid = pid.and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// The same for a writer that holds a lock on the file. The name beside it is always the same: what one that was killed
@@ -40,13 +61,30 @@ fn replace(path: &Path, temporary: &Path, content: &[u8], mode: u32) -> Result<(
 /// The content of a regular file of the project's, if it is one: what came with an archive may be a link, a pipe that
 /// no process writes to, or larger than memory.
 pub fn read_plain(path: &Path) -> Option<Vec<u8>> {
-    const LARGEST: u64 = 256 << 20;
     let (parent, name) = (path.parent()?, path.file_name()?);
     let mut file = crate::dir::Dir::open(parent).ok()?.file(name).ok()?;
     let mut bytes = Vec::new();
     let fits = file.metadata().ok()?.len() <= LARGEST;
     fits.then(|| std::io::Read::read_to_end(&mut file, &mut bytes))?.ok()?;
     Some(bytes)
+}
+
+/// The same for a file of which it matters why it cannot be read: `None` only if there is none.
+pub fn read_plain_or_error(path: &Path) -> Result<Option<Vec<u8>>> {
+    let shown = || format!("read '{}'", visible_path(path));
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context(shown),
+    }
+    let (parent, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().unwrap_or_default());
+    let mut file = crate::dir::Dir::open(parent)?.file(name)?;
+    let mut bytes = Vec::new();
+    if file.metadata().context(shown)?.len() > LARGEST {
+        return Err(Error::new(format!("cannot {}: it is too large", shown())));
+    }
+    std::io::Read::read_to_end(&mut file, &mut bytes).context(shown)?;
+    Ok(Some(bytes))
 }
 
 /// A name in the same directory that no other process uses: `.NAME.SUFFIX-PID`.
@@ -65,6 +103,21 @@ pub fn make_dirs(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_writer_left_goes_and_what_another_one_writes_stays() {
+        let directory = std::env::temp_dir().join(format!("sbox-atomic-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        // No pid is that large.
+        for name in [".f.new-4194999", ".f.new-1", ".f.new-x", ".g.new-4194999"] {
+            std::fs::write(directory.join(name), "").unwrap();
+        }
+        write_atomic(&directory.join("f"), b"x", 0o600).unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".f.new-1", ".f.new-x", ".g.new-4194999", "f"]);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 
     #[test]
     fn a_name_beside_stays_in_the_directory() {

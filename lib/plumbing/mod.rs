@@ -1,8 +1,11 @@
 //! Starting one of our programs from another. With `SBOX_TRACE=1` each command line is printed, quoted for pasting.
 
+pub mod archive;
+pub mod mkenv;
 pub mod relocate;
 pub mod sandbox;
 pub mod spawn;
+pub mod stage;
 
 use crate::error::{Context, Error, Result};
 use crate::progress::Progress;

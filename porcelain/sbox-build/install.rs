@@ -13,38 +13,22 @@ use libsbox::fs;
 use libsbox::output;
 use libsbox::plumbing;
 use libsbox::plumbing::sandbox::ProjectSandbox;
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use libsbox::plumbing::stage::Sources;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 
-/// What was staged, as sbox-stage recorded it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Sources {
-    pub fingerprint: String,
-    items: BTreeMap<String, String>,
-}
-
-impl Sources {
-    pub fn read(record: &Path) -> Sources {
-        let text = fs::read_plain(record);
-        text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
-    }
-
-    /// A hash over the files that list dependencies, and over those that the command names.
-    fn dependencies(&self, command: &str) -> String {
-        let named = |place: &str| {
-            command.split(|c: char| c.is_whitespace() || "='\"".contains(c)).any(|word| {
-                let word = word.trim_start_matches("./").trim_start_matches('/');
-                !word.is_empty() && (place == word || place.ends_with(&format!("/{word}")))
-            })
-        };
-        let lines = self.items.iter().filter(|(place, _)| lists_dependencies(place) || named(place));
-        lines.map(|(place, stamp)| format!("{place}\0{stamp}\0")).collect()
-    }
+/// The files that list dependencies, and those that the command names, with what tells a change of them.
+fn dependencies(sources: &Sources, command: &str) -> String {
+    let named = |place: &str| {
+        command.split(|c: char| c.is_whitespace() || "='\"".contains(c)).any(|word| {
+            let word = word.trim_start_matches("./").trim_start_matches('/');
+            !word.is_empty() && (place == word || place.ends_with(&format!("/{word}")))
+        })
+    };
+    let lines = sources.items.iter().filter(|(place, _)| lists_dependencies(place) || named(place));
+    lines.map(|(place, stamp)| format!("{place}\0{stamp}\0")).collect()
 }
 
 /// Files by which package managers decide what to install.
@@ -106,7 +90,7 @@ fn keys(config: &Config, lock: &Built, sources: &Sources) -> Vec<String> {
         .iter()
         .map(|command| {
             let inputs =
-                if only_installs(command) { sources.dependencies(command) } else { sources.fingerprint.clone() };
+                if only_installs(command) { dependencies(sources, command) } else { sources.fingerprint.clone() };
             chain = fs::sha256(format!("{chain}\0{command}\0{inputs}").as_bytes());
             chain.clone()
         })
@@ -115,7 +99,10 @@ fn keys(config: &Config, lock: &Built, sources: &Sources) -> Vec<String> {
 
 /// The first command that has to run; `None` if all are done.
 pub fn pending(record: &Path, config: &Config, lock: &Built) -> Result<Option<usize>> {
-    let keys = keys(config, lock, &Sources::read(record));
+    if config.install.is_empty() {
+        return Ok((!lock.install.is_empty()).then_some(0));
+    }
+    let keys = keys(config, lock, &Sources::of(record)?);
     let first = keys.iter().enumerate().find(|(at, key)| lock.install.get(*at).is_none_or(|done| done.key != **key));
     let fewer = lock.install.len() > keys.len();
     Ok(first.map(|(at, _)| at).or_else(|| fewer.then_some(keys.len())))
@@ -124,7 +111,7 @@ pub fn pending(record: &Path, config: &Config, lock: &Built) -> Result<Option<us
 /// Runs what has to run.
 pub fn commands(build: &mut Build<'_>) -> Result<bool> {
     let Some(first) = pending(&build.record, build.config, &build.built)? else { return Ok(false) };
-    let keys = keys(build.config, &build.built, &Sources::read(&build.record));
+    let keys = keys(build.config, &build.built, &Sources::of(&build.record)?);
     build.built.install.truncate(first);
     let in_place = build.env == build.project.env();
     // One build, one log.
@@ -266,7 +253,7 @@ mod tests {
             ]
             .into(),
         };
-        let key = |sources: &Sources| sources.dependencies("pip install -r requirements.txt");
+        let key = |sources: &Sources| dependencies(sources, "pip install -r requirements.txt");
         assert_eq!(key(&sources("1", "a")), key(&sources("1", "b")));
         assert_ne!(key(&sources("1", "a")), key(&sources("2", "a")));
     }

@@ -5,17 +5,17 @@ use libsbox::built::Built;
 use libsbox::cache;
 use libsbox::config::Config;
 use libsbox::dir::Dir;
-use libsbox::error::{Context, Error, Kind, Result};
+use libsbox::error::{Context, Result};
 use libsbox::escape;
 use libsbox::fs;
 use libsbox::lockfile::{self, Lockfile, RuntimeRecord};
 use libsbox::output;
 use libsbox::plumbing;
+use libsbox::plumbing::mkenv::Environment;
+use libsbox::plumbing::stage::{Sources, Staged, Staging};
 use libsbox::progress::Progress;
 use libsbox::project::{Project, home};
 use rustix::fs::FileType;
-use serde::Deserialize;
-use serde_json::json;
 use std::path::Path;
 
 /// Whether the environment serves what the configuration asks for.
@@ -48,9 +48,15 @@ pub fn check(project: &Project, config: &Config) -> Result<u8> {
         && built.is_here(project)
         && runtime_is_current(project, config, &built)
         && project.rootfs().is_dir()
-        && stage(config, &project.rootfs(), &project.stage_record(), &["--dry-run"])?.is_empty()
+        && would_stage(project, config)?.is_empty()
         && install::pending(&project.stage_record(), config, &built)?.is_none();
     Ok(u8::from(!current))
+}
+
+/// What a build would copy or remove.
+fn would_stage(project: &Project, config: &Config) -> Result<Vec<String>> {
+    let (rootfs, record) = (&project.rootfs(), &project.stage_record());
+    Ok(Staging { config, rootfs, record, force: false, dry_run: true }.run()?.changes)
 }
 
 /// The runtime layer. An environment that is there is replaced only when the new one is whole.
@@ -70,27 +76,23 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     } else {
         fs::set_aside(&project.env(), &project.trash())?;
     }
-    let mut command = plumbing::program("sbox-mkenv")?;
-    // What a packed sandbox brought for a machine without a network.
-    command.env("SBOX_CACHE_BESIDE", project.state().join("cache"));
-    command.args(["--provider", &config.provider]);
-    command.args(config.channels.iter().flat_map(|channel| ["--channel", channel]));
-    command.args(config.packages.iter().flat_map(|package| ["--package", package]));
-    if build.options.locked || project.lock().is_file() {
-        command.arg("--lock").arg(project.lock());
-    }
-    let flags =
-        [(build.options.locked, "--locked"), (build.options.update, "--update"), (build.options.offline, "--offline")];
-    command.args(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| flag));
-    let download = [("SBOX_MAMBA_URL", &config.mamba.url), ("SBOX_MAMBA_SHA256", &config.mamba.sha256)];
-    command.envs(download.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
-    command.arg("--into").arg(&build.env).args(&names).arg(project.env());
+    let lock = project.lock();
+    let wanted = Environment {
+        config,
+        into: &build.env,
+        prefix: &project.env(),
+        lock: (build.options.locked || lock.is_file()).then_some(&*lock),
+        // What a packed sandbox brought for a machine without a network.
+        cache_beside: &project.state().join("cache"),
+        locked: build.options.locked,
+        update: build.options.update,
+        offline: build.options.offline,
+    };
     let progress = Progress::start("making the runtime");
-    let made = plumbing::output_with(&mut command, &progress);
+    let made = wanted.make(&progress);
     drop(progress);
-    let made: Made = serde_json::from_slice(&made?)
-        .map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))?;
-    for record in &made.runtimes {
+    let made = made?;
+    for record in &made {
         let from = if record.cached { "from the cache" } else { "built now" };
         output::info(format_args!(
             "{} {} by provider '{}', {from}: {}",
@@ -100,7 +102,7 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
             escape::visible(&record.record.source)
         ));
     }
-    let records: Vec<RuntimeRecord> = made.runtimes.into_iter().map(|made| made.record).collect();
+    let records: Vec<RuntimeRecord> = made.into_iter().map(|made| made.record).collect();
     packages::print_difference(&build.built.runtimes, &records, build.options.update);
     packages::show_micromamba(project, &records)?;
     if build.options.update
@@ -126,18 +128,6 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     Ok(true)
 }
 
-#[derive(Deserialize)]
-struct Made {
-    runtimes: Vec<MadeRuntime>,
-}
-
-#[derive(Deserialize)]
-struct MadeRuntime {
-    cached: bool,
-    #[serde(flatten)]
-    record: RuntimeRecord,
-}
-
 /// The layer of files: `copy`, places for `mount`, and the directories that every sandbox has.
 pub fn files(build: &mut Build<'_>) -> Result<bool> {
     let config = build.config;
@@ -146,12 +136,17 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
         build.built.install.clear();
     }
     let progress = (!config.copy.is_empty()).then(|| Progress::spin("copying files"));
-    let changes = stage(config, &build.rootfs, &build.record, if build.options.force { &["--force"] } else { &[] })?;
+    let (rootfs, record) = (&build.rootfs, &build.record);
+    let staged = Staging { config, rootfs, record, force: build.options.force, dry_run: false }.run();
     drop(progress);
+    let Staged { changes, fingerprint } = staged?;
     if build.rootfs != build.project.rootfs() {
+        if let Some(old) = Sources::of_readable(&build.project.stage_record()) {
+            old.leave_home(build.project, &Sources::of(record)?)?;
+        }
         staged_home(build)?;
     }
-    build.built.sources = install::Sources::read(&build.record).fingerprint;
+    build.built.sources = fingerprint;
     if changes.is_empty() {
         return Ok(false);
     }
@@ -184,25 +179,6 @@ pub fn packed_files(project: &Project, config: &Config) -> Vec<String> {
     gone.map(|entry| escape::visible_path(&entry.src)).collect()
 }
 
-/// Runs sbox-stage over the configuration's entries; gives the lines that it printed.
-fn stage(config: &Config, rootfs: &Path, record: &Path, options: &[&str]) -> Result<Vec<String>> {
-    let mut command = plumbing::program("sbox-stage")?;
-    command.args(options).arg("--keep-missing").arg("--into").arg(rootfs).arg("--record").arg(record);
-    let mut entries: Vec<serde_json::Value> =
-        ["/app", "/home", "/tmp", &config.workdir].map(|dst| json!({"kind": "dir", "dst": dst})).into();
-    entries.extend(config.copy.iter().map(|entry| json!({"kind": "copy", "src": entry.src, "dst": entry.dst})));
-    entries.extend(config.mount.iter().map(|entry| {
-        let writable = entry.mode == libsbox::model::MountMode::ReadWrite;
-        json!({"kind": "mount", "src": entry.src, "dst": entry.dst, "writable": writable})
-    }));
-    let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
-    let output = plumbing::answer(&mut command, lines.as_bytes())?;
-    if !output.status.success() {
-        return Err(Error::of(Kind::Reported(1), ""));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
-}
-
 /// `.sbox/env.sh`, for people who source it.
 pub fn activation(build: &mut Build<'_>) -> Result<()> {
     let mut command = plumbing::program("sbox-envsh")?;
@@ -226,8 +202,15 @@ pub fn put_in_place(build: &Build<'_>) -> Result<()> {
             home::replace_rootfs(project, Some(new))?;
             continue;
         }
-        fs::set_aside(&place, &project.trash())?;
-        std::fs::rename(new, &place).context(|| format!("put '{}' in place", escape::visible_path(&place)))?;
+        if place != project.stage_record() {
+            fs::set_aside(&place, &project.trash())?;
+        }
+        rename(new, &place)?;
     }
     Ok(())
+}
+
+/// Puts what is new in its place.
+pub fn rename(new: &Path, place: &Path) -> Result<()> {
+    std::fs::rename(new, place).context(|| format!("put '{}' in place", escape::visible_path(place)))
 }

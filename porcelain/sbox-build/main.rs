@@ -127,7 +127,12 @@ fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
     let mut build = Build { project, config, options, built, env, rootfs, record };
     let old = build.built.clone();
     home::restore(project)?;
-    for leftover in [project.env_new(), project.rootfs_new(), project.stage_record_new()] {
+    // The record of a new rootfs goes before it does: what is left of a build that was killed is never one of nothing.
+    if !project.rootfs_new().exists() && project.stage_record_new().exists() {
+        // The rootfs is in place, and its record was about to be.
+        layers::rename(&project.stage_record_new(), &project.stage_record())?;
+    }
+    for leftover in [project.env_new(), project.stage_record_new(), project.rootfs_new()] {
         fs::set_aside(&leftover, &project.trash())?;
     }
     fs::reopen(&project.env())?;

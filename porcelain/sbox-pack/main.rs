@@ -14,7 +14,8 @@ use libsbox::escape;
 use libsbox::format;
 use libsbox::fs;
 use libsbox::output;
-use libsbox::plumbing;
+use libsbox::plumbing::archive::{Create, Written};
+use libsbox::plumbing::stage::Sources;
 use libsbox::project::Project;
 use libsbox::time;
 use serde_json::{Value, json};
@@ -142,16 +143,17 @@ fn pack(project: &Project, config: &Config, lock: &Built, options: &Options) -> 
     output::step(format_args!("Packing: {}", escape::visible(&name)));
     secrets::warn(project, config);
     let items = items(project, config, lock, options)?;
-    let mut archive = plumbing::program("sbox-archive")?;
-    archive
-        .args(["create", "--sums", ".sbox/SHA256SUMS", "--sites", ".sbox/sites.json", "--prefix"])
-        .arg(written_root(project, lock));
-    archive.arg("--output").arg(&output).args(["--name", &name, "--level", &options.level.to_string()]);
-    archive.args(["--format", format, "--time"]).arg(packed_at(lock).to_string());
-    let summary = create(&mut archive, &items)?;
+    let archive = Create::new(&output)?
+        .sums(".sbox/SHA256SUMS")
+        .sites(".sbox/sites.json", &written_root(project, lock))
+        .name(&name)
+        .level(options.level)
+        .format(format)
+        .time(packed_at(lock));
+    let summary = archive.write(&items)?;
     say_left_out(&summary);
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
-    let files = summary["files"].as_u64().unwrap_or(0);
+    let files = summary.files;
     output::ok(format_args!("Packed {files} files into '{}' ({})", escape::visible_path(&output), format::size(size)));
     output::hint(format_args!(
         "on the other machine: tar {unpacked} {} && cd {} && sbox unpack",
@@ -161,16 +163,9 @@ fn pack(project: &Project, config: &Config, lock: &Built, options: &Options) -> 
     Ok(())
 }
 
-/// Runs `sbox-archive create` with these items; gives what it says of the archive.
-fn create(archive: &mut std::process::Command, items: &[Value]) -> Result<Value> {
-    let text: String = items.iter().map(|item| format!("{item}\n")).collect();
-    serde_json::from_slice(&plumbing::output_of(archive, text.as_bytes())?)
-        .map_err(|error| Error::new(format!("cannot parse the output of sbox-archive: {error}")))
-}
-
 /// Names what is not in the archive.
-fn say_left_out(summary: &Value) {
-    for left in summary["left_out"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+fn say_left_out(summary: &Written) {
+    for left in &summary.left_out {
         output::info(format_args!("skipped (not a regular file, or in the way of one): {}", escape::visible(left)));
     }
 }
@@ -213,10 +208,13 @@ fn items(project: &Project, config: &Config, lock: &Built, options: &Options) ->
     for (dst, value) in [("sbox.lock", json!(lock.lock())), (".sbox/built.json", json!(lock))] {
         items.push(json!({"dst": dst, "text": text(value).map_err(|error| Error::new(error.to_string()))?}));
     }
-    for (path, dst) in [(project.stage_record(), ".sbox/stage.json"), (project.slots(), ".sbox/slots.json")] {
-        if let Some(text) = fs::read_plain(&path).and_then(|bytes| String::from_utf8(bytes).ok()) {
-            items.push(json!({"dst": dst, "text": text}));
-        }
+    // Not the file: when the sources were changed on this machine is nothing to anybody else.
+    let sources = Sources::of(&project.stage_record())?;
+    if !sources.items.is_empty() {
+        items.push(json!({"dst": ".sbox/stage.json", "text": json!(sources).to_string()}));
+    }
+    if let Some(text) = fs::read_plain(&project.slots()).and_then(|bytes| String::from_utf8(bytes).ok()) {
+        items.push(json!({"dst": ".sbox/slots.json", "text": text}));
     }
     let skip: Vec<&str> = CACHES.into_iter().chain(["tmp"]).collect();
     let inside = |place: &str| place.trim_start_matches('/').to_owned();

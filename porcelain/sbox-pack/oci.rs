@@ -11,7 +11,7 @@ mod job;
 mod place;
 mod system;
 
-use crate::{CACHES, Options, create, packed_at, secrets, written_root};
+use crate::{CACHES, Options, packed_at, secrets, written_root};
 use base::Base;
 use libsbox::built::Built;
 use libsbox::cli;
@@ -23,6 +23,8 @@ use libsbox::format;
 use libsbox::fs;
 use libsbox::output;
 use libsbox::plumbing;
+use libsbox::plumbing::archive::Create;
+use libsbox::plumbing::stage::Sources;
 use libsbox::project::Project;
 use libsbox::time;
 use place::Rewritten;
@@ -88,11 +90,8 @@ pub fn pack(project: &Project, config: &Config, lock: &Built, options: &Options)
         layers.push(layer(&work, "copied", USER, &copied, options)?);
     }
     let (blobs, variables) = describe(project, config, lock, &mut base, layers, (&old, &new))?;
-    let mut archive = plumbing::program("sbox-archive")?;
-    archive
-        .args(["create", "--flat", "--format", "tar", "--time", &packed_at(lock).to_string(), "--output"])
-        .arg(&output);
-    create(&mut archive, &image(&name, blobs))?;
+    let archive = Create::new(&output)?.flat().format("tar").time(packed_at(lock));
+    archive.write(&image(&name, blobs))?;
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     output::ok(format_args!("Packed an image into '{}' ({})", escape::visible_path(&output), format::size(size)));
     let file = crate::file_name(&output);
@@ -131,18 +130,18 @@ fn image_name(name: &str) -> String {
 
 fn layer(work: &Work, name: &'static str, owner: &str, items: &[Value], options: &Options) -> Result<Layer> {
     let file = work.0.join(name);
-    let mut archive = plumbing::program("sbox-archive")?;
-    archive.args(["create", "--flat", "--digests", "--owner", owner, "--level", &options.level.to_string()]);
-    archive.args(["--made-time", MADE]).args((owner == USER).then_some("--group-like-owner"));
-    if let Some(epoch) = crate::epoch() {
-        archive.args(["--time", &epoch.to_string()]);
+    let mut archive = Create::new(&file)?.flat().digests().owner(owner).level(options.level).made_time(MADE);
+    if owner == USER {
+        archive = archive.group_like_owner();
     }
-    let made = create(archive.arg("--output").arg(&file), items)?;
+    if let Some(epoch) = crate::epoch() {
+        archive = archive.time(epoch);
+    }
+    let made = archive.write(items)?;
     crate::say_left_out(&made);
-    let text = |key: &str| made[key].as_str().unwrap_or_default().to_owned();
-    let (digest, size) = (text("sha256"), made["size"].as_u64().unwrap_or(0));
+    let (digest, size) = (made.sha256, made.size);
     let item = json!({"dst": format!("blobs/sha256/{digest}"), "src": file});
-    Ok(Layer { blob: Blob { digest, size, item }, diff_id: text("tar_sha256"), made_by: name })
+    Ok(Layer { blob: Blob { digest, size, item }, diff_id: made.tar_sha256, made_by: name })
 }
 
 /// The project's files, at the places where programs see them.
@@ -167,7 +166,7 @@ impl Files<'_> {
 
     /// What was made inside, and what was copied: an edit of the sources changes the second alone.
     fn rootfs(&self) -> Result<(Vec<Value>, Vec<Value>)> {
-        let copied = self.copied();
+        let copied = self.copied()?;
         // The same files at their other path: HOME is there.
         let mut made = vec![
             json!({"dst": format!("{}/.sbox/rootfs", self.root), "link": "/"}),
@@ -209,17 +208,11 @@ impl Files<'_> {
     }
 
     /// Files and links that `copy` put there, as sbox-stage recorded it.
-    fn copied(&self) -> BTreeSet<String> {
-        let record = fs::read_plain(&self.project.stage_record());
-        let record: Value = record.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        let is_file = |stamp: &Value| stamp.as_str().is_some_and(|stamp| stamp.starts_with(['f', 'l']));
-        let items = record["items"].as_object().cloned().unwrap_or_default();
+    fn copied(&self) -> Result<BTreeSet<String>> {
+        let is_file = |stamp: &str| stamp.starts_with(['f', 'l']);
+        let items = Sources::of(&self.project.stage_record())?.items.into_iter();
         // A name that is written with % is not UTF-8, or has one: such a file stays with what was made.
-        items
-            .into_iter()
-            .filter(|(place, stamp)| is_file(stamp) && !place.contains('%'))
-            .map(|(place, _)| place)
-            .collect()
+        Ok(items.filter(|(place, stamp)| is_file(stamp) && !place.contains('%')).map(|(place, _)| place).collect())
     }
 }
 

@@ -1,4 +1,5 @@
 use crate::common::{Scratch, stderr, stdout};
+use predicates::prelude::*;
 use predicates::str::contains;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -18,6 +19,10 @@ fn stage(scratch: &Scratch, options: &[&str]) -> Vec<String> {
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     stdout(&output).lines().map(str::to_owned).collect()
+}
+
+fn program(name: &str) -> String {
+    crate::common::bin().join(name).to_string_lossy().into_owned()
 }
 
 #[test]
@@ -201,4 +206,152 @@ fn a_place_to_mount_on_is_made_and_its_content_is_nobodys_business() {
     scratch.write("root/app/data/kept", "x");
     run(&[]);
     assert!(scratch.path("root/app/data/kept").exists() && !scratch.path("root/app/f").exists());
+}
+
+/// The entry of [`stage`], to be fed to a program that does not end well.
+fn entry(scratch: &Scratch) -> String {
+    serde_json::json!({"kind": "copy", "src": scratch.path("src"), "dst": "/app"}).to_string() + "\n"
+}
+
+fn start(scratch: &Scratch) -> assert_cmd::Command {
+    let mut command = scratch.program("sbox-stage");
+    command.arg("--into").arg(scratch.path("root")).arg("--record").arg(scratch.path("record.json"));
+    command.write_stdin(entry(scratch));
+    command
+}
+
+#[test]
+fn what_a_failed_staging_put_there_goes_with_its_source() {
+    let scratch = Scratch::new("stage-journal");
+    scratch.write("src/.env", "secret");
+    scratch.write("src/zz", "x");
+    // It comes after the first and before the last, and is larger than a file may be.
+    scratch.write("src/large", &"x".repeat(200_000));
+    let limited = format!("ulimit -f 100; exec '{}' --into root --record record.json", program("sbox-stage"));
+    let mut command = assert_cmd::Command::new("sh");
+    command.args(["-c", &limited]).current_dir(&scratch.root).write_stdin(entry(&scratch)).assert().failure();
+    assert_eq!(scratch.read("root/app/.env"), "secret", "the test is about a file that was put before");
+    std::fs::remove_file(scratch.path("src/.env")).unwrap();
+    std::fs::remove_file(scratch.path("src/large")).unwrap();
+    let done = stage(&scratch, &[]);
+    assert!(done.contains(&"remove /app/.env".into()), "{done:?}");
+    assert!(!scratch.path("root/app/.env").exists() && scratch.path("root/app/zz").exists());
+}
+
+#[test]
+fn killed_at_any_moment_a_staging_is_taken_up_by_the_next() {
+    let scratch = Scratch::new("stage-killed");
+    for number in 0..300 {
+        scratch.write(&format!("src/d{}/f{number}", number % 7), "content");
+    }
+    for round in 0..12 {
+        scratch.write("src/.env", "secret");
+        let mut child = std::process::Command::new(program("sbox-stage"));
+        child.arg("--into").arg(scratch.path("root")).arg("--record").arg(scratch.path("record.json"));
+        child.args(["--force"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), entry(&scratch).as_bytes()).unwrap();
+        // After a number of lines: each is printed right before its file is put.
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        assert!(lines.by_ref().nth(round * 23).is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        std::fs::remove_file(scratch.path("src/.env")).unwrap();
+        stage(&scratch, &[]);
+        let listed = |place: &str| {
+            let mut names: Vec<_> = walkdir::WalkDir::new(scratch.path(place))
+                .into_iter()
+                .map(|entry| entry.unwrap().path().strip_prefix(scratch.path(place)).unwrap().to_owned())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(listed("src"), listed("root/app"), "round {round}");
+        assert!(stage(&scratch, &["-n"]).is_empty());
+    }
+}
+
+#[test]
+fn other_content_of_the_same_size_and_time_is_noticed_and_the_same_content_is_left_alone() {
+    let scratch = Scratch::new("stage-ctime");
+    let file = scratch.write("src/a", "first.");
+    scratch.write("src/touched", "same");
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let set = |path: &Path| std::fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+    set(&file);
+    set(&scratch.path("src/touched"));
+    stage(&scratch, &[]);
+    let fingerprint = |scratch: &Scratch| {
+        let record: serde_json::Value = serde_json::from_str(&scratch.read("record.json")).unwrap();
+        record["fingerprint"].as_str().unwrap().to_owned()
+    };
+    let before = fingerprint(&scratch);
+    std::fs::write(&file, "second").unwrap();
+    set(&file);
+    set(&scratch.path("src/touched"));
+    assert_eq!(stage(&scratch, &["-n"]), ["put /app/a"]);
+    assert_eq!(stage(&scratch, &[]), ["put /app/a"]);
+    assert_eq!(scratch.read("root/app/a"), "second");
+    assert_ne!(fingerprint(&scratch), before);
+    assert!(stage(&scratch, &[]).is_empty());
+}
+
+#[test]
+fn a_source_that_changes_or_vanishes_or_cannot_be_read_is_named() {
+    let scratch = Scratch::new("stage-vanish");
+    // A pipe in place of stdout holds it up between the walk and the copy: it prints before it puts.
+    for number in 0..3000 {
+        scratch.write(&format!("src/{number:04}{}", "x".repeat(60)), "");
+    }
+    scratch.write("src/zzz", "content");
+    let mut child = std::process::Command::new(program("sbox-stage"));
+    child.arg("--into").arg(scratch.path("root")).stdin(std::process::Stdio::piped());
+    let mut child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), entry(&scratch).as_bytes()).unwrap();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut String::new()).unwrap();
+    std::fs::remove_file(scratch.path("src/zzz")).unwrap();
+    std::io::copy(&mut stdout, &mut std::io::sink()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("zzz' vanished while it was copied") && !said.contains("os error"), "{said}");
+}
+
+#[test]
+fn an_unreadable_source_is_not_called_unwritable() {
+    if !crate::common::need_ordinary_user() {
+        return;
+    }
+    let scratch = Scratch::new("stage-unreadable");
+    let file = scratch.write("src/a", "x");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
+    start(&scratch).assert().code(1).stderr(contains("cannot read source").and(contains("permission denied")));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(scratch.path("src"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    start(&scratch).assert().code(1).stderr(contains("cannot read source").and(contains("permission denied")));
+    std::fs::set_permissions(scratch.path("src"), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_directory_that_the_agent_closed_does_not_keep_what_is_gone() {
+    let scratch = Scratch::new("stage-closed");
+    scratch.write("src/deep/.env", "secret");
+    stage(&scratch, &[]);
+    std::fs::set_permissions(scratch.path("root/app/deep"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    std::fs::remove_dir_all(scratch.path("src/deep")).unwrap();
+    stage(&scratch, &[]);
+    assert!(std::fs::symlink_metadata(scratch.path("root/app/deep")).is_err());
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_not_taken_for_none() {
+    let scratch = Scratch::new("stage-broken");
+    scratch.write("src/a", "x");
+    stage(&scratch, &[]);
+    scratch.write("record.json", "{");
+    start(&scratch).assert().code(1).stderr(contains("is not a record of what was copied").and(contains("--force")));
+    std::fs::remove_file(scratch.path("record.json")).unwrap();
+    std::fs::create_dir(scratch.path("record.json")).unwrap();
+    start(&scratch).assert().code(1).stderr(contains("record.json"));
 }
