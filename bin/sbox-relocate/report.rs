@@ -67,7 +67,9 @@ impl Report<'_> {
             let place = self.place(*tree, path);
             growth = growth.min(lacking.growth);
             if self.json {
-                cli::out_line(json!({"path": percent_encoded(&place), "lacks": lacking.bytes, "growth": lacking.growth}))?;
+                cli::out_line(
+                    json!({"path": percent_encoded(&place), "lacks": lacking.bytes, "growth": lacking.growth}),
+                )?;
             } else {
                 let shown = visible_path(place);
                 let difference =

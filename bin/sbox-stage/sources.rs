@@ -60,8 +60,9 @@ impl Item {
         let file = match &self.beneath {
             Some((directory, name)) => directory.file(name)?,
             None => std::fs::File::open(&self.src).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Error::new(format!("source '{shown}' vanished while it was copied"))
-                    .hint("run the command again"),
+                std::io::ErrorKind::NotFound => {
+                    Error::new(format!("source '{shown}' vanished while it was copied")).hint("run the command again")
+                }
                 _ => Error::new(format!("cannot read source '{shown}': {}", reason(&error))),
             })?,
         };

@@ -218,7 +218,11 @@ impl Stager<'_> {
     fn print(&self, change: &str, place: &Path) -> Result<()> {
         // As the agent sees it.
         let shown = visible_path(Path::new("/").join(place));
-        if self.options.json { cli::out_line(json!({change: shown})) } else { cli::out_line(format!("{change} {shown}")) }
+        if self.options.json {
+            cli::out_line(json!({change: shown}))
+        } else {
+            cli::out_line(format!("{change} {shown}"))
+        }
     }
 }
 

@@ -97,8 +97,7 @@ impl Sources {
         }
         let mut command = program("sbox-stage")?;
         let text = output(command.arg("--list").arg("--record").arg(record))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Error::new(format!("sbox-stage printed no JSON object: {error}")))
+        serde_json::from_slice(&text).map_err(|error| Error::new(format!("sbox-stage printed no JSON object: {error}")))
     }
 
     /// The same of a record that may be broken.
