@@ -50,9 +50,9 @@ _sbox_options() {
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --cow --tmpfs --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --port --isolation --nested --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --cow --tmpfs --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --isolation --nested --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
         supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
-        proxy) echo "--listen --receive --allow --deny --access-log -h --help -V --version" ;;
+        proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd -h --help -V --version" ;;
         forward) echo "--user --network -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
@@ -105,6 +105,7 @@ _sbox_takes() {
         'spawn --allow') return 0 ;;
         'spawn --deny') return 0 ;;
         'spawn --access-log') return 0 ;;
+        'spawn --refusal-log') return 0 ;;
         'spawn --port') return 0 ;;
         'spawn --isolation') return 0 ;;
         'spawn --status-fd') return 0 ;;
@@ -122,6 +123,8 @@ _sbox_takes() {
         'proxy --allow') return 0 ;;
         'proxy --deny') return 0 ;;
         'proxy --access-log') return 0 ;;
+        'proxy --refusal-log') return 0 ;;
+        'proxy --refused-fd') return 0 ;;
         'forward --user') return 0 ;;
         'forward --network') return 0 ;;
         'attempt -c' | 'attempt --class') return 0 ;;
@@ -191,11 +194,13 @@ _sbox_value() {
         'spawn --limit') _sbox_words memory=512M cpus=2 pids=256 open_files=1024 file_size=100M tmp=1G time=30m ;;
         'spawn --network') _sbox_words host none proxy ;;
         'spawn --access-log') _sbox_files -f ;;
+        'spawn --refusal-log') _sbox_files -f ;;
         'spawn --isolation') _sbox_words namespace landlock env auto ;;
         'supervise --project') _sbox_files -d ;;
         'supervise --isolation') _sbox_words auto namespace landlock env ;;
         'supervise --restart') _sbox_words no on-failure always ;;
         'proxy --access-log') _sbox_files -f ;;
+        'proxy --refusal-log') _sbox_files -f ;;
         'attempt -c' | 'attempt --class') _sbox_words files writes processes privilege ipc environment network kernel ;;
         'envsh --format') _sbox_words sh fish json null ;;
         'envsh --isolation') _sbox_words namespace landlock env none ;;

@@ -36,6 +36,8 @@ pub struct Built {
     pub runtimes: Vec<RuntimeRecord>,
     /// SHA-256 over what was copied: places, sizes, modes, times.
     pub sources: String,
+    /// What npm and pip of this environment have built in. Asked before anything else ran in it.
+    pub registries: crate::registries::Registries,
     /// Install commands that were done, in order, each with a hash of what it depends on.
     pub install: Vec<InstallRecord>,
 }

@@ -5,9 +5,10 @@ use crate::certificates;
 use crate::check::RESERVED;
 use crate::config::{Config, Piece, pieces};
 use crate::escape::visible;
-use crate::model::{Network, SYSTEM_PATH};
+use crate::model::{NameSet, Network, SYSTEM_PATH};
 use crate::output;
 use crate::project::Project;
+use crate::registries;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -52,6 +53,11 @@ impl Host {
         names.iter().filter_map(|name| Some(((*name).to_owned(), self.get(name)?.clone()))).collect()
     }
 
+    /// A variable that is set, not empty, and UTF-8.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name).and_then(|value| value.to_str()).filter(|value| !value.is_empty()).map(str::to_owned)
+    }
+
     fn get(&self, name: &str) -> Option<&OsString> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value)
     }
@@ -84,7 +90,10 @@ pub fn of_sandbox(project: &Project, config: &Config, level: &str, host: &Host) 
     match config.network {
         Network::Host => all.extend(host.only(&PROXIES).into_iter().chain(authorities(host))),
         // The proxy of such a sandbox is its own, and sbox-spawn names it.
-        Network::Allow { .. } => all.extend(authorities(host)),
+        Network::Allow { .. } => {
+            all.extend(authorities(host));
+            all.extend(registry_variables(config, host));
+        }
         Network::None => {}
     }
     all.extend(own(project, level).into_iter().map(|(name, value)| (name.to_owned(), value.into())));
@@ -96,6 +105,27 @@ pub fn of_sandbox(project: &Project, config: &Config, level: &str, host: &Host) 
         all.push((name.clone(), value));
     }
     (all, unset)
+}
+
+/// Where a set allows the registry that the host's client is configured to use, the sandbox's client uses it, too.
+fn registry_variables(config: &Config, host: &Host) -> Variables {
+    let mut all = Variables::new();
+    for set in [NameSet::Npm, NameSet::Pypi].into_iter().filter(|set| config.network.allows_set(*set)) {
+        for registry in registries::of(set, config, host, &registries::Registries::default()) {
+            for name in registry.variables {
+                match all.iter_mut().find(|(other, _): &&mut (String, OsString)| other == name) {
+                    Some((_, value)) => value.push(format!(" {}", registry.url)),
+                    None => all.push(((*name).to_owned(), registry.url.clone().into())),
+                }
+            }
+        }
+    }
+    all
+}
+
+/// A value with the host's variables in it.
+pub fn expanded(name: &str, value: &str, host: &Host) -> OsString {
+    expand(name, value, host, &mut Vec::new())
 }
 
 fn authorities(host: &Host) -> Variables {

@@ -40,7 +40,7 @@ pub fn requests(project: &Project, config: &Config) -> Vec<Request> {
         cmd: _,     // runs inside
         env,
         isolation,
-        network: _, // `host` is the default
+        network: _, // `host` is the default; a set is names, and of the host's clients no more than where they get packages
         ports,
         limits: _, // only ever less
         nested,

@@ -7,10 +7,13 @@ use libsbox::cache;
 use libsbox::check;
 use libsbox::cli::{self, Tool};
 use libsbox::config::{Config, MountEntry};
+use libsbox::environment::Host;
 use libsbox::error::Result;
 use libsbox::escape;
 use libsbox::format;
 use libsbox::fs;
+use libsbox::locate::{Step, locate};
+use libsbox::name_rules::NameRules;
 use libsbox::plumbing::spawn;
 use libsbox::project::Project;
 use serde_json::json;
@@ -66,6 +69,7 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
             "built": lock.map(|lock| lock.runtimes).unwrap_or_default(),
         },
         "isolation": {"level": isolation.level, "configured": config.isolation, "network": config.network.to_string(), "limits": config.limits.written().join(" ")},
+        "network": network(project, config),
         "disk": {"env": size(&project.env()), "rootfs": size(&project.rootfs())},
         "cache": cache::root().ok(),
         "copy": config.copy.iter().map(entry).collect::<Vec<_>>(),
@@ -73,6 +77,28 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
         "install": config.install,
         "env": config.env.iter().map(|(name, value)| (name.clone(), masked(name, value).into())).collect::<serde_json::Map<_, _>>(),
     }))
+}
+
+/// Every name that the network leads to or refuses, and where the rule comes from.
+fn network(project: &Project, config: &Config) -> Vec<serde_json::Value> {
+    let rules = NameRules::of(project, config, &Host::own());
+    let text = libsbox::config::read(project).unwrap_or_default();
+    let line = &|list: &str, index: usize| {
+        let path = [Step::Key("network".into()), Step::Key(list.into()), Step::Index(index)];
+        let place = locate(&text, &path, false).or_else(|| locate(&text, &path[..2], false));
+        place.map(|(line, _)| line)
+    };
+    let lists = [("allow", &rules.allow), ("deny", &rules.deny)];
+    let rows = lists.into_iter().flat_map(|(list, rules)| {
+        rules.iter().map(move |rule| {
+            json!({
+                "rule": rule.rule.to_string(), "list": list, "line": line(list, rule.index),
+                "set": rule.set.map(|set| set.to_string()), "why": rule.why,
+            })
+        })
+    });
+    let unusable = rules.unusable.iter().map(|why| json!({"rule": null, "why": why}));
+    rows.chain(unusable).collect()
 }
 
 fn entry(entry: &MountEntry) -> serde_json::Value {
@@ -119,6 +145,17 @@ fn text(facts: &serde_json::Value) -> String {
     }
     section("Runtime", runtime);
     section("Isolation", rows("isolation"));
+    let rule = |rule: &serde_json::Value| {
+        let from = [
+            rule["set"].as_str().map(str::to_owned),
+            Some(show(&rule["why"])).filter(|why| why != "-"),
+            rule["line"].as_u64().map(|line| format!("config.yaml:{line}")),
+        ];
+        let from: Vec<String> = from.into_iter().flatten().collect();
+        let denied = if rule["list"] == "deny" { "denied; " } else { "" };
+        (rule["rule"].as_str().map_or_else(|| "-".into(), escape::visible), format!("{denied}{}", from.join(", ")))
+    };
+    section("Network", list(&facts["network"]).iter().map(rule).collect());
     let disk = |name: &str| {
         let part = &facts["disk"][name];
         let size = format::size(part["bytes"].as_u64().unwrap_or(0));

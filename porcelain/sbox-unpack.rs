@@ -150,6 +150,8 @@ fn unpack(project: &Project, packed: &Path, options: &Options) -> Result<u8> {
 fn at(mut built: Built, root: &Path, pinned: bool) -> Built {
     built.prefix = root.join(".sbox/env").to_string_lossy().into_owned();
     built.pinned_prefix = pinned;
+    // What a set of names lets an agent reach is not for the maker of an archive to say.
+    built.registries = libsbox::registries::Registries::default();
     built
 }
 

@@ -6,4 +6,5 @@ mod escape;
 mod flow;
 mod layout;
 mod manual;
+mod named_sets;
 mod stand_in;

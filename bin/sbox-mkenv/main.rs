@@ -7,6 +7,7 @@
 mod clone;
 mod provider;
 mod provision;
+mod registries;
 
 use lexopt::prelude::*;
 use libsbox::cache;
@@ -98,9 +99,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let into = into.unwrap_or_else(|| prefix.clone());
     let provisioned = provision::provision(&wanted)?;
-    clone::clone(&provisioned.iter().map(|one| &one.entry).collect::<Vec<_>>(), &into, &prefix)?;
+    let entries: Vec<_> = provisioned.iter().map(|one| &one.entry).collect();
+    clone::clone(&entries, &into, &prefix)?;
+    let registries = registries::of(&entries, &into, &prefix);
     let made = provisioned.iter().flat_map(provision::Provisioned::records);
-    cli::out_line(json!({"prefix": prefix, "runtimes": made.collect::<Vec<_>>()}))?;
+    cli::out_line(json!({"prefix": prefix, "runtimes": made.collect::<Vec<_>>(), "registries": registries}))?;
     Ok(0)
 }
 

@@ -1,10 +1,14 @@
 //! Which addresses may be dialled: public ones of others.
 
+use libsbox::model::Place;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 /// How long a connection may take to be made, for each address of a name.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a network of a company or of a home has: the one kind that `=private` opens.
+const PRIVATE: &str = "a private address";
 
 /// Why nothing was dialled.
 pub enum DialError {
@@ -18,19 +22,22 @@ pub enum DialError {
 
 /// Resolves a name, once, and connects to the first of its addresses that may be dialled and answers. What was looked at
 /// is what is dialled: a name that means something else a moment later makes no difference.
-pub fn dial(name: &str, port: u16, fixed: Option<IpAddr>) -> Result<TcpStream, DialError> {
-    let addresses: Vec<SocketAddr> = match fixed {
-        Some(address) => vec![SocketAddr::new(address, port)],
-        None => (name, port)
+pub fn dial(name: &str, port: u16, place: Place) -> Result<TcpStream, DialError> {
+    let addresses: Vec<SocketAddr> = match place {
+        Place::At(address) => vec![SocketAddr::new(address, port)],
+        _ => (name, port)
             .to_socket_addrs()
             .map_err(|error| DialError::Unknown(libsbox::error::reason(&error)))?
             .collect(),
     };
     let mut why = DialError::Unknown("it has no address".into());
     for address in addresses.into_iter().take(8) {
-        if fixed.is_none()
-            && let Some(reason) = forbidden(address.ip())
-        {
+        let reason = match place {
+            Place::At(_) => None,
+            Place::Private => forbidden(address.ip()).filter(|reason| *reason != PRIVATE),
+            Place::Public => forbidden(address.ip()),
+        };
+        if let Some(reason) = reason {
             why = DialError::Forbidden(address.ip(), reason);
             continue;
         }
@@ -56,8 +63,8 @@ fn reserved_v4(address: Ipv4Addr) -> Option<&'static str> {
     let [a, b, c, _] = address.octets();
     match (a, b, c) {
         (127, ..) => Some("a loopback address"),
-        (10, ..) | (192, 168, _) => Some("a private address"),
-        (172, 16..=31, _) => Some("a private address"),
+        (10, ..) | (192, 168, _) => Some(PRIVATE),
+        (172, 16..=31, _) => Some(PRIVATE),
         (100, 64..=127, _) => Some("an address of the provider's own network"),
         (169, 254, _) => Some("a link-local address (cloud metadata is there)"),
         (0, ..) | (192, 0, 0) | (198, 18..=19, _) | (240..=255, ..) => Some("a reserved address"),
@@ -80,10 +87,10 @@ fn reserved_v6(address: Ipv6Addr) -> Option<&'static str> {
         // Mapped (::ffff:a.b.c.d) and compatible (::a.b.c.d), NAT64 (64:ff9b::), 6to4 (2002::): an address in an address.
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] if (high, low) != (0, 0) => embedded(high, low),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
-        [0x64, 0xff9b, 1, ..] => Some("a private address"),
+        [0x64, 0xff9b, 1, ..] => Some(PRIVATE),
         [0x2002, high, low, ..] => embedded(high, low),
         [0x2001, 0, ..] => Some("a tunnel's address"),
-        [0xfc00..=0xfdff, ..] => Some("a private address"),
+        [0xfc00..=0xfdff, ..] => Some(PRIVATE),
         [0xfe80..=0xfebf, ..] => Some("a link-local address"),
         [0xfec0..=0xfeff, ..] => Some("a site-local address"),
         [0xff00..=0xffff, ..] => Some("a multicast address"),

@@ -21,8 +21,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection may be silent. Longer than servers keep one, shorter than for ever.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
 
-/// A refusal: the code, and the reason that a person reads.
-struct Refusal(u16, String);
+/// A refusal.
+struct Refusal {
+    code: u16,
+    /// The reason, which a person reads.
+    why: String,
+    /// The entry of `allow` that would have let it through.
+    rule: Option<String>,
+}
+
+impl Refusal {
+    fn new(code: u16, why: impl Into<String>) -> Refusal {
+        Refusal { code, why: why.into(), rule: None }
+    }
+}
 
 /// Serves a connection to its end.
 pub fn serve(policy: &Policy, mut client: TcpStream) {
@@ -33,20 +45,20 @@ pub fn serve(policy: &Policy, mut client: TcpStream) {
     let request = match request::parse(&head) {
         Ok(request) => request,
         Err(why) => {
-            policy.log.write(&Line { host: "", port: 0, refused: Some(why) });
-            return refuse(&mut client, &Refusal(400, why.into()));
+            policy.log.write(&Line { host: "", port: 0, refused: Some(why), rule: None });
+            return refuse(&mut client, &Refusal::new(400, why));
         }
     };
     let Request { host, port, what } = request;
     match policy.dial(&host, port) {
         Err(refusal) => {
-            policy.log.write(&Line { host: &host, port, refused: Some(&refusal.1) });
+            policy.log.write(&Line { host: &host, port, refused: Some(&refusal.why), rule: refusal.rule.as_deref() });
             refuse(&mut client, &refusal);
         }
         Ok((grant, server)) => match what {
             What::Connect => tunnel(policy, client, server, &host, port, grant, rest),
             What::Plain { head, body } => {
-                policy.log.write(&Line { host: &host, port, refused: None });
+                policy.log.write(&Line { host: &host, port, refused: None, rule: None });
                 let _ = forward(client, server, &head, body, rest);
             }
         },
@@ -58,22 +70,27 @@ impl Policy {
         let Some(grant) = self.rules.grant(host, port) else {
             let entry =
                 if libsbox::model::DEFAULT_PORTS.contains(&port) { host.to_owned() } else { format!("{host}:{port}") };
-            return Err(Refusal(
-                403,
-                format!("'{entry}' is not allowed; network: {{allow: [\"{entry}\"]}} would allow it"),
-            ));
+            let why = match self.rules.is_denied(host, port) {
+                true => format!("'{entry}' is denied by network.deny"),
+                false => format!("'{entry}' is not allowed; network: {{allow: [\"{entry}\"]}} would allow it"),
+            };
+            let rule = (!self.rules.is_denied(host, port)).then_some(entry);
+            return Err(Refusal { code: 403, why, rule });
         };
-        match address::dial(host, port, grant.address) {
+        match address::dial(host, port, grant.place) {
             Ok(server) => {
                 let _ = server.set_nodelay(true);
                 Ok((grant, server))
             }
-            Err(DialError::Unknown(why)) => Err(Refusal(502, format!("'{host}' was not found: {why}"))),
-            Err(DialError::Unreachable(why)) => Err(Refusal(502, format!("'{host}:{port}' cannot be reached: {why}"))),
-            Err(DialError::Forbidden(address, why)) => Err(Refusal(
-                403,
-                format!("'{host}' is at {address}, {why}; allow: [\"{host}={address}\"] would allow it"),
-            )),
+            Err(DialError::Unknown(why)) => Err(Refusal::new(502, format!("'{host}' was not found: {why}"))),
+            Err(DialError::Unreachable(why)) => {
+                Err(Refusal::new(502, format!("'{host}:{port}' cannot be reached: {why}")))
+            }
+            Err(DialError::Forbidden(address, why)) => {
+                let rule = format!("{host}={address}");
+                let why = format!("'{host}' is at {address}, {why}; allow: [\"{rule}\"] would allow it");
+                Err(Refusal { code: 403, why, rule: Some(rule) })
+            }
         }
     }
 }
@@ -104,7 +121,7 @@ fn read_more(from: &mut TcpStream, bytes: &mut Vec<u8>, end: Instant) -> Option<
 }
 
 /// The reason is in the first line too: that is what most clients show.
-fn refuse(client: &mut TcpStream, Refusal(code, why): &Refusal) {
+fn refuse(client: &mut TcpStream, Refusal { code, why, .. }: &Refusal) {
     let name = match code {
         400 => "Bad Request",
         403 => "Forbidden",
@@ -140,7 +157,7 @@ fn tunnel(
     let answers = if grant.any_protocol { Ok(answers.start()) } else { Err(answers) };
     let patience = if grant.any_protocol { SILENCE } else { PATIENCE };
     let (first, verdict) = check_server_name(&mut client, rest, host, Instant::now() + patience, grant.any_protocol);
-    policy.log.write(&Line { host, port, refused: verdict.as_deref() });
+    policy.log.write(&Line { host, port, refused: verdict.as_deref(), rule: None });
     if verdict.is_some() {
         // A TLS alert: fatal, unrecognized_name (RFC 6066, section 3).
         let _ = client.write_all(&[0x15, 3, 3, 0, 2, 2, 112]);

@@ -2,6 +2,7 @@
 
 use libsbox::error::{Context, Result};
 use libsbox::time;
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,7 +12,29 @@ use std::sync::Mutex;
 /// Bytes after which a new file is begun; the one before is kept as `FILE.1`.
 const LARGEST: u64 = 8 << 20;
 
-pub struct Log(Option<Mutex<Open>>);
+/// How many different refused names are told to whoever started the proxy. The agent decides how many there are.
+const MOST_TOLD: usize = 64;
+
+/// Which requests a file gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    All,
+    Refused,
+}
+
+/// What is to be recorded, and where.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    pub file: Option<(PathBuf, Kind)>,
+    /// A pipe that nobody may read before the end.
+    pub refused_fd: Option<i32>,
+}
+
+pub struct Log {
+    kind: Kind,
+    file: Option<Mutex<Open>>,
+    told: Option<Mutex<(File, HashSet<String>)>>,
+}
 
 struct Open {
     path: PathBuf,
@@ -25,24 +48,37 @@ pub struct Line<'a> {
     pub port: u16,
     /// Nothing if it was let through.
     pub refused: Option<&'a str>,
+    /// The entry of `allow` that would have let it through, if one would.
+    pub rule: Option<&'a str>,
 }
 
 impl Log {
-    pub fn open(path: Option<PathBuf>) -> Result<Log> {
-        let Some(path) = path else { return Ok(Log(None)) };
-        let (file, size) = append(&path).context(|| format!("open '{}'", libsbox::escape::visible_path(&path)))?;
-        Ok(Log(Some(Mutex::new(Open { path, file, size }))))
+    pub fn open(wanted: Wanted) -> Result<Log> {
+        let (mut file, mut kind) = (None, Kind::All);
+        if let Some((path, of)) = wanted.file {
+            let (open, size) = append(&path).context(|| format!("open '{}'", libsbox::escape::visible_path(&path)))?;
+            (file, kind) = (Some(Mutex::new(Open { path, file: open, size })), of);
+        }
+        let adopt = |fd| libsbox::sys::adopt(fd).context(|| format!("write to descriptor {fd}"));
+        let told = wanted.refused_fd.map(adopt).transpose()?;
+        Ok(Log { kind, file, told: told.map(|fd| Mutex::new((File::from(fd), HashSet::new()))) })
     }
 
     /// Writes a line. A full disk neither lets something through nor stops the proxy.
     pub fn write(&self, line: &Line<'_>) {
-        let Some(Ok(mut open)) = self.0.as_ref().map(Mutex::lock) else { return };
+        if line.refused.is_some() {
+            self.tell(line);
+        } else if self.kind == Kind::Refused {
+            return;
+        }
+        let Some(Ok(mut open)) = self.file.as_ref().map(Mutex::lock) else { return };
         let value = serde_json::json!({
             "time": time::rfc3339(time::now()),
             "host": line.host,
             "port": line.port,
             "allowed": line.refused.is_none(),
             "reason": line.refused,
+            "rule": line.rule,
         });
         let text = format!("{value}\n");
         if open.size + text.len() as u64 > LARGEST {
@@ -50,6 +86,15 @@ impl Log {
         }
         if open.file.write_all(text.as_bytes()).is_ok() {
             open.size += text.len() as u64;
+        }
+    }
+
+    /// Each name once, while it is not too many.
+    fn tell(&self, line: &Line<'_>) {
+        let (Some(Ok(mut told)), Some(rule)) = (self.told.as_ref().map(Mutex::lock), line.rule) else { return };
+        let (to, names) = &mut *told;
+        if names.len() < MOST_TOLD && names.insert(rule.to_owned()) {
+            let _ = to.write_all(format!("{rule}\n").as_bytes());
         }
     }
 }

@@ -26,7 +26,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const TOOL: Tool = Tool { name: "sbox-proxy", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox-proxy [--listen ADDRESS:PORT | --receive N] [--allow RULE]...
-                  [--deny RULE]... [--access-log FILE]
+                  [--deny RULE]... [--access-log FILE | --refusal-log FILE]
+                  [--refused-fd N]
 Let HTTP and HTTPS through to the names that are allowed. Print the address that
 it listens on.
 
@@ -34,9 +35,13 @@ it listens on.
       --receive N          get the listening socket from descriptor N, a Unix
                            socket
       --allow RULE         NAME or *.NAME, with :PORT [80 and 443], with
-                           =ADDRESS to use that address, not the resolver's
+                           =ADDRESS to use that address, not the resolver's,
+                           with =private if its address may be private
       --deny RULE          refuse this, although --allow names it
       --access-log FILE    append each request to FILE, one JSON object a line
+      --refusal-log FILE   the same, but only of requests that were refused
+      --refused-fd N       write what is refused to descriptor N, one NAME or
+                           NAME:PORT a line, each once
   -h, --help               print this text
   -V, --version            print the version
 ";
@@ -50,18 +55,21 @@ fn main() -> ExitCode {
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let (mut listen, mut receive) = (String::from("127.0.0.1:0"), None);
-    let (mut allow, mut deny, mut access_log) = (Vec::new(), Vec::new(), None);
+    let (mut allow, mut deny) = (Vec::new(), Vec::new());
+    let mut logs = log::Wanted::default();
     while let Some(arg) = args.next()? {
         match arg {
             Long("listen") => listen = args.value()?.string()?,
             Long("receive") => receive = Some(args.value()?.parse::<i32>()?),
             Long("allow") => allow.push(rules::read(&args.value()?.string()?)?),
             Long("deny") => deny.push(rules::read(&args.value()?.string()?)?),
-            Long("access-log") => access_log = Some(PathBuf::from(args.value()?)),
+            Long("access-log") => logs.file = Some((PathBuf::from(args.value()?), log::Kind::All)),
+            Long("refusal-log") => logs.file = Some((PathBuf::from(args.value()?), log::Kind::Refused)),
+            Long("refused-fd") => logs.refused_fd = Some(args.value()?.parse::<i32>()?),
             other => return Err(cli::common(other)),
         }
     }
-    let log = log::Log::open(access_log)?;
+    let log = log::Log::open(logs)?;
     let listener = match receive {
         Some(fd) => received(fd)?,
         None => {

@@ -1,8 +1,7 @@
 //! Which names and ports are allowed.
 
 use libsbox::error::{Error, Result};
-use libsbox::model::HostRule;
-use std::net::IpAddr;
+use libsbox::model::{HostRule, Place};
 
 /// A rule of the command line.
 pub fn read(text: &str) -> Result<HostRule> {
@@ -20,19 +19,23 @@ pub struct Rules {
 pub struct Grant {
     /// The rule names this port: then what is spoken on it is not known to be TLS.
     pub any_protocol: bool,
-    /// The address that the rule gives.
-    pub address: Option<IpAddr>,
+    /// Where the name may be.
+    pub place: Place,
 }
 
 impl Rules {
     pub fn grant(&self, name: &str, port: u16) -> Option<Grant> {
-        // A denied name is denied on every port.
-        if self.deny.iter().any(|rule| rule.matches(name, port) || (!rule.names_port() && rule.matches(name, 443))) {
+        if self.is_denied(name, port) {
             return None;
         }
         let rule = self.allow.iter().find(|rule| rule.matches(name, port))?;
         let known = libsbox::model::DEFAULT_PORTS.contains(&port);
-        Some(Grant { any_protocol: rule.names_port() && !known, address: rule.address() })
+        Some(Grant { any_protocol: rule.names_port() && !known, place: rule.place() })
+    }
+
+    /// A denied name is denied on every port.
+    pub fn is_denied(&self, name: &str, port: u16) -> bool {
+        self.deny.iter().any(|rule| rule.matches(name, port) || (!rule.names_port() && rule.matches(name, 443)))
     }
 }
 

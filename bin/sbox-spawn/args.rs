@@ -46,6 +46,7 @@ How it runs:
       --deny NAME[:PORT]  refuse this, although --allow names it
       --access-log FILE   append each request to the proxy to FILE, one JSON
                           object a line
+      --refusal-log FILE  the same, but only of requests that were refused
       --port [HOST:]PORT  forward port HOST [PORT] of the host's loopback to
                           PORT inside
       --isolation LEVEL   namespace, landlock, env, or auto: the strongest that
@@ -87,7 +88,8 @@ pub struct Network {
     pub mode: Mode,
     pub allow: Vec<String>,
     pub deny: Vec<String>,
-    pub log: Option<PathBuf>,
+    /// Which option of the proxy, and its file.
+    pub log: Option<(&'static str, PathBuf)>,
     /// On the host, inside.
     pub ports: Vec<(u16, u16)>,
 }
@@ -167,7 +169,8 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("network") => args.network.mode = parser.value()?.string()?.parse()?,
             Long("allow") => args.network.allow.push(rule(parser.value()?)?),
             Long("deny") => args.network.deny.push(rule(parser.value()?)?),
-            Long("access-log") => args.network.log = Some(parser.value()?.into()),
+            Long("access-log") => args.network.log = Some(("--access-log", parser.value()?.into())),
+            Long("refusal-log") => args.network.log = Some(("--refusal-log", parser.value()?.into())),
             Long("port") => args.network.ports.push(port(&parser.value()?.string()?)?),
             Long("isolation") => args.isolation = parser.value()?.string()?.parse::<Isolation>()?.named(),
             Long("limit") => limit(&mut args.limits, &parser.value()?.string()?)?,
@@ -188,7 +191,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     }
     let network = &args.network;
     if network.mode != Mode::Proxy && !(network.allow.is_empty() && network.deny.is_empty() && network.log.is_none()) {
-        return Err(Error::usage("--allow, --deny and --access-log belong to --network proxy"));
+        return Err(Error::usage("--allow, --deny, --access-log and --refusal-log belong to --network proxy"));
     }
     if network.mode == Mode::Host && !network.ports.is_empty() {
         return Err(Error::usage("--port leads into a network of the sandbox's own")

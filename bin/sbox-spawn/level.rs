@@ -25,7 +25,10 @@ pub fn run_at_strongest(sandbox: &mut Sandbox, reporter: &mut Reporter, watcher:
         }
         environment::name_level(&mut sandbox.environment, *level);
         match attempt(sandbox, *level, reporter, watcher, last)? {
-            Attempt::Ended(code) => return Ok(code),
+            Attempt::Ended(code, refused) => {
+                sandbox.refused = refused;
+                return Ok(code);
+            }
             Attempt::Unavailable(why) if last => return Err(why),
             Attempt::Unavailable(why) => lack = Some(why),
         }
@@ -64,7 +67,8 @@ fn may_show_at(sandbox: &Sandbox, level: Level) -> Result<()> {
 }
 
 enum Attempt {
-    Ended(u8),
+    /// With what, and what was refused to it.
+    Ended(u8, Vec<String>),
     /// The host cannot give this level, and the command was not run.
     Unavailable(Error),
 }
@@ -89,5 +93,6 @@ fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut Reporter, watcher: &W
     }
     let code = signals::wait_for_end(launched.init)?;
     launched.report_oom();
-    Ok(unavailable.read().map_or(Attempt::Ended(code), Attempt::Unavailable))
+    let refused = launched.refused();
+    Ok(unavailable.read().map_or(Attempt::Ended(code, refused), Attempt::Unavailable))
 }

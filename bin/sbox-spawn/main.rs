@@ -62,7 +62,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
         return probe::run(args);
     }
     let mut environment = environment::read(&args)?;
-    network::name_proxy(&args.network, &mut environment);
+    network::name_proxy(&args.network, &plan::hostname(&args).to_string_lossy(), &mut environment);
     if args.join.is_some() {
         return join::run(Sandbox::new(args, environment, Vec::new(), Vec::new(), start)?);
     }
@@ -82,6 +82,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     terminal.restore();
     watcher.finish(&mut protection);
     tell_changes(&sandbox.args);
+    network::tell_refused(&sandbox.refused);
     let code = code?;
     reporter.ended(code);
     Ok(code)

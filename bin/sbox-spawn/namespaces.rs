@@ -66,6 +66,11 @@ impl Launched {
         Refresher::start(sources).map(Some)
     }
 
+    /// After its end: what its network refused.
+    pub fn refused(&self) -> Vec<String> {
+        self.outside.as_ref().map(Outside::refused).unwrap_or_default()
+    }
+
     /// After its end: reports it if the kernel ended it for using too much.
     pub fn report_oom(&self) {
         if let Some((group, Some(memory))) = &self.group

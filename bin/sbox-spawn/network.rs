@@ -12,8 +12,10 @@ use libsbox::sys;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -28,6 +30,8 @@ pub struct Outside {
     ports: Vec<(TcpListener, u16)>,
     /// They die with the monitor, however it dies; where it ends in good order, they are ended before.
     helpers: Vec<Child>,
+    /// What the proxy refused comes from here.
+    refused: Option<OwnedFd>,
 }
 
 impl Drop for Outside {
@@ -47,7 +51,7 @@ impl Outside {
             Ok((listener.context(|| format!("listen on port {host} of the host's loopback"))?, *inside))
         };
         let ports = network.ports.iter().map(listen).collect::<Result<Vec<_>>>()?;
-        let mut outside = Outside { to_proxy: None, ports, helpers: Vec::new() };
+        let mut outside = Outside { to_proxy: None, ports, helpers: Vec::new(), refused: None };
         if network.mode == Mode::Proxy {
             outside.start_proxy(network)?;
         }
@@ -64,12 +68,29 @@ impl Outside {
         for (option, rules) in [("--allow", &network.allow), ("--deny", &network.deny)] {
             command.args(rules.iter().flat_map(|rule| [option, rule]));
         }
-        if let Some(log) = &network.log {
-            command.arg("--access-log").arg(log);
+        if let Some((option, log)) = &network.log {
+            command.arg(option).arg(log);
+        }
+        // A person reads at the end what was refused. A pipe holds more than the proxy tells.
+        let pipe =
+            std::io::stderr().is_terminal().then(|| rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK));
+        let pipe = pipe.transpose().context(|| "make a pipe".into())?;
+        if let Some((_, write)) = &pipe {
+            inherit(write.as_fd())?;
+            command.arg("--refused-fd").arg(write.as_raw_fd().to_string());
         }
         self.helpers.push(start(command)?);
         self.to_proxy = Some(own);
+        self.refused = pipe.map(|(read, _)| read);
         Ok(())
+    }
+
+    /// What the proxy refused so far, as entries of `allow`, each once.
+    pub fn refused(&self) -> Vec<String> {
+        let Some(pipe) = &self.refused else { return Vec::new() };
+        let mut bytes = vec![0; 1 << 16];
+        let count = rustix::io::read(pipe, &mut bytes[..]).unwrap_or(0);
+        String::from_utf8_lossy(&bytes[..count]).lines().map(str::to_owned).collect()
     }
 
     /// In pid 1, in the sandbox's network: brings up loopback, and sends the proxy its listening socket.
@@ -130,17 +151,35 @@ fn start(mut command: Command) -> Result<Child> {
     command.spawn().context(|| format!("start '{name}'"))
 }
 
+/// How many refused names are shown.
+const SHOWN: usize = 5;
+
+/// At the end, for a person: what was refused, and the line that would allow it. Most programs hide the proxy's reason.
+pub fn tell_refused(refused: &[String]) {
+    if refused.is_empty() {
+        return;
+    }
+    let shown: Vec<String> = refused.iter().take(SHOWN).map(|name| libsbox::escape::visible(name)).collect();
+    let more = refused.len() - shown.len();
+    let more = if more > 0 { format!(" and {more} more (sbox logs --network)") } else { String::new() };
+    libsbox::output::info(format_args!("the network refused {}{more}", shown.join(", ")));
+    let quoted: Vec<String> = shown.iter().map(|name| format!("\"{name}\"")).collect();
+    libsbox::output::hint(format_args!("to allow them: network: {{allow: [{}]}}", quoted.join(", ")));
+}
+
 /// Tells programs inside where the proxy is, in the words of curl(1), which most others understand; and Node.js 22.21 and
 /// later to use it.
-pub fn name_proxy(network: &Network, environment: &mut Vec<(OsString, OsString)>) {
+pub fn name_proxy(network: &Network, hostname: &str, environment: &mut Vec<(OsString, OsString)>) {
     if network.mode != Mode::Proxy {
         return;
     }
     let url = format!("http://{PROXY}");
-    let local = "localhost,127.0.0.1,::1";
+    // What is inside is reached without the proxy, under any of its names: servers say that they listen on 0.0.0.0, and
+    // programs ask for this host by its name. curl and Python take a suffix with and without a dot, others only one.
+    let local = format!("localhost,.localhost,127.0.0.1,::1,0.0.0.0,{hostname}");
     let both = |name: &str, value: &str| [(name.to_owned(), value.to_owned()), (name.to_uppercase(), value.to_owned())];
     let mut all = vec![("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned())];
-    for (name, value) in [("http_proxy", &*url), ("https_proxy", &*url), ("all_proxy", &*url), ("no_proxy", local)] {
+    for (name, value) in [("http_proxy", &*url), ("https_proxy", &*url), ("all_proxy", &*url), ("no_proxy", &local)] {
         all.extend(both(name, value));
     }
     for (name, value) in all {

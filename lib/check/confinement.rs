@@ -7,7 +7,7 @@ use crate::escape::visible;
 
 use crate::config::MountEntry;
 use crate::locate::Step;
-use crate::model::{HostRule, Isolation, Limits, Network};
+use crate::model::{Isolation, Limits, NameRule, Network};
 use crate::suggest;
 
 impl Checker<'_> {
@@ -30,14 +30,13 @@ impl Checker<'_> {
         }
     }
 
-    fn rules(&mut self, list: &str, rules: &[String]) -> Vec<HostRule> {
+    fn rules(&mut self, list: &str, rules: &[String]) -> Vec<NameRule> {
         let mut valid = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
-            match HostRule::parse(rule) {
+            match NameRule::parse(rule) {
                 Ok(rule) => valid.push(rule),
-                Err(message) => {
+                Err((message, hint)) => {
                     let path = [Step::Key("network".into()), Step::Key(list.into()), Step::Index(index)];
-                    let hint = "Use example.org, *.example.org, example.org:8443, or example.org=ADDRESS";
                     self.error(&format!("network.{list}[{index}]"), message, hint, &path);
                 }
             }

@@ -9,7 +9,19 @@ use std::str::FromStr;
 /// Ports that a rule without one means: HTTP and HTTPS.
 pub const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
-/// `NAME`, `*.NAME`, with `:PORT` or not, with `=ADDRESS` or not.
+/// Where a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Where the host's resolver says, if that is a public address.
+    Public,
+    /// The same, or a private address: written `=private`.
+    Private,
+    /// At this address, whatever the resolver says: written `=ADDRESS`. With `=private` the only way to an address that is
+    /// not public: somebody wrote it down.
+    At(IpAddr),
+}
+
+/// `NAME`, `*.NAME`, with `:PORT` or not, with `=ADDRESS` or `=private` or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRule {
     /// As it was written.
@@ -19,21 +31,20 @@ pub struct HostRule {
     /// Any name below it, and not itself.
     below: bool,
     port: Option<u16>,
-    /// Where it is, whatever the host's resolver says. The only way to reach an address that is not public: somebody wrote
-    /// it down.
-    address: Option<IpAddr>,
+    at: Place,
 }
 
 impl HostRule {
     /// Reads a rule; the error is a sentence.
     pub fn parse(text: &str) -> Result<HostRule, String> {
         let wrong = |why: &str| format!("'{}' is not a valid host rule: {why}", visible(text));
-        let (place, address) = match text.split_once('=') {
+        let (place, at) = match text.split_once('=') {
+            Some((place, "private")) => (place, Place::Private),
             Some((place, address)) => {
                 let address = address.trim_matches(['[', ']']).parse();
-                (place, Some(address.map_err(|_| wrong("expected an address after '='"))?))
+                (place, Place::At(address.map_err(|_| wrong("expected an address or 'private' after '='"))?))
             }
-            None => (text, None),
+            None => (text, Place::Public),
         };
         if place.contains("://") || place.contains('/') {
             return Err(wrong("write the name of the host only"));
@@ -50,7 +61,7 @@ impl HostRule {
         if below && !name.contains('.') {
             return Err(wrong("it would allow a whole top-level domain"));
         }
-        Ok(HostRule { written: text.to_owned(), name, below, port, address })
+        Ok(HostRule { written: text.to_owned(), name, below, port, at })
     }
 
     /// Whether it holds for a name, as [`host_name`] gives it, and a port.
@@ -67,9 +78,9 @@ impl HostRule {
         self.port.is_some()
     }
 
-    /// The address that was written down.
-    pub fn address(&self) -> Option<IpAddr> {
-        self.address
+    /// Where the name may be.
+    pub fn place(&self) -> Place {
+        self.at
     }
 }
 
@@ -169,6 +180,7 @@ mod tests {
         ] {
             assert!(HostRule::parse(text).is_err(), "{text}");
         }
-        assert_eq!(HostRule::parse("registry.corp:8080=10.1.2.3").unwrap().address(), Some([10, 1, 2, 3].into()));
+        assert_eq!(HostRule::parse("mirror.corp:8080=10.1.2.3").unwrap().place(), Place::At([10, 1, 2, 3].into()));
+        assert_eq!(HostRule::parse("mirror.corp=private").unwrap().place(), Place::Private);
     }
 }

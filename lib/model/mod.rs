@@ -3,15 +3,17 @@
 mod choice;
 mod host_rule;
 mod limits;
+mod name_set;
 mod network;
 mod runtime;
 mod size;
 mod system_dirs;
 
 pub use choice::{Isolation, Level, MountMode, NetworkMode, RestartPolicy};
-pub use host_rule::{DEFAULT_PORTS, HostRule, host_name};
+pub use host_rule::{DEFAULT_PORTS, HostRule, Place, host_name};
 pub use limits::{DEFAULT_PIDS, LIMITS, Limits};
-pub use network::Network;
+pub use name_set::{NameSet, VENDORS, Vendor};
+pub use network::{NameRule, Network};
 pub use runtime::{Language, Runtime};
 pub use size::{bytes, seconds};
 pub use system_dirs::{SYSTEM_DIRS, is_system, reserved};

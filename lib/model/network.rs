@@ -1,6 +1,6 @@
 //! What a sandbox can reach.
 
-use super::{HostRule, NetworkMode};
+use super::{HostRule, NameSet, NetworkMode};
 use std::fmt;
 
 /// What a sandbox can reach.
@@ -12,13 +12,47 @@ pub enum Network {
     None,
     /// Some names, through a proxy.
     Allow {
-        /// The rules that allow.
-        allow: Vec<HostRule>,
-        /// Those that deny; they win.
-        deny: Vec<HostRule>,
-        /// Whether there is an access log.
+        /// What is allowed.
+        allow: Vec<NameRule>,
+        /// What is denied; this wins.
+        deny: Vec<NameRule>,
+        /// Whether requests that were let through are recorded, too; refused ones are in any case.
         log: bool,
     },
+}
+
+/// An entry of `allow` or `deny`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameRule {
+    /// A name, or all below it.
+    Host(HostRule),
+    /// A named set.
+    Set(NameSet),
+}
+
+impl NameRule {
+    /// Reads an entry; the error is a sentence, and what to do.
+    pub fn parse(text: &str) -> Result<NameRule, (String, String)> {
+        match NameSet::parse(text) {
+            Some(set) => set.map(NameRule::Set),
+            None => HostRule::parse(text).map(NameRule::Host).map_err(|message| {
+                (
+                    message,
+                    "use example.org, *.example.org, example.org:8443, example.org=ADDRESS, or a set such as @npm"
+                        .into(),
+                )
+            }),
+        }
+    }
+}
+
+impl fmt::Display for NameRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NameRule::Host(rule) => rule.fmt(f),
+            NameRule::Set(set) => set.fmt(f),
+        }
+    }
 }
 
 impl Network {
@@ -29,6 +63,11 @@ impl Network {
             Network::None => NetworkMode::None,
             Network::Allow { .. } => NetworkMode::Proxy,
         }
+    }
+
+    /// Whether a set is among what is allowed.
+    pub fn allows_set(&self, set: NameSet) -> bool {
+        matches!(self, Network::Allow { allow, .. } if allow.contains(&NameRule::Set(set)))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lockfile::RuntimeRecord;
 use crate::progress::Progress;
+use crate::registries::Registries;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -39,14 +40,19 @@ pub struct MadeRuntime {
     pub record: RuntimeRecord,
 }
 
-#[derive(Deserialize)]
-struct Made {
-    runtimes: Vec<MadeRuntime>,
+/// What was made.
+#[derive(Debug, Deserialize)]
+pub struct Made {
+    /// Each runtime that was asked for.
+    pub runtimes: Vec<MadeRuntime>,
+    /// What their clients have built in.
+    #[serde(default)]
+    pub registries: Registries,
 }
 
 impl Environment<'_> {
     /// Makes it.
-    pub fn make(&self, progress: &Progress) -> Result<Vec<MadeRuntime>> {
+    pub fn make(&self, progress: &Progress) -> Result<Made> {
         let config = self.config;
         let mut command = program("sbox-mkenv")?;
         command.env("SBOX_CACHE_BESIDE", self.cache_beside);
@@ -62,8 +68,7 @@ impl Environment<'_> {
         command.envs(download.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
         command.arg("--into").arg(self.into);
         command.args(config.runtimes.iter().map(ToString::to_string)).arg(self.prefix);
-        let made: Made = serde_json::from_slice(&output_with(&mut command, progress)?)
-            .map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))?;
-        Ok(made.runtimes)
+        serde_json::from_slice(&output_with(&mut command, progress)?)
+            .map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))
     }
 }

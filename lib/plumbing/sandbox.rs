@@ -8,6 +8,7 @@ use crate::cow;
 use crate::environment::{self, Host, Unset};
 use crate::error::{Context, Result};
 use crate::model::{Isolation, Level, Network};
+use crate::name_rules::NameRules;
 use crate::project::Project;
 use rustix::fd::OwnedFd;
 use std::ffi::OsString;
@@ -83,9 +84,7 @@ impl<'a> ProjectSandbox<'a> {
                 layers.push(used);
             }
         }
-        if matches!(self.config.network, Network::Allow { log: true, .. }) {
-            self.project.open_logs()?;
-        }
+        let rules = self.name_rules()?;
         if let Some(home) = &self.home {
             // First: where the project lies below /home, what comes next is mounted in it.
             spawn = spawn.bind_nofollow(home, std::path::Path::new("/home"));
@@ -98,7 +97,7 @@ impl<'a> ProjectSandbox<'a> {
             .bind_nofollow(&self.env, &inside.env())
             .isolation(isolation)
             .chdir(directory)
-            .network(&self.config.network, &self.project.network_log())
+            .network(&self.config.network, &rules, &self.project.network_log())
             .ports(&self.config.ports)
             .limits(&self.config.limits);
         if let Some(seconds) = self.stop_timeout {
@@ -123,14 +122,31 @@ impl<'a> ProjectSandbox<'a> {
         Ok(Prepared { command, _environment: environment, _in_use: in_use, _layers: Vec::new() })
     }
 
+    /// What the network's names come to.
+    fn name_rules(&self) -> Result<NameRules> {
+        if !matches!(self.config.network, Network::Allow { .. }) {
+            return Ok(NameRules::default());
+        }
+        self.project.open_logs()?;
+        let rules = NameRules::of(self.project, self.config, &self.host());
+        if std::io::stderr().is_terminal() {
+            rules.unusable.iter().for_each(crate::output::warn);
+        }
+        Ok(rules)
+    }
+
+    fn host(&self) -> Host {
+        match &self.host {
+            Some(kept) => Host::of(kept.iter().cloned()),
+            None => Host::own(),
+        }
+    }
+
     /// The environment in a file without a name, for sbox-spawn to inherit.
     fn environment(&self, isolation: Isolation) -> Result<OwnedFd> {
         // `auto` is the strongest level until sbox-spawn knows better.
         let level = isolation.named().unwrap_or(Level::Namespace).name();
-        let host = match &self.host {
-            Some(kept) => Host::of(kept.iter().cloned()),
-            None => Host::own(),
-        };
+        let host = self.host();
         let inside = Built::seen_from_inside(self.project);
         let (variables, unset) = environment::of_sandbox(&inside, self.config, level, &host);
         // A program's stderr may be somebody's data: our messages go to terminals only.

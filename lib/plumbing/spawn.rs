@@ -4,6 +4,7 @@
 use super::program;
 use crate::error::Result;
 use crate::model::{Isolation, Limits, Network, NetworkMode, SYSTEM_PATH};
+use crate::name_rules::NameRules;
 use rustix::fd::{AsFd, AsRawFd};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
@@ -65,18 +66,17 @@ impl Spawn {
         self.option("--network", &[mode.name().as_ref()])
     }
 
-    /// What can be reached, and where the access log goes if one is asked for.
-    pub fn network(mut self, network: &Network, access_log: &Path) -> Spawn {
+    /// What can be reached, and where requests are recorded: refused ones, and all where that was asked for.
+    pub fn network(mut self, network: &Network, rules: &NameRules, access_log: &Path) -> Spawn {
         self = self.network_mode(network.mode());
-        if let Network::Allow { allow, deny, log } = network {
-            for (option, rules) in [("--allow", allow), ("--deny", deny)] {
+        if let Network::Allow { log, .. } = network {
+            for (option, rules) in [("--allow", &rules.allow), ("--deny", &rules.deny)] {
                 for rule in rules {
-                    self = self.option(option, &[rule.to_string().as_ref()]);
+                    self = self.option(option, &[rule.rule.to_string().as_ref()]);
                 }
             }
-            if *log {
-                self = self.option("--access-log", &[access_log.as_os_str()]);
-            }
+            let option = if *log { "--access-log" } else { "--refusal-log" };
+            self = self.option(option, &[access_log.as_os_str()]);
         }
         self
     }

@@ -92,7 +92,7 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     let made = wanted.make(&progress);
     drop(progress);
     let made = made?;
-    for record in &made {
+    for record in &made.runtimes {
         let from = if record.cached { "from the cache" } else { "built now" };
         output::info(format_args!(
             "{} {} by provider '{}', {from}: {}",
@@ -102,7 +102,8 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
             escape::visible(&record.record.source)
         ));
     }
-    let records: Vec<RuntimeRecord> = made.into_iter().map(|made| made.record).collect();
+    let registries = made.registries;
+    let records: Vec<RuntimeRecord> = made.runtimes.into_iter().map(|made| made.record).collect();
     packages::print_difference(&build.built.runtimes, &records, build.options.update);
     packages::show_micromamba(project, &records)?;
     if build.options.update
@@ -116,6 +117,7 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
         return Ok(false);
     }
     build.built.runtimes = records;
+    build.built.registries = registries;
     build.built.runtime = names.join(",");
     build.built.prefix = project.env().to_string_lossy().into_owned();
     build.built.version = lockfile::VERSION.into();

@@ -1,6 +1,7 @@
 //! sbox-logs: print what a daemon printed, from wherever and for as long as wanted.
 #![forbid(unsafe_code)]
 
+mod network;
 mod printer;
 
 use lexopt::prelude::*;
@@ -32,7 +33,8 @@ Print the log of the daemon NAME, or of the project's default daemon. The name
   -n, --lines N      print the last N lines [50, or with --since all]
       --since TIME   print what is not older: 90s, 10m, 2h, 3d, or a time such
                      as 2026-01-30T12:00:00Z
-      --network      print what was asked of the proxy instead
+      --network      print what was asked of the network instead: each name,
+                     how often, and what would allow it
       --list         list the logs and their sizes
   -j, --json         print a JSON object for each line
   -h, --help         print this text
@@ -87,16 +89,21 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if options.list {
         return list(&project, options.json);
     }
+    if options.network && !options.json {
+        return network(&project, &options);
+    }
     let name = name(&project, &options)?;
     let lines = options.lines.or(options.since.is_none().then_some(LINES));
     let mut reader = Reader::open(&project, &name, options.since, lines)?;
     let may_come = options.follow && is_live(&project, &name)?;
-    if !reader.is_there() && !may_come {
+    if !reader.is_there() && !may_come && !options.network {
         let error = Error::new(format!("there is no log '{}'", escape::visible(&name)));
         return Err(error.hint("sbox logs --list"));
     }
-    let form = match (options.json, std::io::stdout().is_terminal()) {
+    let form = match (options.json && !options.network, std::io::stdout().is_terminal()) {
         (true, _) => Form::Json,
+        // Its lines are objects already.
+        _ if options.network => Form::Raw,
         (false, true) => Form::Terminal,
         (false, false) => Form::Raw,
     };
@@ -107,6 +114,20 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     printer.finish()?;
     Ok(0)
+}
+
+/// The table, and what comes after it.
+fn network(project: &Project, options: &Options) -> Result<u8> {
+    let mut reader = Reader::last(project, "network", 0)?;
+    let code = network::print(project, options.lines.unwrap_or(LINES), options.since)?;
+    let mut rest = Vec::new();
+    if !options.follow {
+        return Ok(code);
+    }
+    loop {
+        std::thread::sleep(LOOK);
+        network::print_new(&mut reader, &mut rest)?;
+    }
 }
 
 /// Whose log it is.

@@ -36,8 +36,30 @@ fn there_are_logs_to_list_and_others_not_to_be_read() {
 #[test]
 fn what_was_asked_of_the_network_is_a_log_of_its_own() {
     let project = Standing::new("logs-network", "");
-    project.scratch.write("p/.sbox/logs/network.log", "{\"name\":\"example.org\"}\n");
-    assert_eq!(project.stdout(&["logs", "--network"]), "{\"name\":\"example.org\"}\n");
+    let line = |time: u32, host: &str, allowed: bool, reason: &str| {
+        format!(
+            "{{\"time\":\"2026-01-01T00:00:0{time}Z\",\"host\":\"{host}\",\"port\":443,\"allowed\":{allowed},\"reason\":{reason},\"rule\":{}}}\n",
+            if allowed { "null".into() } else { format!("\"{host}\"") }
+        )
+    };
+    let refused = "\"'x.invalid' is not allowed; network: ...\"";
+    let log = [
+        line(1, "x.invalid", false, refused),
+        line(2, "ok.invalid", true, "null"),
+        line(3, "x.invalid", false, refused),
+        line(4, "\\u001b[2Jevil", false, "\"'evil' was not found\""),
+    ]
+    .concat();
+    assert_eq!(project.stdout(&["logs", "--network", "--json"]), "");
+    project.scratch.write("p/.sbox/logs/network.log", &log);
+    let table = project.stdout(&["logs", "--network"]);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[1], ["2026-01-01T00:00:02Z", "1", "allowed", "ok.invalid:443"]);
+    assert_eq!(rows[2], ["2026-01-01T00:00:03Z", "2", "refused", "x.invalid:443", "allow:", "[\"x.invalid\"]"]);
+    assert!(!table.contains('\x1b') && rows.len() == 4, "{table}");
+    assert_eq!(project.stdout(&["logs", "--network", "-n", "1"]).lines().count(), 2);
+    assert_eq!(project.stdout(&["logs", "--network", "--since", "2026-01-01T00:00:04Z"]).lines().count(), 2);
+    assert_eq!(project.stdout(&["logs", "--network", "--json"]), log);
     project.sbox(&["run", "-d", "-n", "network", "true"]).assert().code(125).stderr(contains("another log"));
 }
 

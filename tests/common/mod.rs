@@ -242,3 +242,16 @@ pub fn becomes(what: impl Fn() -> bool) -> bool {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Runs a program on a terminal of its own; gives all that appeared there.
+pub fn on_a_terminal(command: &Command) -> String {
+    const PTY: &str = "import pty, sys\ncode = pty.spawn(sys.argv[1:])\nprint('code', code >> 8)";
+    let mut terminal = std::process::Command::new("python3");
+    terminal.args(["-c", PTY]).arg(command.get_program()).args(command.get_args());
+    terminal.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(directory) = command.get_current_dir() {
+        terminal.current_dir(directory);
+    }
+    let output = terminal.stdin(std::process::Stdio::null()).output().unwrap();
+    stdout(&output).replace("\r\n", "\n") + &stderr(&output)
+}
