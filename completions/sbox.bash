@@ -34,7 +34,7 @@ _sbox_options() {
         refresh) echo "-h --help -V --version" ;;
         ps) echo "-a --all -g --global -q --quiet --names -j --json -h --help -V --version" ;;
         logs) echo "-f --follow -n --lines --since --network --list -j --json -h --help -V --version" ;;
-        stop) echo "-a --all -t --timeout -h --help -V --version" ;;
+        stop) echo "-a --all -g --global -t --timeout -h --help -V --version" ;;
         restart) echo "-h --help -V --version" ;;
         wait) echo "-t --timeout -j --json -h --help -V --version" ;;
         rm) echo "-f --force -a --all -h --help -V --version" ;;

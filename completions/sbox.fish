@@ -136,6 +136,7 @@ complete -c sbox -n '__sbox_is logs' -f -a '(echo build; __sbox_names ps --all -
 complete -c sbox-logs -w 'sbox logs'
 complete -c sbox -n 'not __sbox_words' -a stop -d 'stop daemons'
 complete -c sbox -n '__sbox_is stop' -s a -l all -d 'stop all daemons of the project'
+complete -c sbox -n '__sbox_is stop' -s g -l global -d 'of all projects of this user, also of those that were removed'
 complete -c sbox -n '__sbox_is stop' -s t -l timeout -x -d 'how long they have to end: 5s, 1m, or 0 for no time [the configured stop_timeout]'
 complete -c sbox -n '__sbox_is stop' -s h -l help -d 'print this text'
 complete -c sbox -n '__sbox_is stop' -s V -l version -d 'print the version'

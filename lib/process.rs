@@ -48,8 +48,15 @@ impl Identity {
 
 /// This boot, by the kernel's own word.
 pub fn boot() -> String {
-    let id = read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_owned()
+    static BOOT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    if let Some(boot) = BOOT.get() {
+        return boot.clone();
+    }
+    match read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => BOOT.get_or_init(|| id.trim().to_owned()).clone(),
+        // Not for ever: it may have been a lack of descriptors.
+        Err(_) => String::new(),
+    }
 }
 
 /// What a line of /proc/PID/stat says.

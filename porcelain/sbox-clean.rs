@@ -159,7 +159,7 @@ fn built(project: &Project) -> Vec<PathBuf> {
 fn everything(project: &Project) -> Vec<PathBuf> {
     let state = |name: &str| project.state().join(name);
     // Not a cache: in a home directory the user's own lies there.
-    let names = ["cow", "mamba", "bin", "SHA256SUMS", ".gitignore", "processes.lock", "in-use.lock"];
+    let names = ["cow", "mamba", "bin", "SHA256SUMS", ".gitignore", "processes.lock", "in-use.lock", "ends"];
     let mut paths = vec![project.rootfs(), project.config(), project.lock(), project.logs(), project.processes()];
     paths.extend(names.map(state));
     paths.push(state(".processes.json.new"));

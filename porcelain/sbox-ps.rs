@@ -53,6 +53,9 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Err(error) => return Err(error),
         }
     }
+    if global {
+        records.extend(daemon::orphans());
+    }
     records.retain(|record| all || record.status.is_live());
     if names {
         return records.iter().try_for_each(|record| cli::out_line(escape::visible(&record.name))).map(|()| 0);

@@ -14,11 +14,13 @@ use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-stop", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox stop [-t TIME] [NAME... | -a]
+usage: sbox stop [-g] [-t TIME] [NAME... | -a]
 Stop the daemons NAME, or the project's default daemon. Every process in the
 sandbox gets SIGTERM; those that are left after some time are killed.
 
   -a, --all            stop all daemons of the project
+  -g, --global         of all projects of this user, also of those that were
+                       removed
   -t, --timeout TIME   how long they have to end: 5s, 1m, or 0 for no time [the
                        configured stop_timeout]
   -h, --help           print this text
@@ -30,10 +32,11 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut all, mut timeout, mut names) = (false, None, Vec::new());
+    let (mut all, mut global, mut timeout, mut names) = (false, false, None, Vec::new());
     while let Some(arg) = args.next()? {
         match arg {
             Short('a') | Long("all") => all = true,
+            Short('g') | Long("global") => global = true,
             Short('t') | Long("timeout") => timeout = Some(span(&args.value()?.string()?)?),
             Value(name) => names.push(name.string()?),
             other => return Err(cli::common(other)),
@@ -42,22 +45,65 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if all && !names.is_empty() {
         return Err(Error::usage("'--all' and a name cannot be used together"));
     }
+    if global {
+        return everywhere(all, &names, timeout);
+    }
     let project = Project::find()?;
     let records = record::list(&project)?;
-    let mut chosen = chosen(&project, &records, all, &names)?;
+    let chosen = chosen(&project, &records, all, &names)?;
+    report(&stop(&project, chosen, timeout)?)
+}
+
+/// Those that did not go.
+type Left = Vec<String>;
+
+/// Stops them; gives the names of those that did not go.
+fn stop(project: &Project, mut chosen: Vec<Record>, timeout: Option<u64>) -> Result<Left> {
     if let Some(timeout) = timeout {
-        set_timeout(&project, &mut chosen, timeout)?;
+        set_timeout(project, &mut chosen, timeout);
     }
-    let left = daemon::stop(&project, &chosen, rustix::process::Signal::TERM)?;
+    let left = daemon::stop(project, &chosen, rustix::process::Signal::TERM)?;
     for record in &chosen {
         if !left.contains(&record.name) {
             output::ok(format_args!("Stopped '{}'", escape::visible(&record.name)));
         }
     }
+    Ok(left)
+}
+
+fn report(left: &Left) -> Result<u8> {
     match left.is_empty() {
         true => Ok(0),
         false => Err(Error::new(format!("cannot stop: {}", escape::visible(&left.join(", "))))),
     }
+}
+
+/// Daemons of all projects, and those whose project is gone.
+fn everywhere(all: bool, names: &[String], timeout: Option<u64>) -> Result<u8> {
+    if !all && names.is_empty() {
+        return Err(Error::usage("'--global' needs a name, or '--all'").hint("sbox ps --global lists them"));
+    }
+    let is_meant = |record: &Record| record.status.is_live() && (all || names.contains(&record.name));
+    let (mut left, mut found) = (Left::new(), Vec::new());
+    for project in daemon::projects() {
+        let Ok(records) = record::list(&project) else { continue };
+        let chosen: Vec<Record> = records.into_iter().filter(|record| is_meant(record)).collect();
+        found.extend(chosen.iter().map(|record| record.name.clone()));
+        left.extend(stop(&project, chosen, timeout)?);
+    }
+    for orphan in daemon::orphans().into_iter().filter(|record| is_meant(record)) {
+        found.push(orphan.name.clone());
+        let project = Project::at(orphan.project.as_ref())?;
+        left.extend(stop(&project, vec![orphan], None)?);
+    }
+    if let Some(missing) = names.iter().find(|name| !found.contains(name)) {
+        return Err(Error::new(format!("no daemon '{}' is running", escape::visible(missing)))
+            .hint("sbox ps --global lists those that are"));
+    }
+    if found.is_empty() {
+        output::info("No daemons run");
+    }
+    report(&left)
 }
 
 fn span(text: &str) -> Result<u64> {
@@ -68,13 +114,16 @@ fn span(text: &str) -> Result<u64> {
 }
 
 /// Where a supervisor looks when it is asked to stop.
-fn set_timeout(project: &Project, chosen: &mut [Record], timeout: u64) -> Result<()> {
-    chosen.iter_mut().for_each(|record| record.stop_timeout = timeout);
-    record::update(project, |records| {
+fn set_timeout(project: &Project, chosen: &mut [Record], timeout: u64) {
+    let written = record::update(project, |records| {
         let is_meant = |one: &&mut Record| chosen.iter().any(|record| record.supervisor == one.supervisor);
         records.iter_mut().filter(is_meant).for_each(|record| record.stop_timeout = timeout);
         Ok(())
-    })
+    });
+    match written {
+        Ok(()) => chosen.iter_mut().for_each(|record| record.stop_timeout = timeout),
+        Err(error) => output::warn(format_args!("{error}: they have the time that is configured")),
+    }
 }
 
 fn chosen(project: &Project, records: &[Record], all: bool, names: &[String]) -> Result<Vec<Record>> {

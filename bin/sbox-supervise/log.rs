@@ -2,7 +2,8 @@
 //! the log as soon as it takes anything again.
 
 use crate::args::Args;
-use libsbox::error::{Result, reason};
+use crate::place;
+use libsbox::error::{Error, Result, reason};
 use libsbox::logs;
 use libsbox::project::Project;
 use libsbox::time;
@@ -62,8 +63,13 @@ impl Log {
         Ok(log)
     }
 
+    fn logs(&self) -> Result<libsbox::dir::Dir> {
+        let project = place::project(&self.project).ok_or_else(|| Error::new("the project is gone"))?;
+        project.open_logs()
+    }
+
     fn reopen(&mut self) -> Result<()> {
-        let dir = self.project.open_logs()?;
+        let dir = self.logs()?;
         let file = dir.append(OsStr::new(&logs::file(&self.name, 0)))?;
         self.size = file.metadata().map_or(0, |metadata| metadata.len());
         self.file = Some(file);
@@ -218,7 +224,7 @@ impl Log {
     }
 
     fn try_rotate(&mut self) -> Result<()> {
-        let dir = self.project.open_logs()?;
+        let dir = self.logs()?;
         for names in [logs::file, logs::times] {
             dir.remove_tree(OsStr::new(&names(&self.name, self.keep)))?;
             for number in (0..self.keep).rev() {
@@ -236,7 +242,8 @@ impl Log {
         }
         self.looked = Instant::now();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path = self.project.logs().join(logs::file(&self.name, 0));
+        let Some(project) = place::project(&self.project) else { return };
+        let path = project.logs().join(logs::file(&self.name, 0));
         let there = rustix::fs::open(path, flags, Mode::empty()).and_then(rustix::fs::fstat);
         let own = self.file.as_ref().and_then(|file| file.metadata().ok());
         if own.is_none() || there.ok().map(|stat| stat.st_ino) != own.map(|own| own.ino()) {

@@ -7,6 +7,7 @@
 
 mod args;
 mod log;
+mod place;
 mod registration;
 mod sandbox;
 
@@ -48,6 +49,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let args = args::parse(parser)?;
     let project = Project::at(&args.project)?;
     let signals = away_from_the_terminal(&args)?;
+    place::enter(&project).context(|| format!("enter '{}'", escape::visible_path(project.state())))?;
     // As long as a sandbox is held, nobody takes its files away.
     let _use = project.lock_shared()?;
     let log = Log::open(&project, &args.name, args.log_size, args.log_keep)?;
@@ -74,7 +76,6 @@ fn away_from_the_terminal(args: &Args) -> Result<OwnedFd> {
         libc::SIGQUIT,
         libc::SIGHUP,
         libc::SIGUSR2,
-        libc::SIGWINCH,
         libc::SIGCHLD,
     ]);
     sys::block(&all).context(|| "hold signals back".into())?;
@@ -86,7 +87,6 @@ fn away_from_the_terminal(args: &Args) -> Result<OwnedFd> {
         sys::close_range(3, fd as u32 - 1).context(shown)?;
     }
     sys::close_range(keep.map_or(3, |fd| fd + 1), u32::MAX).context(shown)?;
-    std::env::set_current_dir("/").context(|| "leave the current directory".into())?;
     sys::signal_file(&all).context(|| "wait for signals".into())
 }
 
@@ -243,7 +243,6 @@ impl Supervisor {
             match signal {
                 libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => request = Some(StopRequest::Stop),
                 libc::SIGUSR2 => request = Some(StopRequest::Restart),
-                libc::SIGWINCH => self.entry.write_again(),
                 // A hang-up is what a daemon is to survive.
                 _ => {}
             }

@@ -3,6 +3,9 @@
 
 use crate::args::Args;
 use libsbox::daemon::Started;
+use crate::place;
+use libsbox::daemon::last::{self, Reserved};
+use libsbox::daemon::living::Memory;
 use libsbox::daemon::record::{self, Record, State};
 use libsbox::error::{Error, Result};
 use libsbox::process::Identity;
@@ -19,6 +22,10 @@ pub struct Registration {
     /// What stood there before.
     before: Option<Record>,
     unwritten: bool,
+    /// The same for everybody who asks, on no disk.
+    memory: Option<Memory>,
+    /// Room for the end on a disk that is full.
+    end: Option<Reserved>,
 }
 
 impl Registration {
@@ -53,18 +60,25 @@ impl Registration {
             records.push(record.clone());
             Ok(before)
         })?;
-        Ok(Registration { project: project.clone(), record, before, unwritten: false })
+        // After the name is taken: two that want it at once must not find each other there.
+        let (memory, end) = (Memory::new().ok(), Reserved::new(project, &args.name).ok());
+        if let Some(memory) = &memory {
+            memory.write(&record);
+        }
+        Ok(Registration { project: project.clone(), record, before, unwritten: false, memory, end })
     }
 
     /// After a start that came to nothing: as if there had been none.
     pub fn rollback(&mut self) {
         let own = self.record.supervisor.clone();
         let before = self.before.take();
+        self.memory = None;
         let _ = record::update(&self.project, |records| {
             records.retain(|record| record.supervisor != own);
             records.extend(before);
             Ok(())
         });
+        last::remove(&self.project, &self.record.name);
     }
 
     pub fn runs(&mut self, started: &Started) {
@@ -81,7 +95,7 @@ impl Registration {
 
     /// How long the daemon has to end: as it was started with, unless `sbox stop --timeout` wrote another time there.
     pub fn stop_timeout(&mut self) -> Duration {
-        let records = record::list(&self.project).unwrap_or_default();
+        let records = self.place().map(|project| record::in_file(&project)).unwrap_or_default();
         if let Some(own) = records.iter().find(|record| record.supervisor == self.record.supervisor) {
             self.record.stop_timeout = own.stop_timeout;
         }
@@ -104,11 +118,6 @@ impl Registration {
         });
     }
 
-    /// Somebody found the file broken and made a new one.
-    pub fn write_again(&mut self) {
-        self.change(|_| {});
-    }
-
     /// When to try again what could not be written.
     pub fn pause(&self) -> Option<Duration> {
         self.unwritten.then_some(AGAIN)
@@ -117,21 +126,49 @@ impl Registration {
     /// Tries it.
     pub fn retry(&mut self) {
         if self.unwritten {
-            self.write_again();
+            self.change(|_| {});
         }
+    }
+
+    /// Where the project is now; nothing if it is gone.
+    fn place(&self) -> Option<Project> {
+        place::project(&self.project)
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Record)) {
         change(&mut self.record);
+        let Some(project) = self.place() else { return self.unwritten() };
+        self.record.project = project.root().to_string_lossy().into_owned();
         let own = &self.record;
-        let written = record::update(&self.project, |records| {
+        if let Some(memory) = &self.memory {
+            memory.write(own);
+        }
+        let written = record::update(&project, |records| {
             match records.iter_mut().find(|record| record.name == own.name) {
                 Some(record) => record.clone_from(own),
                 None => records.push(own.clone()),
             }
             Ok(())
         });
-        self.unwritten = written.is_err();
+        match written {
+            Ok(()) => {
+                self.unwritten = false;
+                if !self.record.status.is_live() {
+                    last::remove(&project, &self.record.name);
+                }
+            }
+            Err(_) => self.unwritten(),
+        }
+    }
+
+    fn unwritten(&mut self) {
+        self.unwritten = true;
+        if let Some(memory) = &self.memory {
+            memory.write(&self.record);
+        }
+        if let (Some(end), false) = (&self.end, self.record.status.is_live()) {
+            end.write(&self.record);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Starting and ending daemons: what `sbox run -d`, `sbox restart` and `sbox stop` have in common.
 
+pub mod last;
+pub mod living;
 pub mod name;
 pub mod record;
 
@@ -143,12 +145,13 @@ pub fn stop(project: &Project, records: &[Record], signal: Signal) -> Result<Vec
                 left.push(record.name.clone());
                 continue;
             }
-            record::update(project, |records| {
+            // It is stopped, whether that can be written or not.
+            let _ = record::update(project, |records| {
                 for own in records.iter_mut().filter(|own| own.supervisor == record.supervisor) {
                     (own.status, own.pid, own.command_pid, own.reason) = (State::Stopped, 0, 0, None);
                 }
                 Ok(())
-            })?;
+            });
         }
     }
     Ok(left)
@@ -213,11 +216,12 @@ fn remember(project: &Project) -> Result<()> {
 /// All projects of this user in which daemons were started and that are still there.
 pub fn projects() -> Vec<Project> {
     let marks = remembered().and_then(|store| std::fs::read_dir(store).ok()).into_iter().flatten().flatten();
-    let mut roots = record::projects_with_daemons();
+    let at = |living: &living::Living| living::root(living.identity.pid);
+    let mut roots: Vec<PathBuf> = living::all().iter().filter_map(at).collect();
     for mark in marks {
         let Some(text) = fs::read_plain(&mark.path()) else { continue };
-        let root = String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned();
-        if PathBuf::from(&root).join(".sbox").is_dir() {
+        let root = PathBuf::from(String::from_utf8_lossy(&text).trim_end_matches('\n'));
+        if root.join(".sbox").is_dir() {
             roots.push(root);
         } else {
             let _ = std::fs::remove_file(mark.path());
@@ -225,5 +229,16 @@ pub fn projects() -> Vec<Project> {
     }
     roots.sort();
     roots.dedup();
-    roots.iter().filter_map(|root| Project::at(root.as_ref()).ok()).collect()
+    roots.iter().filter_map(|root| Project::at(root).ok()).collect()
+}
+
+/// Daemons that run and whose project is gone: nothing but their supervisors knows of them.
+pub fn orphans() -> Vec<Record> {
+    let is_one = |living: &living::Living| living::is_orphan(living.identity.pid);
+    let mut records: Vec<Record> =
+        living::all().into_iter().filter(is_one).map(|living| living.record).collect();
+    for record in &mut records {
+        record.reason = Some(format!("'{}' is gone; sbox stop --global {} ends it", record.project, record.name));
+    }
+    records
 }

@@ -1,8 +1,11 @@
 //! `.sbox/processes.json`: the daemons of a project, written under a lock and by rename.
 //!
 //! A daemon is there as long as its supervisor is (`sbox-supervise`), which holds its sandbox, its log and its entry. The
-//! file is what was known last: whoever reads it looks at the supervisors, and corrects stale entries.
+//! file is what was known last: whoever reads it asks the supervisors that run ([`super::living`]), and corrects stale
+//! entries. Nobody who only reads fails because the file cannot be written.
 
+use super::last;
+use super::living::{self, Living};
 use crate::error::{Context, Error, Result};
 use crate::escape;
 use crate::fs;
@@ -11,7 +14,6 @@ use crate::process::{self, Identity};
 use crate::project::Project;
 use crate::time;
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, Instant};
 
 /// The program that holds a daemon.
 pub const SUPERVISOR: &str = "sbox-supervise";
@@ -121,16 +123,28 @@ impl Record {
     }
 
     /// The supervisor, held, if it is really that of this daemon: what the file says may have come with an archive, and
-    /// nobody else is to get a signal.
+    /// nobody else is to get a signal. Where the project was when it was started does not matter.
     pub fn hold(&self) -> Option<std::os::fd::OwnedFd> {
         let held = self.supervisor.open()?;
-        supervises(&process::arguments(self.supervisor.pid)?, &self.project, Some(&self.name)).then_some(held)
+        let arguments = process::arguments(self.supervisor.pid)?;
+        let is_here = || {
+            let project = Project::at(self.project.as_ref());
+            project.is_ok_and(|project| living::works_in(self.supervisor.pid, &project, ""))
+                || living::is_orphan(self.supervisor.pid)
+        };
+        let is_ours = supervises(&arguments, Some(&self.project), &self.name)
+            || (supervises(&arguments, None, &self.name) && is_here());
+        is_ours.then_some(held)
     }
 
     /// What the file says may be over.
-    fn correct(&mut self) -> bool {
-        if !self.status.is_live() || self.hold().is_some() {
+    fn correct(&mut self, project: &Project, living: &[Living]) -> bool {
+        let is_it = |living: &Living| living.identity == self.supervisor;
+        if !self.status.is_live() || living.iter().any(is_it) || self.hold().is_some() {
             return false;
+        }
+        if last::take_over(project, self) {
+            return true;
         }
         let rebooted = self.supervisor.is_of_another_boot();
         (self.status, self.reason) = match rebooted {
@@ -143,100 +157,122 @@ impl Record {
     }
 }
 
-/// Whether these are the arguments of a supervisor of the project, and of this daemon.
-fn supervises(arguments: &[String], project: &str, name: Option<&str>) -> bool {
+/// Whether these are the arguments of the supervisor of a daemon, of a project if one is named.
+fn supervises(arguments: &[String], project: Option<&str>, name: &str) -> bool {
     let ours = arguments.iter().take_while(|word| *word != "--").collect::<Vec<_>>();
     let has = |option: &str, value: &str| ours.windows(2).any(|pair| pair[0] == option && pair[1] == value);
     let is_one = ours.first().and_then(|first| first.rsplit('/').next()) == Some(SUPERVISOR);
-    is_one && has("--project", project) && name.is_none_or(|name| has("--name", name))
+    is_one && has("--name", name) && project.is_none_or(|project| has("--project", project))
 }
 
-/// Living supervisors of a project.
-fn supervisors(project: &Project) -> Vec<i32> {
+/// What the list says, made true: a supervisor that runs knows better, and one that does not is over. Tells whether
+/// anything was not true.
+fn make_true(project: &Project, records: &mut Vec<Record>, living: &[Living]) -> bool {
+    let before = records.clone();
     let root = project.root().to_string_lossy();
-    let all = process::running(SUPERVISOR).into_iter();
-    all.filter(|(_, arguments)| supervises(arguments, &root, None)).map(|(pid, _)| pid).collect()
-}
-
-/// Projects of this user in which a daemon runs now.
-pub fn projects_with_daemons() -> Vec<String> {
-    let value = |words: &[String]| Some(words.get(words.iter().position(|word| word == "--project")? + 1)?.clone());
-    process::running(SUPERVISOR).iter().filter_map(|(_, words)| value(words)).collect()
+    for living in living.iter().filter(|living| living.is_known) {
+        let record = Record { project: root.to_string(), ..living.record.clone() };
+        match records.iter_mut().find(|other| other.name == record.name) {
+            // Somebody else may have written how long it has to end.
+            Some(other) => *other = Record { stop_timeout: other.stop_timeout, ..record },
+            None => records.push(record),
+        }
+    }
+    for record in records.iter_mut() {
+        record.correct(project, living);
+    }
+    *records != before
 }
 
 /// Changes the list, under its lock. Nothing is written if nothing changed.
 pub fn update<T>(project: &Project, change: impl FnOnce(&mut Vec<Record>) -> Result<T>) -> Result<T> {
     let _lock = fs::Lock::exclusive(&project.state().join("processes.lock"), || {})?;
-    let mut records = match read(project) {
-        Ok(records) => records,
-        Err(why) => {
+    let mut records = match read(project)? {
+        Read::List(records) => records,
+        Read::Malformed(why) => {
             set_aside(project, &why)?;
             Vec::new()
         }
     };
     let before = records.clone();
-    for record in &mut records {
-        record.correct();
-    }
+    make_true(project, &mut records, &living::of(project));
     let result = change(&mut records)?;
     if records != before {
         let text = serde_json::to_string_pretty(&records).map_err(|error| Error::new(error.to_string()))?;
         fs::write_locked(&project.processes(), format!("{text}\n").as_bytes(), 0o600)?;
+        let over = before.iter().filter(|old| old.status.is_live());
+        let is_over = |old: &&Record| records.iter().any(|new| new.name == old.name && !new.status.is_live());
+        over.filter(is_over).for_each(|record| last::remove(project, &record.name));
     }
     Ok(result)
 }
 
-/// The daemons as they are now, by name.
+/// The daemons as they are now, by name. What the file says of the past is set right in it if it can be written; what is
+/// true is given in any case.
 pub fn list(project: &Project) -> Result<Vec<Record>> {
-    let is_true = |records: &[Record]| !records.iter().any(|record| record.clone().correct());
-    let mut records = match read(project) {
-        Ok(records) if is_true(&records) => records,
-        Ok(_) => update(project, |records| Ok(records.clone()))?,
-        Err(_) => rebuilt(project)?,
+    let living = living::of(project);
+    let (mut records, is_malformed) = match read(project) {
+        Ok(Read::List(records)) => (records, false),
+        Ok(Read::Malformed(_)) => (Vec::new(), true),
+        Err(error) => {
+            output::warn(format_args!("{error}: only daemons that run are known"));
+            (Vec::new(), false)
+        }
     };
+    let is_untrue = make_true(project, &mut records, &living);
+    // A supervisor that has not said anything yet is there all the same.
+    for silent in living.iter().filter(|living| !living.is_known) {
+        if !records.iter().any(|record| record.name == silent.record.name) {
+            records.push(silent.record.clone());
+        }
+    }
+    if is_malformed || is_untrue {
+        let _ = update(project, |_| Ok(()));
+    }
     records.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(records)
 }
 
-/// The reason if it is not a list of records; a missing file is an empty one.
-fn read(project: &Project) -> std::result::Result<Vec<Record>, String> {
-    let path = project.processes();
-    if std::fs::symlink_metadata(&path).is_err() {
-        return Ok(Vec::new());
+/// What the file says, whoever lives.
+pub fn in_file(project: &Project) -> Vec<Record> {
+    match read(project) {
+        Ok(Read::List(records)) => records,
+        _ => Vec::new(),
     }
-    let bytes = fs::read_plain(&path).ok_or("it is not a file that can be read")?;
-    let records: Vec<Record> = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    let root = project.root().to_string_lossy();
-    // A project that moved took its daemons' past along.
-    Ok(records.into_iter().map(|record| Record { project: root.to_string(), ..record }).collect())
 }
 
-/// Moves the file away, and asks all that run to write their entries into a new one.
+enum Read {
+    List(Vec<Record>),
+    /// It was read, and is not a list of records.
+    Malformed(String),
+}
+
+/// Reads the file; a missing one is an empty list. One that cannot be read is an error, and may be a good one.
+fn read(project: &Project) -> Result<Read> {
+    let path = project.processes();
+    match std::fs::symlink_metadata(&path) {
+        Ok(metadata) if !metadata.is_file() => return Ok(Read::Malformed("it is not a file".into())),
+        _ => {}
+    }
+    let Some(bytes) = fs::read_plain_or_error(&path)? else { return Ok(Read::List(Vec::new())) };
+    let records: Vec<Record> = match serde_json::from_slice(&bytes) {
+        Ok(records) => records,
+        Err(error) => return Ok(Read::Malformed(error.to_string())),
+    };
+    let root = project.root().to_string_lossy();
+    // A project that moved took its daemons' past along.
+    Ok(Read::List(records.into_iter().map(|record| Record { project: root.to_string(), ..record }).collect()))
+}
+
+/// Moves the file away. What runs is known all the same.
 fn set_aside(project: &Project, why: &str) -> Result<()> {
     let path = project.processes();
     let aside = path.with_file_name(format!("processes.json.broken-{}-{}", time::now(), std::process::id()));
     std::fs::rename(&path, &aside).context(|| format!("move '{}' away", escape::visible_path(&path)))?;
     let shown = escape::visible_path(aside.file_name().unwrap_or_default());
     output::warn(format_args!("'processes.json' cannot be read ({}); it is '{shown}' now", escape::visible(why)));
-    output::hint("running daemons register again; those that had ended are lost");
-    // A signal that does nothing to one that is not yet ready for it.
-    for pid in supervisors(project).into_iter().filter_map(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::WINCH);
-    }
+    output::hint("running daemons are in the new one; those that had ended are lost");
     Ok(())
-}
-
-/// After the file was set aside: waits until every supervisor that runs has written its entry.
-fn rebuilt(project: &Project) -> Result<Vec<Record>> {
-    let end = Instant::now() + Duration::from_secs(5);
-    loop {
-        let records = update(project, |records| Ok(records.clone()))?;
-        let is_known = |pid: &i32| records.iter().any(|record| record.supervisor.pid == *pid);
-        if supervisors(project).iter().all(is_known) || Instant::now() > end {
-            return Ok(records);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[cfg(test)]
@@ -247,9 +283,9 @@ mod tests {
     fn a_supervisor_is_known_by_its_own_arguments_only() {
         let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
         let own = words("/x/sbox-supervise --project /p --name web -- sbox-spawn --name api");
-        assert!(supervises(&own, "/p", Some("web")) && supervises(&own, "/p", None));
-        assert!(!supervises(&own, "/p", Some("api")) && !supervises(&own, "/q", None));
-        assert!(!supervises(&words("/x/cat --project /p --name web"), "/p", Some("web")));
+        assert!(supervises(&own, Some("/p"), "web") && supervises(&own, None, "web"));
+        assert!(!supervises(&own, Some("/p"), "api") && !supervises(&own, Some("/q"), "web"));
+        assert!(!supervises(&words("/x/cat --project /p --name web"), Some("/p"), "web"));
     }
 
     #[test]

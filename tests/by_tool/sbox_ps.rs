@@ -125,3 +125,100 @@ fn global_shows_every_project_of_the_user() {
     let all = stdout(&project.scratch.program("sbox").args(["ps", "-g", "-a"]).output().unwrap());
     assert!(all.lines().any(|line| line.contains("here") && line.contains("stopped")), "{all}");
 }
+
+/// Nobody can write the list from now on, not even root: its lock cannot be taken.
+fn close_list(project: &Standing) {
+    let _ = std::fs::remove_file(project.state("processes.lock"));
+    std::fs::create_dir(project.state("processes.lock")).unwrap();
+}
+
+fn open_list(project: &Standing) {
+    std::fs::remove_dir(project.state("processes.lock")).unwrap();
+}
+
+#[test]
+fn nobody_who_reads_fails_because_the_list_cannot_be_written() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("ps-unwritable", "");
+    project.start("web", &format!("exec sleep {}", long_nap()));
+    let supervisor = project.ps("web")["supervisor"].as_i64().unwrap();
+    let list = std::fs::read_to_string(project.state("processes.json")).unwrap();
+    close_list(&project);
+    crate::common::daemons::kill(supervisor, "KILL");
+    assert!(becomes(|| project.status("web") == "failed"));
+    for words in [&["ps", "-a"][..], &["status"], &["logs", "web"]] {
+        project.sbox(words).assert().success();
+    }
+    assert_eq!(std::fs::read_to_string(project.state("processes.json")).unwrap(), list);
+    open_list(&project);
+    assert_eq!(project.status("web"), "failed");
+    assert!(std::fs::read_to_string(project.state("processes.json")).unwrap().contains("\"failed\""));
+}
+
+#[test]
+fn an_end_that_could_not_be_written_is_known_all_the_same() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("ps-end", "");
+    project.start("web", &format!("{GATE}; exit 7"));
+    assert!(project.state("ends/web").exists());
+    let supervisor = project.ps("web")["supervisor"].as_i64().unwrap();
+    close_list(&project);
+    project.open_gate();
+    assert!(becomes(|| !crate::common::daemons::kill(supervisor, "0")));
+    let known = |project: &Standing| {
+        let end = project.ps("web");
+        (end["status"].clone(), end["exit_code"].clone(), end["reason"].clone())
+    };
+    assert_eq!(known(&project), (json!("exited"), json!(7), Value::Null));
+    open_list(&project);
+    assert_eq!(known(&project), (json!("exited"), json!(7), Value::Null));
+    assert!(!project.state("ends").exists());
+    assert!(std::fs::read_to_string(project.state("processes.json")).unwrap().contains("\"exited\""));
+}
+
+#[test]
+fn a_missing_or_incomplete_list_is_completed_from_what_runs() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("ps-lost", "");
+    for name in ["one", "two"] {
+        project.start(name, &format!("exec sleep {}", long_nap()));
+    }
+    let before = project.ps("one");
+    for list in [None, Some("[]")] {
+        match list {
+            None => std::fs::remove_file(project.state("processes.json")).unwrap(),
+            Some(text) => std::fs::write(project.state("processes.json"), text).unwrap(),
+        }
+        assert_eq!(project.stdout(&["ps", "-q"]).lines().count(), 2);
+        let now = project.ps("one");
+        for key in ["pid", "status", "start_time", "command", "supervisor", "project"] {
+            assert_eq!(now[key], before[key], "{key}");
+        }
+    }
+    std::fs::remove_file(project.state("processes.json")).unwrap();
+    project.sbox(&["run", "-d", "-n", "one", "true"]).assert().code(125).stderr(contains("running already"));
+    project.sbox(&["stop", "one"]).assert().success();
+    assert_eq!((project.status("one"), project.status("two")), ("stopped".into(), "running".into()));
+}
+
+#[test]
+fn a_list_that_cannot_be_read_is_not_set_aside() {
+    if !crate::common::need_ordinary_user() || !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("ps-unreadable", "");
+    project.start("web", &format!("exec sleep {}", long_nap()));
+    let list = project.state("processes.json");
+    std::fs::set_permissions(&list, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    assert_eq!(project.stdout(&["ps", "-q"]).lines().count(), 1);
+    project.sbox(&["ps"]).assert().success().stderr(contains("permission denied"));
+    let aside = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().contains("processes.json.broken");
+    assert!(!std::fs::read_dir(project.state("")).unwrap().flatten().any(|entry| aside(&entry)));
+    std::fs::set_permissions(&list, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}

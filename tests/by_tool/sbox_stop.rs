@@ -67,11 +67,17 @@ fn nobody_else_gets_a_signal_whatever_the_file_says() {
     records[0]["supervisor"]["start"] = start.into();
     records[0]["pid"] = innocent.0.id().into();
     std::fs::write(&path, records.to_string()).unwrap();
+    // The supervisor knows better than the file.
+    assert_eq!(project.ps("web")["supervisor"], real);
+    std::fs::write(&path, records.to_string()).unwrap();
+    project.sbox(&["stop", "web"]).assert().success();
+    assert!(kill(innocent.0.id().into(), "0") && !kill(real, "0"));
+    // And without one there is nobody to stop.
+    std::fs::write(&path, records.to_string()).unwrap();
     assert_eq!(project.status("web"), "failed");
     project.sbox(&["stop", "web"]).assert().code(1).stderr(contains("is not running"));
     project.sbox(&["stop", "--all"]).assert().success();
     assert!(kill(innocent.0.id().into(), "0"));
-    kill(real, "KILL");
 }
 
 #[test]
@@ -146,4 +152,64 @@ fn whoever_asks_again_can_have_less_patience() {
     project.sbox(&["stop", "-t", "0s", "web"]).assert().success();
     assert!(first.wait().unwrap().success());
     assert_eq!((running("sleep", &nap), project.status("web").as_str()), (0, "stopped"));
+}
+
+#[test]
+fn a_daemon_whose_project_was_moved_is_found_and_stopped_there() {
+    if !need_sandbox() {
+        return;
+    }
+    let nap = long_nap();
+    let project = Standing::new("stop-moved", "");
+    project.start("web", &format!("exec sleep {nap}"));
+    let before = project.ps("web");
+    std::fs::rename(project.scratch.path("p"), project.scratch.path("q")).unwrap();
+    let sbox = |words: &[&str]| {
+        let mut command = project.scratch.sbox("q");
+        command.args(words);
+        command
+    };
+    let ps = |words: &[&str]| -> serde_json::Value {
+        let all: Vec<serde_json::Value> = serde_json::from_slice(&sbox(words).output().unwrap().stdout).unwrap();
+        all.into_iter().find(|one| one["pid"] == before["pid"]).unwrap_or_default()
+    };
+    let place = project.scratch.path("q").to_string_lossy().into_owned();
+    for words in [["ps", "-j"].as_slice(), &["ps", "-g", "-j"]] {
+        assert_eq!((&ps(words)["status"], &ps(words)["project"]), (&"running".into(), &place.as_str().into()));
+    }
+    // Somebody else's project at the old place is not its own.
+    std::fs::create_dir_all(project.scratch.path("p/.sbox")).unwrap();
+    std::fs::copy(project.scratch.path("q/.sbox/config.yaml"), project.state("config.yaml")).unwrap();
+    assert_eq!(project.stdout(&["ps", "-q"]), "");
+    sbox(&["stop", "web"]).assert().success();
+    assert_eq!(running("sleep", &nap), 0);
+    let list = project.scratch.read("q/.sbox/processes.json");
+    assert!(list.contains("\"stopped\"") && !project.state("logs").exists() && !project.state("processes.json").exists());
+}
+
+#[test]
+fn a_daemon_whose_project_was_removed_is_listed_and_can_be_stopped() {
+    if !need_sandbox() {
+        return;
+    }
+    let nap = long_nap();
+    let project = Standing::new("stop-removed", "");
+    // Other tests have the same user, and their daemons other names.
+    let name = format!("removed-{}", std::process::id());
+    project.start(&name, &format!("exec sleep {nap}"));
+    // Mounted in it is what the sandbox sees; the host's own tree goes.
+    let _ = std::process::Command::new("rm").arg("-rf").arg(project.scratch.path("p")).status();
+    assert!(!project.state("config.yaml").exists());
+    std::fs::create_dir_all(project.scratch.path("elsewhere")).unwrap();
+    let sbox = |words: &[&str]| {
+        let mut command = project.scratch.sbox("elsewhere");
+        command.args(words);
+        command
+    };
+    let listed = crate::common::stdout(&sbox(&["ps", "-g"]).output().unwrap());
+    assert!(listed.contains(&name) && running("sleep", &nap) == 1, "{listed}");
+    sbox(&["stop", "-g", "nobody"]).assert().code(1).stderr(contains("no daemon 'nobody'"));
+    sbox(&["stop", "-g"]).assert().code(2);
+    sbox(&["stop", "-g", &name]).assert().success();
+    assert_eq!(running("sleep", &nap), 0);
 }
