@@ -70,14 +70,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
 
 /// A separate session: no terminal, no hang-up, no key reaches it. Of the descriptors only the environment's stays.
 fn away_from_the_terminal(args: &Args) -> Result<OwnedFd> {
-    let all = Signals::of(&[
-        libc::SIGTERM,
-        libc::SIGINT,
-        libc::SIGQUIT,
-        libc::SIGHUP,
-        libc::SIGUSR2,
-        libc::SIGCHLD,
-    ]);
+    let all = Signals::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGUSR2, libc::SIGCHLD]);
     sys::block(&all).context(|| "hold signals back".into())?;
     // Already the leader of a group: whoever starts it by hand in a shell. It works from there too.
     let _ = rustix::process::setsid();

@@ -2,8 +2,8 @@
 //! written is written later.
 
 use crate::args::Args;
-use libsbox::daemon::Started;
 use crate::place;
+use libsbox::daemon::Started;
 use libsbox::daemon::last::{self, Reserved};
 use libsbox::daemon::living::Memory;
 use libsbox::daemon::record::{self, Record, State};

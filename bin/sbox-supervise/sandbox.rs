@@ -47,7 +47,11 @@ impl Sandbox {
         monitor.arg("--status-fd").arg(their_status.as_raw_fd().to_string()).args(&command[1..]);
         let streams = (their_output.try_clone(), Stdio::from(their_output));
         // This process's directory is the project's state, where no sandbox has any business.
-        monitor.current_dir("/").stdin(Stdio::null()).stdout(streams.0.context(|| "pass a pipe on".into())?).stderr(streams.1);
+        monitor
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(streams.0.context(|| "pass a pipe on".into())?)
+            .stderr(streams.1);
         let name = command[0].to_string_lossy();
         let monitor = plumbing::die_with_parent(&mut monitor)
             .spawn()

@@ -235,8 +235,7 @@ pub fn projects() -> Vec<Project> {
 /// Daemons that run and whose project is gone: nothing but their supervisors knows of them.
 pub fn orphans() -> Vec<Record> {
     let is_one = |living: &living::Living| living::is_orphan(living.identity.pid);
-    let mut records: Vec<Record> =
-        living::all().into_iter().filter(is_one).map(|living| living.record).collect();
+    let mut records: Vec<Record> = living::all().into_iter().filter(is_one).map(|living| living.record).collect();
     for record in &mut records {
         record.reason = Some(format!("'{}' is gone; sbox stop --global {} ends it", record.project, record.name));
     }

@@ -184,7 +184,9 @@ fn a_daemon_whose_project_was_moved_is_found_and_stopped_there() {
     sbox(&["stop", "web"]).assert().success();
     assert_eq!(running("sleep", &nap), 0);
     let list = project.scratch.read("q/.sbox/processes.json");
-    assert!(list.contains("\"stopped\"") && !project.state("logs").exists() && !project.state("processes.json").exists());
+    assert!(
+        list.contains("\"stopped\"") && !project.state("logs").exists() && !project.state("processes.json").exists()
+    );
 }
 
 #[test]
