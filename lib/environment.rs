@@ -5,13 +5,15 @@ use crate::certificates;
 use crate::check::RESERVED;
 use crate::config::{Config, Piece, pieces};
 use crate::escape::visible;
-use crate::model::{NameSet, Network, SYSTEM_PATH};
+use crate::error::Result;
+use crate::inner_source;
+use crate::model::{Language, MountMode, NameSet, Network, SYSTEM_PATH};
 use crate::output;
 use crate::project::Project;
 use crate::registries;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Names and values, in an order in which no name occurs twice.
 pub type Variables = Vec<(String, OsString)>;
@@ -23,13 +25,18 @@ pub struct Unset {
     pub name: String,
     /// The variable of the host.
     pub wanted: String,
+    /// Whether nothing else is in that value: then the variable of the sandbox is not set either.
+    pub is_whole: bool,
 }
 
 impl Unset {
     /// Says so, on stderr.
     pub fn warn(&self) {
         let (name, wanted) = (visible(&self.name), &self.wanted);
-        output::warn(format_args!("'{wanted}' is not set on the host; it is empty in env.{name}"));
+        match self.is_whole {
+            true => output::warn(format_args!("'{wanted}' is not set on the host; env.{name} is left out")),
+            false => output::warn(format_args!("'{wanted}' is not set on the host; it is empty in env.{name}")),
+        }
         output::hint(format_args!("export {wanted}=..., or write ${{{wanted}:-default}}"));
     }
 }
@@ -83,7 +90,10 @@ const CERTIFICATES: [&str; 7] = [
 
 /// The environment of the programs in a sandbox of `project`, whose paths are those that programs see; and what of the host
 /// it asks for in vain. `level` is what SBOX_ISOLATION says.
-pub fn of_sandbox(project: &Project, config: &Config, level: &str, host: &Host) -> (Variables, Vec<Unset>) {
+///
+/// # Errors
+/// A file of `env_file:` that cannot be read.
+pub fn of_sandbox(project: &Project, config: &Config, level: &str, host: &Host) -> Result<(Variables, Vec<Unset>)> {
     let speaks = |name: &str| PASSED.contains(&name) || name.starts_with("LC_");
     let mut all: Variables = host.0.iter().filter(|(name, _)| speaks(name)).cloned().collect();
     all.sort();
@@ -93,18 +103,41 @@ pub fn of_sandbox(project: &Project, config: &Config, level: &str, host: &Host) 
         Network::Allow { .. } => {
             all.extend(authorities(host));
             all.extend(registry_variables(config, host));
+            all.extend(quiet_node(config));
         }
         Network::None => {}
     }
     all.extend(own(project, level).into_iter().map(|(name, value)| (name.to_owned(), value.into())));
     all.push(("PATH".into(), format!("{}:{SYSTEM_PATH}", own_path(project)).into()));
+    for file in &config.env_file {
+        for (name, value) in from_file(config, file)?.into_iter().filter(|(name, _)| !RESERVED.contains(&&**name)) {
+            all.retain(|(other, _)| *other != name);
+            all.push((name, value.into()));
+        }
+    }
     let mut unset = Vec::new();
     for (name, value) in config.env.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str())) {
-        let value = expand(name, value, host, &mut unset);
-        all.retain(|(other, _)| other != name);
-        all.push((name.clone(), value));
+        if let Some(value) = expand(name, value, host, &mut unset) {
+            all.retain(|(other, _)| other != name);
+            all.push((name.clone(), value));
+        }
     }
-    (all, unset)
+    Ok((all, unset))
+}
+
+/// The variables in a file of `env_file:`. Where the agent can write, no link is followed: it could lead to any file.
+fn from_file(config: &Config, file: &Path) -> Result<Vec<(String, String)>> {
+    let writable = config.mount.iter().filter(|mount| mount.mode == MountMode::ReadWrite);
+    let writable: Vec<PathBuf> = writable.filter_map(|mount| mount.src.canonicalize().ok()).collect();
+    crate::dotenv::read(&inner_source::resolve(file, &writable)?.path)
+}
+
+/// Node.js 22 warns at every start that it takes a proxy from the environment. Not said to older ones, which refuse the
+/// option; and a NODE_OPTIONS of the configuration replaces this.
+fn quiet_node(config: &Config) -> Option<(String, OsString)> {
+    let node = config.runtimes.iter().find(|runtime| runtime.language == Language::Node)?;
+    let major: u32 = node.version.split('.').next()?.parse().ok()?;
+    (major >= 22).then(|| ("NODE_OPTIONS".into(), "--disable-warning=UNDICI-EHPA".into()))
 }
 
 /// Where a set allows the registry that the host's client is configured to use, the sandbox's client uses it, too.
@@ -182,10 +215,13 @@ pub fn own(project: &Project, level: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A value of `env:` with the host's variables in it. One that is not set is empty.
-fn expand(name: &str, value: &str, host: &Host, unset: &mut Vec<Unset>) -> OsString {
+/// A value of `env:` with the host's variables in it. One that is not set is empty; a value that is nothing but such a
+/// variable is none: to many programs an empty key is a wrong one.
+fn expand(name: &str, value: &str, host: &Host, unset: &mut Vec<Unset>) -> Option<OsString> {
     let mut out = OsString::new();
-    for piece in pieces(value) {
+    let pieces = pieces(value);
+    let is_whole = pieces.len() == 1;
+    for piece in pieces {
         match piece {
             Piece::Text(text) => out.push(text),
             Piece::Variable { name: wanted, default } => {
@@ -193,12 +229,17 @@ fn expand(name: &str, value: &str, host: &Host, unset: &mut Vec<Unset>) -> OsStr
                 match (found, default) {
                     (Some(value), _) => out.push(value),
                     (None, Some(default)) => out.push(default),
-                    (None, None) => unset.push(Unset { name: name.to_owned(), wanted }),
+                    (None, None) => {
+                        unset.push(Unset { name: name.to_owned(), wanted, is_whole });
+                        if is_whole {
+                            return None;
+                        }
+                    }
                 }
             }
         }
     }
-    out
+    Some(out)
 }
 
 /// `NAME=VALUE`, each followed by NUL: the form of /proc/PID/environ and of `env -0`.

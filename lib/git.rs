@@ -98,7 +98,8 @@ pub fn led_to(dir: &Dir, place: &Path) -> Vec<PathBuf> {
 
 const LONGEST: u64 = 256 << 10;
 
-fn read(dir: &Dir, name: &str) -> Option<String> {
+/// The text of a small configuration file.
+pub(crate) fn read(dir: &Dir, name: &str) -> Option<String> {
     let mut text = String::new();
     let file = dir.file(name).ok()?;
     if file.metadata().ok()?.len() > LONGEST {

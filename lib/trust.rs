@@ -39,11 +39,14 @@ pub fn requests(project: &Project, config: &Config) -> Vec<Request> {
         install: _, // runs inside
         cmd: _,     // runs inside
         env,
+        env_file,
+        git_identity,
         isolation,
         network: _, // `host` is the default; a set is names, and of the host's clients no more than where they get packages
         ports,
         limits: _, // only ever less
         nested,
+        devices,
         daemon: _, // how often and how long, nothing else
         channels,
         packages: _, // of the channels
@@ -73,6 +76,17 @@ pub fn requests(project: &Project, config: &Config) -> Vec<Request> {
             }
         }
     }
+    let root = project.root().canonicalize().unwrap_or_else(|_| project.root().to_owned());
+    for (index, file) in env_file.iter().enumerate() {
+        let real = real_path(file);
+        if !real.starts_with(&root) {
+            all.add(&["env_file"], Some(index), format!("the variables in '{}'", visible_path(real)));
+        }
+    }
+    // Without a word only the user's own projects have it: see `may_have_identity`.
+    if *git_identity == Some(true) {
+        all.add(&["git_identity"], None, "your name and e-mail address, from git's configuration".into());
+    }
     if !matches!(isolation, Isolation::Auto | Isolation::Namespace) {
         all.add(&["isolation"], None, format!("isolation level '{isolation}'"));
     }
@@ -90,6 +104,9 @@ pub fn requests(project: &Project, config: &Config) -> Vec<Request> {
         && let Some(program) = placed_micromamba(project)
     {
         all.all.push(Request { text: program, line: None });
+    }
+    for (index, device) in devices.iter().enumerate() {
+        all.add(&["devices"], Some(index), format!("the devices '{device}' of this host"));
     }
     if *nested {
         all.add(&["nested"], None, "namespaces of the agent's own".into());
@@ -173,6 +190,12 @@ pub fn show(requests: &[Request]) {
             None => output::line(format_args!("  • {text}")),
         }
     }
+}
+
+/// Whether commits of this project's agent carry the user's name.
+pub fn may_have_identity(project: &Project, config: &Config) -> bool {
+    let is_known = || is_own(project) || is_accepted(project, &requests(project, config));
+    config.git_identity != Some(false) && is_known()
 }
 
 /// Whether `sbox init` made this configuration here.

@@ -1,5 +1,6 @@
 //! The one test program: every tool through its real executable, whole flows, and attacks.
 
+mod agents;
 mod by_tool;
 mod common;
 mod escape;

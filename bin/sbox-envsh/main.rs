@@ -66,7 +66,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         Format::Sh => cli::out(script::sh(&project, &config, level).as_bytes())?,
         Format::Fish => cli::out(script::fish(&project, &config, level).as_bytes())?,
         Format::Json | Format::Null => {
-            let (variables, unset) = environment::of_sandbox(&project, &config, level, &Host::own());
+            let (variables, unset) = environment::of_sandbox(&project, &config, level, &Host::own())?;
             if !quiet {
                 unset.iter().for_each(Unset::warn);
             }

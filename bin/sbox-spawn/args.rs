@@ -24,6 +24,9 @@ What the command sees, in this order:
       --cow SRC DST LAYER  SRC appears at DST, copy-on-write: what is changed
                           goes to the directory LAYER (upper/, work/)
       --tmpfs DST         an empty directory in memory at DST
+      --dev-bind SRC DST  a device node of the host, or a directory of them
+      --symlink TARGET DST  a symbolic link at DST
+      --file DST TEXT     a read-only file at DST with this text
       --hide PATH         PATH of the host is not visible in any bind above
       --bind-nofollow DIR DST  like --bind, after the rest, for a DIR that the
                           agent may write; DIR may not be a symbolic link
@@ -83,6 +86,15 @@ pub enum Mount {
     },
 }
 
+impl Mount {
+    /// Where it appears.
+    pub fn dst(&self) -> &Path {
+        match self {
+            Mount::Bind { dst, .. } | Mount::Cow { dst, .. } | Mount::Tmpfs { dst } => dst,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Network {
     pub mode: Mode,
@@ -124,6 +136,12 @@ impl Args {
 pub struct Args {
     pub root: Option<PathBuf>,
     pub mounts: Vec<Mount>,
+    /// Devices of the host, and where they appear.
+    pub devices: Vec<(PathBuf, PathBuf)>,
+    /// Target, place.
+    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Place, content.
+    pub files: Vec<(PathBuf, String)>,
     pub hide: Vec<PathBuf>,
     pub bind_nofollow: Vec<(PathBuf, PathBuf)>,
     pub chdir: Option<PathBuf>,
@@ -157,6 +175,9 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("ro-bind") => args.mounts.push(bind(parser, true)?),
             Long("cow") => args.mounts.push(cow(parser)?),
             Long("tmpfs") => args.mounts.push(Mount::Tmpfs { dst: inside(parser.value()?)? }),
+            Long("dev-bind") => args.devices.push((parser.value()?.into(), inside(parser.value()?)?)),
+            Long("symlink") => args.links.push((parser.value()?.into(), inside(parser.value()?)?)),
+            Long("file") => args.files.push((inside(parser.value()?)?, parser.value()?.string()?)),
             Long("hide") => args.hide.push(parser.value()?.into()),
             Long("bind-nofollow" | "own") => {
                 args.bind_nofollow.push((parser.value()?.into(), inside(parser.value()?)?))

@@ -1,53 +1,11 @@
 //! What every sandbox has, whoever runs in it: the host's programs read-only, a small `/etc`, `/proc` and `/dev`.
 
+use crate::etc;
 use crate::op::{Access, Op};
 use libsbox::error::Result;
 use libsbox::model::SYSTEM_DIRS;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-
-/// Files of `/etc` that programs need and that tell nothing about the user. Copied, following links.
-const ETC_FILES: [&str; 24] = [
-    "ld.so.cache",
-    "ld.so.conf",
-    "resolv.conf",
-    "nsswitch.conf",
-    "host.conf",
-    "gai.conf",
-    "localtime",
-    "timezone",
-    "os-release",
-    "debian_version",
-    "alpine-release",
-    "redhat-release",
-    "lsb-release",
-    "protocols",
-    "services",
-    "ethertypes",
-    "rpc",
-    "mime.types",
-    "inputrc",
-    "locale.conf",
-    "locale.alias",
-    "shells",
-    "ca-certificates.conf",
-    "ssl/openssl.cnf",
-];
-
-/// Directories of `/etc`, bound read-only. Not `ssl` and `pki` as a whole: they hold private keys beside certificates.
-const ETC_DIRS: [&str; 11] = [
-    "ssl/certs",
-    "ca-certificates",
-    "pki/ca-trust",
-    "pki/tls/certs",
-    "alternatives",
-    "ld.so.conf.d",
-    "fonts",
-    "terminfo",
-    "crypto-policies",
-    "java",
-    "static",
-];
 
 /// The same in every sandbox, so that it identifies none; a valid machine-id(5).
 const MACHINE_ID: &str = "5b0c5b0c5b0c5b0c5b0c5b0c5b0c5b0c\n";
@@ -85,7 +43,7 @@ const PROC_MASKED: [&str; 19] = [
 /// The base system, in order.
 pub fn system(home: &Path, hostname: &OsStr, nested: bool) -> Result<Vec<Op>> {
     let mut ops = programs();
-    ops.extend(etc(home, hostname));
+    ops.extend(etc_of_ours(home, hostname));
     ops.extend(proc(nested));
     ops.extend(dev());
     Ok(ops)
@@ -94,11 +52,13 @@ pub fn system(home: &Path, hostname: &OsStr, nested: bool) -> Result<Vec<Op>> {
 /// What of the host a command may read that sees its paths: programs, the same files of `/etc`, the account list that tells
 /// it who it is, and `/proc`, whose files of other processes Landlock keeps from it.
 pub fn readable_on_host() -> Vec<PathBuf> {
-    let etc = ETC_FILES.iter().chain(&ETC_DIRS).chain(&["passwd", "group", "hosts", "hostname"]);
+    let accounts = ["passwd", "group", "hosts", "hostname"].map(|name| Path::new("/etc").join(name));
     SYSTEM_DIRS
         .iter()
         .map(PathBuf::from)
-        .chain(etc.map(|name| Path::new("/etc").join(name)))
+        .chain(etc::files())
+        .chain(etc::bound())
+        .chain(accounts)
         .chain(["/proc".into()])
         .collect()
 }
@@ -120,13 +80,11 @@ fn read_only(path: &Path) -> Op {
     Op::Bind { src: path.into(), dst: path.into(), access: Access::ReadOnly, optional: true }
 }
 
-fn etc(home: &Path, hostname: &OsStr) -> Vec<Op> {
+fn etc_of_ours(home: &Path, hostname: &OsStr) -> Vec<Op> {
     let etc = Path::new("/etc");
     let mut ops = vec![Op::Tmpfs { dst: etc.into(), mode: 0o755, seal: true, size: None }];
-    for name in ETC_FILES {
-        ops.push(Op::Copy { src: etc.join(name), dst: etc.join(name) });
-    }
-    ops.extend(ETC_DIRS.iter().map(|name| etc.join(name)).filter(|path| path.is_dir()).map(|path| read_only(&path)));
+    ops.extend(etc::files().map(|path| Op::Copy { src: path.clone(), dst: path }));
+    ops.extend(etc::bound().iter().map(|path| read_only(path)));
     let file = |name: &str, content: String| Op::File { dst: etc.join(name), content };
     let (passwd, group) = accounts(home);
     ops.push(file("passwd", passwd));

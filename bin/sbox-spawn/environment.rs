@@ -27,6 +27,11 @@ pub fn read(args: &Args) -> Result<Vec<(OsString, OsString)>> {
     Ok(environment)
 }
 
+/// Takes out what names a file that only a separate root has.
+pub fn without_files(environment: &mut Vec<(OsString, OsString)>, args: &Args) {
+    environment.retain(|(_, value)| !args.files.iter().any(|(place, _)| place.as_os_str() == value));
+}
+
 /// Says inside how strongly it is confined, where that is said at all.
 pub fn name_level(environment: &mut [(OsString, OsString)], level: Level) {
     for (_, value) in environment.iter_mut().filter(|(name, _)| name == "SBOX_ISOLATION") {

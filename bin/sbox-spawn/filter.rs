@@ -32,7 +32,9 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
 const NEW_TIME: u32 = 0x80;
 
 /// Set-uid and set-gid.
-const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
+const SET_ID: u32 = SET_UID | SET_GID;
+const SET_UID: u32 = libc::S_ISUID;
+const SET_GID: u32 = libc::S_ISGID;
 
 /// ioctl(2) requests on a terminal. Compared in their low 32 bits, as the kernel does (CVE-2023-28339 and its kind: a
 /// filter that compares 64 bits is passed with a high bit set).
@@ -188,14 +190,16 @@ impl Filter {
         for (number, argument) in
             [(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (FCHMODAT2, 2), (libc::SYS_mknodat, 2)]
         {
-            self.when(number, &[Test::Any(argument, SET_ID)], refuse);
+            self.when(number, &[Test::Any(argument, SET_UID)], refuse);
+            self.when(number, &[Test::Any(argument, SET_GID)], set_gid(number));
         }
         #[cfg(target_arch = "x86_64")]
         {
             let makes = Test::Any(1, (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32);
             self.when(libc::SYS_open, &[makes, Test::Any(2, SET_ID)], refuse);
             for number in [libc::SYS_chmod, libc::SYS_creat, libc::SYS_mknod] {
-                self.when(number, &[Test::Any(1, SET_ID)], refuse);
+                self.when(number, &[Test::Any(1, SET_UID)], refuse);
+                self.when(number, &[Test::Any(1, SET_GID)], set_gid(number));
             }
         }
     }
@@ -242,6 +246,17 @@ impl Filter {
         self.0.push(statement(RETURN, answer));
         self.0.push(statement(LOAD, NUMBER));
     }
+}
+
+/// What a mode with the set-gid bit is answered. `tar`, `cp -a`, `git init --shared` and everything that works in a directory
+/// of a group put it on directories, where it is harmless, and end with an error if they may not: a change of mode is passed
+/// over, and the file keeps the mode it has. Not where the call makes something: 0 would be a descriptor.
+fn set_gid(number: c_long) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    let makes = [libc::SYS_mknodat, libc::SYS_mknod, libc::SYS_creat].contains(&number);
+    #[cfg(not(target_arch = "x86_64"))]
+    let makes = number == libc::SYS_mknodat;
+    errno(if makes { libc::EPERM } else { 0 })
 }
 
 const fn errno(number: i32) -> u32 {

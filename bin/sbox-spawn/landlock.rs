@@ -63,6 +63,7 @@ fn enforce(sandbox: &Sandbox) -> Result<RestrictionStatus, RulesetError> {
     let write = all & !(AccessFs::MakeChar | AccessFs::MakeBlock);
     let read = BitFlags::from(AccessFs::ReadFile) | AccessFs::ReadDir | AccessFs::Execute;
     let device = BitFlags::from(AccessFs::ReadFile) | AccessFs::WriteFile | AccessFs::IoctlDev;
+    let device_tree = device | AccessFs::ReadDir;
     let mut ruleset =
         Ruleset::default().handle_access(all)?.scope(Scope::AbstractUnixSocket | Scope::Signal)?.create()?;
     for path in base::readable_on_host() {
@@ -70,6 +71,9 @@ fn enforce(sandbox: &Sandbox) -> Result<RestrictionStatus, RulesetError> {
     }
     for name in base::DEVICES {
         ruleset = allow(ruleset, &Path::new("/dev").join(name), device)?;
+    }
+    for (device, _) in &sandbox.args.devices {
+        ruleset = allow(ruleset, device, device_tree)?;
     }
     for path in symlink_layout::own(sandbox) {
         ruleset = allow(ruleset, &path, write)?;

@@ -24,6 +24,9 @@ pub fn run_at_strongest(sandbox: &mut Sandbox, reporter: &mut Reporter, watcher:
             unavailable::warn_of_level(*level, why);
         }
         environment::name_level(&mut sandbox.environment, *level);
+        if *level != Level::Namespace {
+            environment::without_files(&mut sandbox.environment, &sandbox.args);
+        }
         match attempt(sandbox, *level, reporter, watcher, last)? {
             Attempt::Ended(code, refused) => {
                 sandbox.refused = refused;

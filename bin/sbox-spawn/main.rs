@@ -15,8 +15,10 @@ mod control;
 mod cover_again;
 mod denied;
 mod environment;
+mod etc;
 mod filter;
 mod hidden;
+mod home;
 mod identity;
 mod init;
 mod join;
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
 
 fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let start = layer::clock();
-    let args = args::parse(parser)?;
+    let mut args = args::parse(parser)?;
     if args.probe {
         return probe::run(args);
     }
@@ -67,8 +69,12 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
         return join::run(Sandbox::new(args, environment, Vec::new(), Vec::new(), start)?);
     }
     let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
+    let home = home.unwrap_or_else(|| "/home".into());
+    if let Some(home) = home::Home::of(&args, &home) {
+        home.move_mounts(&mut args);
+    }
     let mut protection = protect::Protection::look(&args)?;
-    let ops = plan::build(&args, &home.unwrap_or_else(|| "/home".into()), &protection)?;
+    let ops = plan::build(&args, &home, &protection)?;
     if args.dry_run {
         return print(&ops);
     }

@@ -3,6 +3,7 @@
 use crate::args::{Args, Mount};
 use crate::base;
 use crate::hidden::Hidden;
+use crate::home::Home;
 use crate::mountinfo;
 use crate::op::{Access, Op};
 use crate::protect::Protection;
@@ -15,8 +16,17 @@ use std::path::{Path, PathBuf};
 pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op>> {
     let hidden = Hidden::of(args)?;
     let mut ops = hidden.cover(base::system(home, hostname(args), args.nested)?)?;
+    ops.extend(args.devices.iter().map(|(src, dst)| Op::Bind {
+        src: src.clone(),
+        dst: dst.clone(),
+        access: Access::Device,
+        optional: false,
+    }));
+    ops.extend(args.files.iter().map(|(dst, content)| Op::File { dst: dst.clone(), content: content.clone() }));
+    let second = Home::of(args, home);
     if let Some(root) = &args.root {
-        ops.extend(hidden.cover(root_entries(root)?)?);
+        ops.extend(hidden.cover(root_entries(root, second.is_some())?)?);
+        ops.extend(second.as_ref().and_then(Home::before));
     } else {
         ops.extend([home, Path::new("/tmp")].map(|dst| Op::Tmpfs {
             dst: dst.into(),
@@ -26,35 +36,13 @@ pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op
         }));
     }
     let writable = args.writable_sources();
-    for mount in &args.mounts {
-        match mount.clone() {
-            Mount::Tmpfs { dst } => ops.push(Op::Tmpfs { dst, mode: 0o755, seal: false, size: None }),
-            Mount::Bind { src, dst, read_only } => {
-                let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
-                let guarded = protection.ops(&dst);
-                let source = inner_source::resolve(&src, &writable)?;
-                let bind = Op::Bind { src: source.path.clone(), dst: dst.clone(), access, optional: false };
-                let covers = hidden.covers(&bind)?;
-                ops.push(match source.below() {
-                    Some((root, name)) => Op::BindBeneath { root: root.into(), name: name.into(), dst, access },
-                    None => bind,
-                });
-                ops.extend(guarded.into_iter().chain(covers));
-            }
-            Mount::Cow { src, dst, layer } => {
-                let (src, layer) = (real(&src)?, real(&layer)?);
-                require_no_mount_below(&src)?;
-                require_own(&src)?;
-                let overlay = Op::Overlay { src, dst, layer };
-                let covers = hidden.covers(&overlay)?;
-                ops.push(overlay);
-                ops.extend(covers);
-            }
-        }
+    let in_home = |mount: &&Mount| second.as_ref().is_some_and(|home| home.has(mount.dst()));
+    for mount in args.mounts.iter().filter(|mount| !in_home(mount)) {
+        ops.extend(mount_ops(mount, &hidden, protection, &writable)?);
     }
     for (dir, dst) in &args.bind_nofollow {
         if let Some(root) = &args.root {
-            make_way(root, dst)?;
+            make_way(root, dst, second.is_some())?;
         }
         let name = dir.file_name().map(PathBuf::from).unwrap_or_default();
         let root = dir.parent().unwrap_or(Path::new("/")).to_owned();
@@ -63,8 +51,46 @@ pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op
             ops.push(limited_tmp(&dst.join("tmp"), size));
         }
     }
+    for mount in args.mounts.iter().filter(in_home) {
+        ops.extend(mount_ops(mount, &hidden, protection, &writable)?);
+    }
+    if let Some(home) = &second {
+        home.clear_old_way(args);
+        ops.extend(home.links(args));
+    }
+    ops.extend(args.links.iter().map(|(target, dst)| Op::Link { dst: dst.clone(), target: target.clone() }));
     if let Some(size) = args.limits.tmp {
         ops.push(limited_tmp(Path::new("/tmp"), size));
+    }
+    Ok(ops)
+}
+
+/// What shows one mount, and hides or protects what is in it.
+fn mount_ops(mount: &Mount, hidden: &Hidden, protection: &Protection, writable: &[PathBuf]) -> Result<Vec<Op>> {
+    let mut ops = Vec::new();
+    match mount.clone() {
+        Mount::Tmpfs { dst } => ops.push(Op::Tmpfs { dst, mode: 0o755, seal: false, size: None }),
+        Mount::Bind { src, dst, read_only } => {
+            let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
+            let guarded = protection.ops(&dst);
+            let source = inner_source::resolve(&src, writable)?;
+            let bind = Op::Bind { src: source.path.clone(), dst: dst.clone(), access, optional: false };
+            let covers = hidden.covers(&bind)?;
+            ops.push(match source.below() {
+                Some((root, name)) => Op::BindBeneath { root: root.into(), name: name.into(), dst, access },
+                None => bind,
+            });
+            ops.extend(guarded.into_iter().chain(covers));
+        }
+        Mount::Cow { src, dst, layer } => {
+            let (src, layer) = (real(&src)?, real(&layer)?);
+            require_no_mount_below(&src)?;
+            require_own(&src)?;
+            let overlay = Op::Overlay { src, dst, layer };
+            let covers = hidden.covers(&overlay)?;
+            ops.push(overlay);
+            ops.extend(covers);
+        }
     }
     Ok(ops)
 }
@@ -76,7 +102,11 @@ fn limited_tmp(dst: &Path, size: u64) -> Op {
 
 /// A place below `/home` or another entry of the root is one in a directory that the agent can write: it is made there,
 /// and what an earlier run may have planted in its way is removed.
-fn make_way(root: &Path, dst: &Path) -> Result<()> {
+/// Not below `/home` where that is not the agent's: see [`Home`].
+fn make_way(root: &Path, dst: &Path, has_home: bool) -> Result<()> {
+    if has_home && dst.starts_with("/home") {
+        return Ok(());
+    }
     let place = dst.strip_prefix("/").unwrap_or(dst);
     let first = place.components().next().map(|part| root.join(part));
     if first.is_some_and(|entry| std::fs::symlink_metadata(entry).is_ok_and(|metadata| metadata.is_dir())) {
@@ -94,7 +124,8 @@ fn real(path: &Path) -> Result<PathBuf> {
     path.canonicalize().context(|| format!("bind '{}'", libsbox::escape::visible_path(path)))
 }
 
-fn root_entries(root: &Path) -> Result<Vec<Op>> {
+/// `has_home`: `/home` is made by [`Home`].
+fn root_entries(root: &Path, has_home: bool) -> Result<Vec<Op>> {
     if !std::fs::symlink_metadata(root).is_ok_and(|metadata| metadata.is_dir()) {
         return Err(Error::new(format!("'{}' is not a directory", libsbox::escape::visible_path(root))));
     }
@@ -103,6 +134,9 @@ fn root_entries(root: &Path) -> Result<Vec<Op>> {
         let entry = entry.context(|| format!("read '{}'", libsbox::escape::visible_path(root)))?;
         let name = PathBuf::from(entry.file_name());
         let kind = entry.file_type().context(|| format!("read '{}'", libsbox::escape::visible_path(entry.path())))?;
+        if name == Path::new("home") && has_home {
+            continue;
+        }
         if name == Path::new("etc") && kind.is_dir() {
             names.extend(etc_entries(root));
         } else if (kind.is_dir() || kind.is_file()) && reserved(&Path::new("/").join(&name)).is_none() {

@@ -46,7 +46,9 @@ pub fn make(sandbox: &Sandbox) -> Result<()> {
     let root = Dir::open(root)?;
     for mount in &sandbox.args.mounts {
         let Mount::Bind { src, dst, .. } = mount else { continue };
-        let place = dst.strip_prefix("/").unwrap_or(dst);
+        // What is mounted in the home is below the root's second place: here that is the root.
+        let second = sandbox.args.bind_nofollow.iter().find_map(|(_, own)| dst.strip_prefix(own).ok());
+        let place = second.or(dst.strip_prefix("/").ok()).unwrap_or(dst);
         let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else { continue };
         put(&root.sub_or_make(parent)?, name, src, dst)?;
     }

@@ -2,6 +2,7 @@
 
 mod confinement;
 mod daemon;
+mod environment;
 mod packages;
 mod shape;
 mod values;
@@ -240,12 +241,14 @@ impl Checker<'_> {
         self.commands("install", &raw.install.items, &runtimes);
         self.commands("build", &raw.build.items, &runtimes);
         self.variables(&raw.env.0);
+        let env_file = self.env_file(&raw.env_file);
         let provider = self.provider(text(raw.provider, "provider"));
         let isolation = self.choice("isolation", &text(raw.isolation, "isolation")).unwrap_or(Isolation::Auto);
         let network = self.network(raw.network);
         let ports = self.ports(&raw.ports.items, &network);
         let limits = self.limits(&raw.limits.0);
         let nested = raw.nested.unwrap_or(false);
+        let devices = self.devices(&raw.devices);
         self.level(isolation, &network, nested);
         self.copy_on_write(isolation, &mount);
         let cmd = self.cmd(raw.cmd);
@@ -263,11 +266,14 @@ impl Checker<'_> {
             install: raw.install.items.into_iter().chain(raw.build.items).collect(),
             cmd,
             env: raw.env.0,
+            env_file,
+            git_identity: raw.git_identity,
             isolation,
             network,
             ports,
             limits,
             nested,
+            devices,
             daemon,
             channels,
             packages,

@@ -9,7 +9,7 @@ pub use daemon::{DaemonConfig, ReadinessProbe, Ready};
 pub use expand::{Piece, pieces};
 
 use crate::error::{Context, Result};
-use crate::model::{Isolation, Limits, MountMode, Network, Runtime};
+use crate::model::{Device, Isolation, Limits, MountMode, Network, Runtime};
 use crate::project::Project;
 use std::fmt;
 use std::path::PathBuf;
@@ -85,6 +85,10 @@ pub struct Config {
     pub cmd: Option<Command>,
     /// In the order of the file, not expanded.
     pub env: Vec<(String, String)>,
+    /// Files of variables; what `env` says wins.
+    pub env_file: Vec<PathBuf>,
+    /// Whether commits inside have the user's name and e-mail address. Without a word they do in the user's own projects.
+    pub git_identity: Option<bool>,
     /// The level that is asked for.
     pub isolation: Isolation,
     /// What it can reach.
@@ -95,6 +99,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whether it may make its own user namespaces and mounts.
     pub nested: bool,
+    /// Devices beside the harmless ones.
+    pub devices: Vec<Device>,
     /// How daemons run.
     pub daemon: DaemonConfig,
     /// Where conda's packages come from, if not from where it has them by itself.

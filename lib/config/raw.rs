@@ -21,11 +21,14 @@ pub(crate) struct Raw {
     pub build: Lines,
     pub cmd: Lines,
     pub env: Pairs,
+    pub env_file: Lines,
+    pub git_identity: Option<bool>,
     pub isolation: Option<Text>,
     pub network: RawNetwork,
     pub ports: Lines,
     pub limits: Pairs,
     pub nested: Option<bool>,
+    pub devices: Lines,
     pub restart: Option<Text>,
     pub max_restarts: Option<Text>,
     pub stop_timeout: Option<Text>,
@@ -324,7 +327,7 @@ fn split(line: &str) -> std::result::Result<(String, Option<String>, MountMode),
     if dst.is_empty() { Err(wrong()) } else { Ok((src, Some(dst.to_owned()), mode)) }
 }
 
-fn resolve_source(src: &str, root: &Path) -> PathBuf {
+pub(crate) fn resolve_source(src: &str, root: &Path) -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let path = match (src.strip_prefix('~'), home) {
         (Some(""), Some(home)) => home,

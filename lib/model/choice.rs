@@ -3,8 +3,6 @@
 use crate::error::Error;
 use crate::escape::visible;
 use crate::suggest;
-use std::fmt;
-use std::str::FromStr;
 
 /// An enum whose variants have names: what a configuration and a command line may say, in the order of the manual.
 macro_rules! choice {
@@ -23,13 +21,13 @@ macro_rules! choice {
             }
         }
 
-        impl FromStr for $name {
-            type Err = Error;
+        impl std::str::FromStr for $name {
+            type Err = $crate::error::Error;
 
-            fn from_str(text: &str) -> Result<$name, Error> {
+            fn from_str(text: &str) -> Result<$name, $crate::error::Error> {
                 match text {
                     $($word => Ok($name::$variant),)+
-                    _ => Err(unknown($what, text, $name::NAMES)),
+                    _ => Err($crate::model::choice::unknown($what, text, $name::NAMES)),
                 }
             }
         }
@@ -40,8 +38,8 @@ macro_rules! choice {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.name())
             }
         }
@@ -146,7 +144,7 @@ impl From<Level> for Isolation {
 }
 
 /// The error for a word that is not one of `known`.
-fn unknown(what: &str, text: &str, known: &[&str]) -> Error {
+pub(super) fn unknown(what: &str, text: &str, known: &[&str]) -> Error {
     Error::usage(format!("unknown {what}: '{}'", visible(text))).hint(suggest::hint(text, known))
 }
 

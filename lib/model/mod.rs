@@ -1,6 +1,8 @@
 //! The words of a configuration as types: parsed once, carried as values, printed when they become an argument.
 
+#[macro_use]
 mod choice;
+mod device;
 mod host_rule;
 mod limits;
 mod name_set;
@@ -10,6 +12,7 @@ mod size;
 mod system_dirs;
 
 pub use choice::{Isolation, Level, MountMode, NetworkMode, RestartPolicy};
+pub use device::Device;
 pub use host_rule::{DEFAULT_PORTS, HostRule, Place, host_name};
 pub use limits::{DEFAULT_PIDS, LIMITS, Limits};
 pub use name_set::{NameSet, VENDORS, Vendor};

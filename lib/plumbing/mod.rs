@@ -4,6 +4,7 @@ pub mod archive;
 pub mod mkenv;
 pub mod relocate;
 pub mod sandbox;
+pub mod in_home;
 pub mod spawn;
 pub mod stage;
 

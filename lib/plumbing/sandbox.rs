@@ -1,12 +1,14 @@
 //! What a project's sandbox is made of.
 
 use super::exec;
+use super::in_home;
 use super::spawn::{Spawn, can_overlay};
 use crate::built::{self, Built};
 use crate::config::Config;
 use crate::cow;
 use crate::environment::{self, Host, Unset};
 use crate::error::{Context, Result};
+use crate::git_identity::{self, Identity};
 use crate::model::{Isolation, Level, Network};
 use crate::name_rules::NameRules;
 use crate::project::Project;
@@ -71,7 +73,11 @@ impl<'a> ProjectSandbox<'a> {
         let mut layers = Vec::new();
         for mount in &self.config.mount {
             if !mount.is_copy_on_write() {
-                spawn = spawn.bind(&mount.src, &mount.dst, mount.is_read_only());
+                let place = in_home::place(self.project, self.config, mount);
+                spawn = spawn.bind(&mount.src, place.as_ref().unwrap_or(&mount.dst), mount.is_read_only());
+                if let Some(target) = place.and_then(|place| in_home::link(&inside, self.config, mount, &place)) {
+                    spawn = spawn.symlink(&target, &mount.dst);
+                }
                 continue;
             }
             let can = |src: &Path, dst: &Path, layer: &Path| can_overlay(isolation, src, dst, layer);
@@ -85,9 +91,15 @@ impl<'a> ProjectSandbox<'a> {
             }
         }
         let rules = self.name_rules()?;
-        if let Some(home) = &self.home {
-            // First: where the project lies below /home, what comes next is mounted in it.
-            spawn = spawn.bind_nofollow(home, std::path::Path::new("/home"));
+        if let Some(identity) = self.git_identity() {
+            // By name, too: a git that was not made by the distribution looks in another place.
+            const PLACE: &str = "/etc/gitconfig";
+            spawn = spawn.file(Path::new(PLACE), &identity.config()).setenv("GIT_CONFIG_SYSTEM", PLACE.as_ref());
+        }
+        for device in &self.config.devices {
+            for node in device.nodes()? {
+                spawn = spawn.device(&node);
+            }
         }
         spawn = spawn.bind_nofollow(&self.rootfs, &inside.rootfs());
         if let Some(home) = &self.home {
@@ -142,13 +154,19 @@ impl<'a> ProjectSandbox<'a> {
         }
     }
 
+    /// Who commits, where there is something to commit to.
+    fn git_identity(&self) -> Option<Identity> {
+        let tree = self.config.mount.iter().find(|mount| git_identity::is_working_tree(&mount.src))?;
+        crate::trust::may_have_identity(self.project, self.config).then(|| Identity::of(&tree.src))?
+    }
+
     /// The environment in a file without a name, for sbox-spawn to inherit.
     fn environment(&self, isolation: Isolation) -> Result<OwnedFd> {
         // `auto` is the strongest level until sbox-spawn knows better.
         let level = isolation.named().unwrap_or(Level::Namespace).name();
         let host = self.host();
         let inside = Built::seen_from_inside(self.project);
-        let (variables, unset) = environment::of_sandbox(&inside, self.config, level, &host);
+        let (variables, unset) = environment::of_sandbox(&inside, self.config, level, &host)?;
         // A program's stderr may be somebody's data: our messages go to terminals only.
         if std::io::stderr().is_terminal() {
             unset.iter().for_each(Unset::warn);

@@ -46,6 +46,21 @@ impl Spawn {
         self.option("--cow", &[src.as_os_str(), dst.as_os_str(), layer.as_os_str()])
     }
 
+    /// A symbolic link.
+    pub fn symlink(self, target: &Path, place: &Path) -> Spawn {
+        self.option("--symlink", &[target.as_os_str(), place.as_os_str()])
+    }
+
+    /// A device of the host, or a directory of them, at its own place.
+    pub fn device(self, node: &Path) -> Spawn {
+        self.option("--dev-bind", &[node.as_os_str(), node.as_os_str()])
+    }
+
+    /// A small file that the agent can only read.
+    pub fn file(self, place: &Path, text: &str) -> Spawn {
+        self.option("--file", &[place.as_os_str(), text.as_ref()])
+    }
+
     /// A directory that an agent may have written: no link leads to it.
     pub fn bind_nofollow(self, src: &Path, dst: &Path) -> Spawn {
         self.option("--bind-nofollow", &[src.as_os_str(), dst.as_os_str()])

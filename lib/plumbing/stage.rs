@@ -1,6 +1,6 @@
 //! `sbox-stage` for a project: what its configuration wants in the root of the sandbox.
 
-use super::{answer, output, program};
+use super::{answer, in_home, output, program};
 use crate::config::Config;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -16,6 +16,8 @@ use std::process::Stdio;
 /// A staging.
 #[derive(Debug)]
 pub struct Staging<'a> {
+    /// The project.
+    pub project: &'a Project,
     /// What is wanted.
     pub config: &'a Config,
     /// The root file system.
@@ -71,9 +73,10 @@ impl Staging<'_> {
         let config = self.config;
         let dirs = ["/app", "/home", "/tmp", &config.workdir].map(|dst| json!({"kind": "dir", "dst": dst}));
         let copies = config.copy.iter().map(|entry| json!({"kind": "copy", "src": entry.src, "dst": entry.dst}));
-        let mounts = config.mount.iter().map(|entry| {
+        let mounts = config.mount.iter().filter_map(|entry| {
             let writable = entry.mode == MountMode::ReadWrite;
-            json!({"kind": "mount", "src": entry.src, "dst": entry.dst, "writable": writable})
+            let dst = in_home::staged_place(self.project, config, entry)?;
+            Some(json!({"kind": "mount", "src": entry.src, "dst": dst, "writable": writable}))
         });
         dirs.into_iter().chain(copies).chain(mounts).collect()
     }

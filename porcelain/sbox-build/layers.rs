@@ -56,7 +56,7 @@ pub fn check(project: &Project, config: &Config) -> Result<u8> {
 /// What a build would copy or remove.
 fn would_stage(project: &Project, config: &Config) -> Result<Vec<String>> {
     let (rootfs, record) = (&project.rootfs(), &project.stage_record());
-    Ok(Staging { config, rootfs, record, force: false, dry_run: true }.run()?.changes)
+    Ok(Staging { project, config, rootfs, record, force: false, dry_run: true }.run()?.changes)
 }
 
 /// The runtime layer. An environment that is there is replaced only when the new one is whole.
@@ -139,7 +139,7 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
     }
     let progress = (!config.copy.is_empty()).then(|| Progress::spin("copying files"));
     let (rootfs, record) = (&build.rootfs, &build.record);
-    let staged = Staging { config, rootfs, record, force: build.options.force, dry_run: false }.run();
+    let staged = Staging { project: build.project, config, rootfs, record, force: build.options.force, dry_run: false }.run();
     drop(progress);
     let Staged { changes, fingerprint } = staged?;
     if build.rootfs != build.project.rootfs() {

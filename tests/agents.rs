@@ -1,0 +1,4 @@
+//! What real agents need: a home, an identity, the environment of real programs; and the agents themselves.
+
+mod home;
+mod programs;
