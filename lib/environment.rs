@@ -158,7 +158,7 @@ fn registry_variables(config: &Config, host: &Host) -> Variables {
 
 /// A value with the host's variables in it.
 pub fn expanded(name: &str, value: &str, host: &Host) -> OsString {
-    expand(name, value, host, &mut Vec::new())
+    expand(name, value, host, &mut Vec::new()).unwrap_or_default()
 }
 
 fn authorities(host: &Host) -> Variables {

@@ -78,10 +78,11 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     if args.dry_run {
         return print(&ops);
     }
-    let layers = layer::Layer::lock_all(&args)?;
     let terminal = terminal::Terminal::remember();
     signals::block()?;
     let watcher = watcher::Watcher::start(&mut protection)?;
+    // After it: it ends a moment later than this process, and would hold the locks of the layers for so long.
+    let layers = layer::Layer::lock_all(&args)?;
     let mut reporter = report::Reporter::new(args.status_fd)?;
     let mut sandbox = Sandbox::new(args, environment, ops, layers, start)?;
     let code = level::run_at_strongest(&mut sandbox, &mut reporter, &watcher);
