@@ -4,8 +4,8 @@
 use crate::certificates;
 use crate::check::RESERVED;
 use crate::config::{Config, Piece, pieces};
-use crate::escape::visible;
 use crate::error::Result;
+use crate::escape::visible;
 use crate::inner_source;
 use crate::model::{Language, MountMode, NameSet, Network, SYSTEM_PATH};
 use crate::output;

@@ -148,8 +148,10 @@ mod tests {
 
     #[test]
     fn name_and_address_are_taken_and_nothing_else() {
-        let identity = of("[core]\n\tname = no\n[USER]\n\tName = old\n\tname = \"A \\\"B\\\" # C\" # comment\n\temail = a@b ; x\n\
-                           \tsigningkey = secret\n[user \"x\"]\n\tname = other\n");
+        let identity = of(
+            "[core]\n\tname = no\n[USER]\n\tName = old\n\tname = \"A \\\"B\\\" # C\" # comment\n\temail = a@b ; x\n\
+                           \tsigningkey = secret\n[user \"x\"]\n\tname = other\n",
+        );
         assert_eq!(identity.name.as_deref(), Some("A \"B\" # C"));
         assert_eq!(identity.email.as_deref(), Some("a@b"));
         assert_eq!(identity.config(), "[user]\n\tname = \"A \\\"B\\\" # C\"\n\temail = \"a@b\"\n");

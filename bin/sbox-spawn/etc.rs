@@ -153,9 +153,34 @@ mod tests {
     #[test]
     fn nothing_that_holds_secrets_is_in_the_list() {
         let secret = [
-            "shadow", "gshadow", "sudoers", "ssh", "ssl", "ssl/private", "pki", "NetworkManager", "wpa_supplicant",
-            "cron.d", "crontab", "systemd", "npmrc", "pip.conf", "wgetrc", "gitconfig", "my.cnf", "mysql", "maven",
-            "environment", "profile", "profile.d", "fstab", "krb5.keytab", "opt", "docker", "containers", "kubernetes",
+            "shadow",
+            "gshadow",
+            "sudoers",
+            "ssh",
+            "ssl",
+            "ssl/private",
+            "pki",
+            "NetworkManager",
+            "wpa_supplicant",
+            "cron.d",
+            "crontab",
+            "systemd",
+            "npmrc",
+            "pip.conf",
+            "wgetrc",
+            "gitconfig",
+            "my.cnf",
+            "mysql",
+            "maven",
+            "environment",
+            "profile",
+            "profile.d",
+            "fstab",
+            "krb5.keytab",
+            "opt",
+            "docker",
+            "containers",
+            "kubernetes",
         ];
         let all = PACKAGES.iter().map(|(name, _)| *name).chain(DIRECTORIES).chain(FILES);
         for name in all {

@@ -18,7 +18,8 @@ pub fn place(project: &Project, config: &Config, mount: &MountEntry) -> Option<P
 
 /// Where a mount has its place in the rootfs; none is made for what lies in the user's home and is not in the agent's.
 pub fn staged_place(project: &Project, config: &Config, mount: &MountEntry) -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.starts_with(HOME) && home != Path::new(HOME));
+    let home =
+        std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.starts_with(HOME) && home != Path::new(HOME));
     match place(project, config, mount) {
         Some(place) => Some(place),
         None => (!home.is_some_and(|home| mount.dst.starts_with(home))).then(|| mount.dst.clone()),
@@ -67,7 +68,10 @@ mod tests {
 
     #[test]
     fn a_bare_entry_of_the_users_home_goes_to_the_agents() {
-        let all = places("/home/u/p", "/home/u/.claude, /home/u/.claude/x, /srv/x, \"/home/u/a:/b\", \"/x:/home/u/.claude/y\"");
+        let all = places(
+            "/home/u/p",
+            "/home/u/.claude, /home/u/.claude/x, /srv/x, \"/home/u/a:/b\", \"/x:/home/u/.claude/y\"",
+        );
         let at = |name: &str| Some(PathBuf::from(name));
         assert_eq!(all, [at("/home/.claude"), at("/home/.claude/x"), None, None, at("/home/.claude/y")]);
     }

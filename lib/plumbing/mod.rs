@@ -1,10 +1,10 @@
 //! Starting one of our programs from another. With `SBOX_TRACE=1` each command line is printed, quoted for pasting.
 
 pub mod archive;
+pub mod in_home;
 pub mod mkenv;
 pub mod relocate;
 pub mod sandbox;
-pub mod in_home;
 pub mod spawn;
 pub mod stage;
 

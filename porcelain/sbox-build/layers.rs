@@ -139,7 +139,8 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
     }
     let progress = (!config.copy.is_empty()).then(|| Progress::spin("copying files"));
     let (rootfs, record) = (&build.rootfs, &build.record);
-    let staged = Staging { project: build.project, config, rootfs, record, force: build.options.force, dry_run: false }.run();
+    let staged =
+        Staging { project: build.project, config, rootfs, record, force: build.options.force, dry_run: false }.run();
     drop(progress);
     let Staged { changes, fingerprint } = staged?;
     if build.rootfs != build.project.rootfs() {

@@ -26,19 +26,24 @@ fn what_is_mounted_below_home_is_at_both_names_of_the_home() {
     scratch.write("data/file", "three\n");
     scratch.write("p/file", "");
     let data = scratch.path("data");
-    let mounts = format!("mount:\n  - .:/work:cow\n  - ~/.claude\n  - ~/.tool.conf\n  - {}:/home/data\n", data.display());
+    let mounts =
+        format!("mount:\n  - .:/work:cow\n  - ~/.claude\n  - ~/.tool.conf\n  - {}:/home/data\n", data.display());
     if !built(&scratch, &mounts) {
         return;
     }
     let own = scratch.home();
     let own = own.display();
-    let line = format!("cat ~/.claude/login /home/.claude/login {own}/.claude/login ~/.tool.conf ~/data/file /home/data/file");
+    let line =
+        format!("cat ~/.claude/login /home/.claude/login {own}/.claude/login ~/.tool.conf ~/data/file /home/data/file");
     assert_eq!(run(&scratch, &line), "one\none\none\ntwo\nthree\nthree\n");
     assert_eq!(run(&scratch, "ls -A ~"), ".claude\n.tool.conf\ndata\n");
     // The same tree, not a second one: what is written by one name is read by the other, here and on the host.
     assert_eq!(run(&scratch, "echo new > ~/data/new; cat /home/data/new"), "new\n");
     assert_eq!(scratch.read("data/new"), "new\n");
-    assert_eq!(run(&scratch, "echo 1 > /home/by-short-name 2>/dev/null || echo 1 > ~/by-short-name; ls ~"), "by-short-name\ndata\n");
+    assert_eq!(
+        run(&scratch, "echo 1 > /home/by-short-name 2>/dev/null || echo 1 > ~/by-short-name; ls ~"),
+        "by-short-name\ndata\n"
+    );
 }
 
 #[test]
@@ -68,14 +73,25 @@ fn a_mount_below_home_is_a_link_at_level_landlock() {
     if crate::common::is_root() || !built(&scratch, "mount:\n  - ~/.claude\n") {
         return;
     }
-    let output = scratch.sbox("p").args(["exec", "--isolation", "landlock", "sh", "-c", "cat ~/.claude/login"]).output().unwrap();
+    let output = scratch
+        .sbox("p")
+        .args(["exec", "--isolation", "landlock", "sh", "-c", "cat ~/.claude/login"])
+        .output()
+        .unwrap();
     assert_eq!(stdout(&output), "one\n", "{}", stderr(&output));
 }
 
 fn repository(scratch: &Scratch) {
     scratch.write("p/file", "");
-    scratch.write("home/.gitconfig", "[user]\n\tname = Ada L\n\temail = ada@example.org\n\tsigningkey = K\n[alias]\n\tx = !y\n");
-    let git = std::process::Command::new("git").args(["init", "-q"]).arg(scratch.path("p")).env("HOME", scratch.home()).status();
+    scratch.write(
+        "home/.gitconfig",
+        "[user]\n\tname = Ada L\n\temail = ada@example.org\n\tsigningkey = K\n[alias]\n\tx = !y\n",
+    );
+    let git = std::process::Command::new("git")
+        .args(["init", "-q"])
+        .arg(scratch.path("p"))
+        .env("HOME", scratch.home())
+        .status();
     assert!(git.unwrap().success());
 }
 
@@ -89,7 +105,10 @@ fn commits_have_the_users_name_and_address_and_nothing_else_of_the_configuration
         return;
     }
     assert_eq!(run(&scratch, COMMIT), "Ada L,ada@example.org\n");
-    assert_eq!(run(&scratch, "git config --get-regexp '^(alias|user)'"), "user.name Ada L\nuser.email ada@example.org\n");
+    assert_eq!(
+        run(&scratch, "git config --get-regexp '^(alias|user)'"),
+        "user.name Ada L\nuser.email ada@example.org\n"
+    );
     assert_eq!(run(&scratch, "git config --global user.name Bob; git config user.name"), "Bob\n");
     // The repository's own is what git on the host would take.
     let config = scratch.read("p/.git/config") + "[user]\n\temail = work@example.org\n";
@@ -128,7 +147,8 @@ fn variables_come_from_files_and_unset_ones_stay_away() {
     let scratch = Scratch::new("agents-env");
     scratch.write("p/.env", "# keys\nexport A=1\nB=\"two words\" # x\nC='$HOME'\n");
     scratch.write("p/more.env", "A=later\n");
-    let config = "env_file: [.env, more.env]\nenv:\n  B: mine\n  N: \"${NOT_SET_ANYWHERE}\"\n  M: \"a${NOT_SET_ANYWHERE}\"\n";
+    let config =
+        "env_file: [.env, more.env]\nenv:\n  B: mine\n  N: \"${NOT_SET_ANYWHERE}\"\n  M: \"a${NOT_SET_ANYWHERE}\"\n";
     if !built(&scratch, config) {
         return;
     }
@@ -154,7 +174,13 @@ fn a_file_of_variables_is_not_followed_through_a_link_that_the_agent_can_make() 
         return;
     }
     assert_eq!(run(&scratch, &format!("echo $KEY; rm .env; ln -s {}/secret .env", scratch.home().display())), "own\n");
-    scratch.sbox("p").args(["run", "echo $KEY"]).assert().code(125).stdout("").stderr(contains("leads through the link"));
+    scratch
+        .sbox("p")
+        .args(["run", "echo $KEY"])
+        .assert()
+        .code(125)
+        .stdout("")
+        .stderr(contains("leads through the link"));
 }
 
 #[test]

@@ -22,7 +22,9 @@ fn packages_have_their_configuration_and_secrets_are_not_among_it() {
     for name in ["bash.bashrc", "perl", "vim", "chromium.d", "lynx", "magic", "java-17-openjdk"] {
         assert_eq!(has(name), Path::new("/etc").join(name).exists(), "{name}");
     }
-    for name in ["shadow", "gshadow", "sudoers", "ssh", "cron.d", "NetworkManager", "npmrc", "pip.conf", "wgetrc", "profile"] {
+    for name in
+        ["shadow", "gshadow", "sudoers", "ssh", "cron.d", "NetworkManager", "npmrc", "pip.conf", "wgetrc", "profile"]
+    {
         assert!(!has(name), "{name}");
     }
     spawn(&scratch, &["sh", "-c", "ls /etc/ssl/private /etc/maven/settings.xml"]).assert().failure();
@@ -59,7 +61,8 @@ fn a_set_gid_bit_is_passed_over_and_a_set_uid_bit_is_refused() {
     if !need_sandbox() {
         return;
     }
-    let script = "cd /tmp && mkdir d && touch f && chmod 2775 d && tar cf - d | tar xpf - -C /tmp && install -d -m 2755 e &&
+    let script =
+        "cd /tmp && mkdir d && touch f && chmod 2775 d && tar cf - d | tar xpf - -C /tmp && install -d -m 2755 e &&
                   stat -c %a d e f | tr '\\n' ' '; chmod 4755 f 2>/dev/null || echo refused; umask 0;
                   python3 -c 'import os; os.open(\"/tmp/n\", os.O_CREAT, 0o2755)' 2>/dev/null || echo not made";
     let output = spawn(&scratch, &["sh", "-c", script]).output().unwrap();
