@@ -9,3 +9,4 @@ mod layout;
 mod manual;
 mod named_sets;
 mod stand_in;
+mod terminal;

@@ -2,17 +2,17 @@
 
 use crate::assemble::Taken;
 use crate::identity::{self, IdMap};
+use crate::job::Job;
 use crate::limits::{self, Watch};
 use crate::members::Members;
 use crate::network::Outside;
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
-use crate::signals::{self, awaited, pass_on};
+use crate::signals;
 use crate::{assemble, command, plan, privileges};
 use libsbox::error::{Context, Error, Result};
-use libsbox::status;
 use libsbox::sys::{self, Fork};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 pub struct Start<'a> {
     /// A byte comes when the ids are mapped; its end, when the monitor is dead.
     pub sync_pipe: OwnedFd,
+    /// The line to the monitor.
+    pub line: OwnedFd,
     pub outside: &'a Outside,
     pub ids: IdMap,
     /// The sources of mounts, where only the monitor could take them.
@@ -56,11 +58,21 @@ fn run(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> Resu
             Err(command::become_it(sandbox, crate::args::Level::Namespace))
         }
         Fork::Parent(child) => {
-            sys::close_range(3, u32::MAX).context(|| "close the inherited descriptors".into())?;
+            close_all_but(&start.line)?;
+            let job = Job::new(child, &start.line, sandbox.args.stop_timeout.is_none())?;
             let watch = Watch::new(&sandbox.args.limits, Members::Everybody, start.in_group);
-            reap(child, watch, Stop::new(sandbox.args.stop_timeout, Members::Everybody), || false)
+            reap(job, watch, Stop::new(sandbox.args.stop_timeout, Members::Everybody), || false)
         }
     }
+}
+
+fn close_all_but(line: &OwnedFd) -> Result<()> {
+    let shown = || String::from("close the inherited descriptors");
+    let kept = line.as_raw_fd();
+    if kept > 3 {
+        sys::close_range(3, kept as u32 - 1).context(shown)?;
+    }
+    sys::close_range(kept + 1, u32::MAX).context(shown)
 }
 
 /// Waits until the monitor has mapped the ids; fails when it died, or gave up.
@@ -98,6 +110,8 @@ impl Stop {
             self.end = now.checked_add(timeout).or_else(|| now.checked_add(Duration::from_secs(365 * 86_400)));
             for pid in self.members.all().into_iter().filter_map(Pid::from_raw) {
                 let _ = rustix::process::kill_process(pid, Signal::TERM);
+                // What is stopped takes no signal until it is continued.
+                let _ = rustix::process::kill_process(pid, Signal::CONT);
             }
         }
     }
@@ -120,21 +134,19 @@ impl Stop {
 
 /// Waits for the command, reaping everything that is orphaned on the way. `is_over` is asked at a SIGTERM, which then ends
 /// the sandbox at once.
-pub fn reap(child: Pid, mut watch: Watch, mut stop: Stop, is_over: impl Fn() -> bool) -> Result<u8> {
+pub fn reap(mut job: Job<'_>, mut watch: Watch, mut stop: Stop, is_over: impl Fn() -> bool) -> Result<u8> {
     loop {
         let pause = watch.pause().into_iter().chain(stop.pause()).min();
         let mut code = None;
-        match sys::arrived_signal(&awaited(), pause).context(|| "wait for a signal".into())? {
-            Some((libc::SIGTERM, _)) if is_over() => return Ok(128 + libc::SIGTERM as u8),
-            Some((libc::SIGTERM, from_kernel)) => match stop.timeout {
-                Some(timeout) => stop.begin(timeout),
-                None => pass_on(child, libc::SIGTERM, from_kernel),
-            },
-            Some((libc::SIGCHLD, _)) => code = reaped(child),
-            // Whoever asked it to end counts the time, too.
-            Some((libc::SIGALRM, false)) if stop.end.is_some() => stop.end = Some(Instant::now()),
-            Some((signal, from_kernel)) => pass_on(child, signal, from_kernel),
-            None => {}
+        for signal in job.arrived(pause)? {
+            match (signal, stop.timeout) {
+                (libc::SIGTERM, _) if is_over() => return Ok(128 + libc::SIGTERM as u8),
+                (libc::SIGTERM, Some(timeout)) => stop.begin(timeout),
+                // Whoever asked it to end counts the time, too.
+                (libc::SIGALRM, _) if stop.end.is_some() => stop.end = Some(Instant::now()),
+                (libc::SIGCHLD, _) => code = job.reaped().or(code),
+                _ => job.pass_on(signal),
+            }
         }
         if let Some(code) = stop.exit_code(code) {
             return Ok(code);
@@ -155,16 +167,6 @@ fn nobody_is_left() -> bool {
             Err(_) => return true,
         }
     }
-}
-
-/// Reaps all that ended; the exit code of `child`, if it is among them.
-fn reaped(child: Pid) -> Option<u8> {
-    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-        if pid == child {
-            return Some(status::of_wait(status));
-        }
-    }
-    None
 }
 
 /// From here on pid 1 tells nothing about the host: no argument, no environment, no memory to look into. The command is

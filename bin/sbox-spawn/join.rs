@@ -56,8 +56,9 @@ pub fn run(sandbox: Sandbox) -> Result<u8> {
         }
         Fork::Parent(child) => child,
     };
-    let code = signals::wait_for_end(child);
+    let code = signals::Monitor { child, line: None, terminal: &terminal }.wait(|| None);
     terminal.restore();
+    terminal.die_as_the_command_did();
     code
 }
 

@@ -3,13 +3,20 @@
 use crate::args::{Level, Mode, Mount};
 use crate::report::{FailurePipes, Reporter, UnavailablePipe};
 use crate::sandbox::Sandbox;
+use crate::signals::Monitor;
+use crate::terminal::Terminal;
 use crate::watcher::Watcher;
-use crate::{environment, namespaces, signals, subreaper, unavailable};
+use crate::{environment, namespaces, subreaper, unavailable};
 use libsbox::error::{Error, Kind, Result};
 use libsbox::escape::visible_path;
 
 /// Runs the command at the level asked for, or at the strongest that this host gives.
-pub fn run_at_strongest(sandbox: &mut Sandbox, reporter: &mut Reporter, watcher: &Watcher) -> Result<u8> {
+pub fn run_at_strongest(
+    sandbox: &mut Sandbox,
+    reporter: &mut Reporter,
+    watcher: &Watcher,
+    terminal: &Terminal,
+) -> Result<u8> {
     let levels = match sandbox.args.isolation {
         Some(level) => vec![level],
         // Nothing weaker has a mount, and nobody may write through instead.
@@ -27,7 +34,7 @@ pub fn run_at_strongest(sandbox: &mut Sandbox, reporter: &mut Reporter, watcher:
         if *level != Level::Namespace {
             environment::without_files(&mut sandbox.environment, &sandbox.args);
         }
-        match attempt(sandbox, *level, reporter, watcher, last)? {
+        match attempt(sandbox, *level, reporter, watcher, terminal, last)? {
             Attempt::Ended(code, refused) => {
                 sandbox.refused = refused;
                 return Ok(code);
@@ -76,7 +83,14 @@ enum Attempt {
     Unavailable(Error),
 }
 
-fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut Reporter, watcher: &Watcher, last: bool) -> Result<Attempt> {
+fn attempt(
+    sandbox: &Sandbox,
+    level: Level,
+    reporter: &mut Reporter,
+    watcher: &Watcher,
+    terminal: &Terminal,
+    last: bool,
+) -> Result<Attempt> {
     let mut unavailable = UnavailablePipe::new(!last)?;
     let has_overlays = sandbox.args.overlays().next().is_some();
     let failure = FailurePipes { exec: reporter.exec_socket(has_overlays)?, unavailable: unavailable.writer() };
@@ -94,7 +108,8 @@ fn attempt(sandbox: &Sandbox, level: Level, reporter: &mut Reporter, watcher: &W
     if let Some(command) = reporter.started(launched.init)? {
         sandbox.layers.iter().try_for_each(|layer| layer.record(command))?;
     }
-    let code = signals::wait_for_end(launched.init)?;
+    let monitor = Monitor { child: launched.init, line: Some(&launched.line), terminal };
+    let code = monitor.wait(|| None)?;
     launched.report_oom();
     let refused = launched.refused();
     Ok(unavailable.read().map_or(Attempt::Ended(code, refused), Attempt::Unavailable))

@@ -21,6 +21,7 @@ mod hidden;
 mod home;
 mod identity;
 mod init;
+mod job;
 mod join;
 mod landlock;
 mod layer;
@@ -85,13 +86,14 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let layers = layer::Layer::lock_all(&args)?;
     let mut reporter = report::Reporter::new(args.status_fd)?;
     let mut sandbox = Sandbox::new(args, environment, ops, layers, start)?;
-    let code = level::run_at_strongest(&mut sandbox, &mut reporter, &watcher);
+    let code = level::run_at_strongest(&mut sandbox, &mut reporter, &watcher, &terminal);
     terminal.restore();
     watcher.finish(&mut protection);
     tell_changes(&sandbox.args);
     network::tell_refused(&sandbox.refused);
     let code = code?;
     reporter.ended(code);
+    terminal.die_as_the_command_did();
     Ok(code)
 }
 

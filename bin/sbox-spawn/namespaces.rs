@@ -8,7 +8,7 @@ use crate::op::Op;
 use crate::refresh::{Namespaces, Refresher, Source};
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
-use crate::{init, limits, unavailable};
+use crate::{init, limits, signals, unavailable};
 use libsbox::error::{Context, Error, Kind, Result, reason};
 use libsbox::escape::visible_path;
 use libsbox::model::Limits;
@@ -23,6 +23,8 @@ pub struct Launched {
     /// Pid 1 of the sandbox, as the monitor sees it.
     pub init: Pid,
     _alive: OwnedFd,
+    /// The line to pid 1.
+    pub line: OwnedFd,
     /// The control group that it is in, and its memory limit.
     group: Option<(Group, Option<u64>)>,
     /// What leads out of its network and into it.
@@ -34,8 +36,8 @@ pub struct Launched {
 }
 
 impl Launched {
-    pub fn new(init: Pid, alive: OwnedFd) -> Launched {
-        Launched { init, _alive: alive, group: None, outside: None, ways_in: None, namespaces: None }
+    pub fn new(init: Pid, alive: OwnedFd, line: OwnedFd) -> Launched {
+        Launched { init, _alive: alive, line, group: None, outside: None, ways_in: None, namespaces: None }
     }
 
     /// Once it is ready: opens what leads in.
@@ -117,14 +119,15 @@ fn launch_as(sandbox: &Sandbox, failure: &FailurePipes, outside: &Outside, ids: 
     };
     let (sync_pipe, other_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
+    let (line, other_line) = signals::line()?;
     let wanted = &sandbox.args.limits;
     // Without any limit asked for the default of pids is the kernel's to keep without one.
     let group = if *wanted == Limits::default() { None } else { Group::make(wanted) };
     match sys::fork_into(flags(sandbox)).map_err(|error| unavailable::no_namespaces(&error))? {
         Fork::Child => {
-            drop(other_end);
+            drop((other_end, line));
             // Never dropped: pid 1 closes every descriptor by number.
-            let mut start = init::Start { sync_pipe, outside, ids, taken, in_group: group.is_some() };
+            let mut start = init::Start { sync_pipe, line: other_line, outside, ids, taken, in_group: group.is_some() };
             let code = init::main(sandbox, &mut start, failure);
             report::end(code)
         }
@@ -144,7 +147,7 @@ fn launch_as(sandbox: &Sandbox, failure: &FailurePipes, outside: &Outside, ids: 
             match opened {
                 Ok((ways_in, namespaces)) => {
                     let group = group.map(|group| (group, wanted.memory));
-                    Ok(Launched { group, ways_in, namespaces, ..Launched::new(init, other_end) })
+                    Ok(Launched { group, ways_in, namespaces, ..Launched::new(init, other_end, line) })
                 }
                 Err(error) => {
                     // It reads the end of the pipe and goes.

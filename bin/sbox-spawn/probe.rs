@@ -67,7 +67,9 @@ fn try_namespace(args: Args) -> Result<()> {
     let mut unavailable = UnavailablePipe::new(true)?;
     let failure = FailurePipes { exec: None, unavailable: unavailable.writer() };
     let launched = crate::namespaces::launch(&sandbox, failure)?;
-    match (crate::signals::wait_for_end(launched.init)?, unavailable.read()) {
+    let terminal = crate::terminal::Terminal::remember();
+    let monitor = crate::signals::Monitor { child: launched.init, line: Some(&launched.line), terminal: &terminal };
+    match (monitor.wait(|| None)?, unavailable.read()) {
         (0, _) => Ok(()),
         (_, Some(lack)) => Err(lack),
         (code, None) => {

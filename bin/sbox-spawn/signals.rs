@@ -1,15 +1,24 @@
-//! Signals between the processes of a sandbox: which ones are waited for and passed on, and how one process dies with
-//! another.
+//! Signals between the processes of a sandbox: which ones are waited for and passed on, how one process dies with another,
+//! and how the monitor stops with the command.
+//!
+//! The monitor, init and the command are in one process group, the shell's job. A key on the terminal and a signal to the
+//! job reach the command directly; a signal to the monitor alone is passed on. What reaches init, too, was sent to the whole
+//! job, and the command must not get it twice. The monitor stops when the command has stopped, never before, so that the
+//! shell gets the terminal back from a program that has put it in order; and whatever continues the monitor continues
+//! the command.
 
+use crate::terminal::Terminal;
 use libsbox::error::{Context, Error, Result};
 use libsbox::status;
-use libsbox::sys::{self, Signals};
+use libsbox::sys::{self, Arrived, Signals};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::OwnedFd;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 /// Signals that are passed on to the command when a process sends them. What a key on the terminal sends reaches the
 /// command by itself, since it is in the terminal's foreground group too.
-const PASSED_ON: [libc::c_int; 9] = [
+const PASSED_ON: [libc::c_int; 12] = [
     libc::SIGTERM,
     libc::SIGINT,
     libc::SIGHUP,
@@ -19,13 +28,19 @@ const PASSED_ON: [libc::c_int; 9] = [
     libc::SIGWINCH,
     libc::SIGALRM,
     libc::SIGCONT,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
 ];
 
 /// The signals that pid 1 and the monitor wait for; blocked, so that none is lost and none kills.
 pub fn awaited() -> Signals {
-    let mut all = PASSED_ON.to_vec();
-    all.push(libc::SIGCHLD);
-    Signals::of(&all)
+    awaited_but(0)
+}
+
+fn awaited_but(one: libc::c_int) -> Signals {
+    let all = PASSED_ON.iter().copied().chain([libc::SIGCHLD]);
+    Signals::of(&all.filter(|signal| *signal != one).collect::<Vec<_>>())
 }
 
 /// Holds them back, before the first process is started.
@@ -33,28 +48,155 @@ pub fn block() -> Result<()> {
     sys::block(&awaited()).context(|| "hold signals back".into())
 }
 
-/// Sends a signal on, unless the kernel sent it to the whole foreground group already.
-pub fn pass_on(to: Pid, signal: libc::c_int, from_kernel: bool) {
-    if let (false, Some(signal)) = (from_kernel, Signal::from_named_raw(signal)) {
+/// A descriptor that they are read from.
+pub fn file() -> Result<OwnedFd> {
+    sys::signal_file(&awaited()).context(|| "wait for signals".into())
+}
+
+/// The line between the monitor and pid 1, one byte a message: the monitor's say which signal to pass on, those of pid 1
+/// which signal the command was stopped by, or died of. The monitor's end comes first.
+pub fn line() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .context(|| "make a socket".into())
+}
+
+/// Added to the number of a signal that the command did not stop at, but died of.
+pub const DIED: libc::c_int = 128;
+
+/// Says a signal's number on the line. Whoever is gone need not be told.
+pub fn tell(line: &OwnedFd, signal: libc::c_int) {
+    let _ = rustix::net::send(line, &[signal as u8], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+}
+
+/// What was said on the line; nothing once the other side is gone.
+pub fn told(line: &OwnedFd) -> Option<Vec<libc::c_int>> {
+    let mut space = [0u8; 64];
+    match rustix::net::recv(line, &mut space, RecvFlags::DONTWAIT) {
+        Ok((0, _)) => None,
+        Ok((length, _)) => Some(space[..length].iter().map(|byte| libc::c_int::from(*byte)).collect()),
+        Err(_) => Some(Vec::new()),
+    }
+}
+
+/// Sends a signal to a process.
+pub fn send(to: Pid, signal: libc::c_int) {
+    if let Some(signal) = Signal::from_named_raw(signal) {
         // It may be gone by now; then its status arrives next.
         let _ = rustix::process::kill_process(to, signal);
     }
 }
 
-/// Waits for the end of a child and passes on what signals arrive meanwhile; gives its exit code.
-pub fn wait_for_end(child: Pid) -> Result<u8> {
-    loop {
-        match sys::arrived_signal(&awaited(), None).context(|| "wait for a signal".into())? {
-            Some((libc::SIGCHLD, _)) => {
-                let ended = rustix::process::waitpid(Some(child), WaitOptions::NOHANG);
-                if let Some((_, status)) = ended.context(|| "wait for the sandbox".into())? {
-                    return Ok(status::of_wait(status));
+/// Waits until one of them can be read, at most for `pause`.
+pub fn wait_for(fds: &[&OwnedFd], pause: Option<std::time::Duration>) -> Result<()> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
+    let pause = pause.and_then(|pause| rustix::event::Timespec::try_from(pause).ok());
+    match rustix::event::poll(&mut polled, pause.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error).context(|| "wait for a signal".into()),
+    }
+}
+
+/// The monitor, waiting for the end of the sandbox.
+pub struct Monitor<'a> {
+    /// Pid 1 of the sandbox, or the command that joined one.
+    pub child: Pid,
+    /// The line to pid 1. Without one the child is the command itself.
+    pub line: Option<&'a OwnedFd>,
+    pub terminal: &'a Terminal,
+}
+
+impl Monitor<'_> {
+    /// Waits for the end of the child; passes on what signals arrive meanwhile, and stops when the command does. `lost` is
+    /// asked when a child of this process has ended, and says why the sandbox must end with it. Gives the exit code.
+    pub fn wait(&self, mut lost: impl FnMut() -> Option<Error>) -> Result<u8> {
+        let signals = file()?;
+        let mut line = self.line;
+        // What pid 1 said last.
+        let mut said = None;
+        // Whether this process has just tried to stop.
+        let mut was_stopped = false;
+        loop {
+            if !was_stopped {
+                let fds: Vec<&OwnedFd> = [Some(&signals), line].into_iter().flatten().collect();
+                wait_for(&fds, None)?;
+            }
+            let (mut stopped, mut is_continued) = (None, false);
+            for arrived in sys::taken_signals(&signals) {
+                is_continued |= arrived.signal == libc::SIGCONT;
+                if arrived.signal != libc::SIGCHLD {
+                    self.pass_on(arrived);
+                    continue;
+                }
+                let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
+                let changed = rustix::process::waitpid(Some(self.child), options);
+                match changed.context(|| "wait for the sandbox".into())? {
+                    Some((_, status)) if status.stopped() => {
+                        stopped = status.stopping_signal().filter(|_| self.line.is_none())
+                    }
+                    Some((_, status)) => {
+                        let last = line.and_then(told).and_then(|said| said.last().copied()).or(said);
+                        let of_command = last.filter(|signal| *signal > DIED).map(|signal| signal - DIED);
+                        self.terminal.note_end(of_command.or(status.terminating_signal()));
+                        return Ok(status::of_wait(status));
+                    }
+                    None => {}
+                }
+                if let Some(why) = lost() {
+                    let _ = rustix::process::kill_process(self.child, Signal::KILL);
+                    let _ = rustix::process::waitpid(Some(self.child), WaitOptions::empty());
+                    return Err(why);
                 }
             }
-            Some((signal, from_kernel)) => pass_on(child, signal, from_kernel),
-            None => {}
+            match line.map(told) {
+                Some(Some(new)) => {
+                    said = new.last().copied().or(said);
+                    stopped = new.last().copied().filter(|signal| *signal < DIED).or(stopped);
+                }
+                Some(None) => line = None,
+                None => {}
+            }
+            if was_stopped && !is_continued {
+                // In an orphaned process group nobody stops: the command goes on, as it would by itself.
+                self.send(libc::SIGCONT);
+            }
+            // What continued this process meanwhile has continued the command, too.
+            let stop = stopped.filter(|_| !is_continued && self.terminal.is_there());
+            was_stopped = stop.is_some();
+            if let Some(signal) = stop {
+                stop_with(signal)?;
+            }
         }
     }
+
+    fn pass_on(&self, Arrived { signal, from_kernel }: Arrived) {
+        if from_kernel {
+            self.terminal.note_key(signal);
+        }
+        // The kernel tells the end of a terminal to the leader of its session alone.
+        let hangs_up = [libc::SIGHUP, libc::SIGCONT].contains(&signal);
+        if !from_kernel || (hangs_up && leads_the_session()) {
+            self.send(signal);
+        }
+    }
+
+    fn send(&self, signal: libc::c_int) {
+        match self.line {
+            Some(line) => tell(line, signal),
+            None => send(self.child, signal),
+        }
+    }
+}
+
+fn leads_the_session() -> bool {
+    rustix::process::getsid(None) == Ok(rustix::process::getpid())
+}
+
+/// Stops this process as the command was stopped, so that the shell sees what it would see without us.
+fn stop_with(signal: libc::c_int) -> Result<()> {
+    let shown = || String::from("stop with the command");
+    sys::block(&awaited_but(signal)).context(shown)?;
+    send(rustix::process::getpid(), signal);
+    sys::block(&awaited()).context(shown)
 }
 
 /// When the monitor dies, however it dies, this process gets `signal`: killed, pid 1 takes everything with it.

@@ -6,12 +6,13 @@
 
 use crate::args::{Level, TOOL};
 use crate::init;
+use crate::job::Job;
 use crate::limits::Watch;
 use crate::members::Members;
 use crate::namespaces::Launched;
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
-use crate::signals::{die_with_the_monitor, is_closed};
+use crate::signals::{self, die_with_the_monitor, is_closed};
 use crate::{command, landlock, symlink_layout};
 use libsbox::error::{Context, Result};
 use libsbox::sys::{self, Fork};
@@ -27,18 +28,19 @@ pub fn launch(sandbox: &Sandbox, level: Level, failure: FailurePipes) -> Result<
     symlink_layout::make(sandbox)?;
     let (sync_pipe, other_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
+    let (line, other_line) = signals::line()?;
     match sys::fork().context(|| "start a process".into())? {
         Fork::Child => {
-            drop(other_end);
-            let code = run(sandbox, level, &sync_pipe, failure);
+            drop((other_end, line));
+            let code = run(sandbox, level, &sync_pipe, &other_line, failure);
             end_descendants();
             report::end(code)
         }
-        Fork::Parent(subreaper) => Ok(Launched::new(subreaper, other_end)),
+        Fork::Parent(subreaper) => Ok(Launched::new(subreaper, other_end, line)),
     }
 }
 
-fn run(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd, failure: FailurePipes) -> u8 {
+fn run(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd, line: &OwnedFd, failure: FailurePipes) -> u8 {
     let child = match start(sandbox, level, sync_pipe, &failure) {
         Ok(child) => child,
         Err(error) => return report::failed_inside(&error, &failure),
@@ -47,7 +49,9 @@ fn run(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd, failure: FailurePip
     drop(failure);
     let watch = Watch::new(&sandbox.args.limits, Members::Descendants, false);
     let stop = init::Stop::new(sandbox.args.stop_timeout, Members::Descendants);
-    init::reap(child, watch, stop, || is_closed(sync_pipe)).unwrap_or_else(|error| TOOL.fail(&error))
+    Job::new(child, line, sandbox.args.stop_timeout.is_none())
+        .and_then(|job| init::reap(job, watch, stop, || is_closed(sync_pipe)))
+        .unwrap_or_else(|error| TOOL.fail(&error))
 }
 
 fn start(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd, failure: &FailurePipes) -> Result<Pid> {

@@ -232,8 +232,8 @@ impl Supervisor {
     /// What the signals that have arrived ask for.
     fn asked(&mut self) -> Option<StopRequest> {
         let mut request = None;
-        for signal in sys::taken_signals(&self.signals) {
-            match signal {
+        for arrived in sys::taken_signals(&self.signals) {
+            match arrived.signal {
                 libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => request = Some(StopRequest::Stop),
                 libc::SIGUSR2 => request = Some(StopRequest::Restart),
                 // A hang-up is what a daemon is to survive.

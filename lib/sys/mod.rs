@@ -8,7 +8,7 @@ mod seccomp;
 mod signals;
 
 pub use seccomp::{Instruction, filter_system_calls};
-pub use signals::{Signals, arrived_signal, block, clear_line_when_interrupted, signal_file, taken_signals};
+pub use signals::{Arrived, Signals, block, clear_line_when_interrupted, signal_file, taken_signals};
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -43,6 +43,13 @@ pub fn fork_into(namespaces: libc::c_int) -> io::Result<Fork> {
     // zero, so that their order, which differs between architectures, does not matter.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
     Ok(rustix::process::Pid::from_raw(pid as libc::pid_t).map_or(Fork::Child, Fork::Parent))
+}
+
+/// getpgid(2): the process group of a process, of this one for 0. Zero is a group outside of this pid namespace, which
+/// rustix takes to be impossible.
+pub fn process_group(pid: libc::pid_t) -> io::Result<libc::pid_t> {
+    // SAFETY: takes a number only.
+    check(unsafe { libc::getpgid(pid) }.into()).map(|group| group as libc::pid_t)
 }
 
 /// setgroups(2) to no group at all: what real root carries along must not follow the agent.

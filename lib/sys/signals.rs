@@ -1,8 +1,7 @@
-//! Signals taken one at a time with sigtimedwait(2): no handler, nothing that runs between two instructions.
+//! Signals, read from a descriptor: no handler, nothing that runs between two instructions.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::time::Duration;
 
 /// A set of signals.
 #[derive(Clone, Copy)]
@@ -30,27 +29,6 @@ pub fn block(signals: &Signals) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// sigtimedwait(2): sleeps until one of `signals` arrives, at most for `pause`. Gives its number and whether the kernel
-/// sent it (a key on the terminal, a death) and not a process; nothing when the time is over.
-pub fn arrived_signal(signals: &Signals, pause: Option<Duration>) -> io::Result<Option<(libc::c_int, bool)>> {
-    let time = pause.map(|pause| libc::timespec {
-        tv_sec: pause.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: pause.subsec_nanos().into(),
-    });
-    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: all-zero is a valid siginfo_t.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the structures are whole and outlive the call; a null time is none.
-    let signal = unsafe { libc::sigtimedwait(&raw const signals.0, &raw mut info, time) };
-    match signal {
-        1.. => Ok(Some((signal, info.si_code > 0))),
-        _ => match io::Error::last_os_error() {
-            error if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => Ok(None),
-            error => Err(error),
-        },
-    }
-}
-
 /// signalfd(2): a descriptor from which signals that are blocked are read, so that they can be waited for among others.
 pub fn signal_file(signals: &Signals) -> io::Result<OwnedFd> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
@@ -60,13 +38,29 @@ pub fn signal_file(signals: &Signals) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// A signal that was read from a descriptor of [`signal_file`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// Its number.
+    pub signal: libc::c_int,
+    /// Whether the kernel sent it (a key on the terminal, a hang-up, a death) and not a process.
+    pub from_kernel: bool,
+}
+
 /// The signals that wait in a descriptor of [`signal_file`]: of each structure (signalfd_siginfo, 128 bytes) the first
-/// four bytes are the number.
-pub fn taken_signals(file: &OwnedFd) -> Vec<libc::c_int> {
+/// four bytes are the number, and the third four the code, which is above zero if the kernel sent it.
+pub fn taken_signals(file: &OwnedFd) -> Vec<Arrived> {
     let mut buffer = [0u8; 128 * 8];
+    let mut all = Vec::new();
+    // Several structures are read at once; what is left when the buffer was full is read by the next call.
     let length = rustix::io::read(file, &mut buffer).unwrap_or(0);
-    let number = |info: &[u8]| Some(u32::from_ne_bytes(info.get(..4)?.try_into().ok()?) as libc::c_int);
-    buffer[..length].chunks_exact(128).filter_map(number).collect()
+    for info in buffer[..length].chunks_exact(128) {
+        let word = |at: usize| Some(i32::from_ne_bytes(info.get(at..at + 4)?.try_into().ok()?));
+        if let (Some(signal), Some(code)) = (word(0), word(8)) {
+            all.push(Arrived { signal, from_kernel: code > 0 });
+        }
+    }
+    all
 }
 
 const INTERRUPTING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
