@@ -24,7 +24,7 @@ _sbox_files() {
 # Prints the options of a command.
 _sbox_options() {
     case $1 in
-        init) echo "-r --runtime -f --force --copy -h --help -V --version" ;;
+        init) echo "-r --runtime -t --template --list-templates -f --force --copy -h --help -V --version" ;;
         build) echo "--locked --update --offline -f --force -v --verbose -n --check -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         clean) echo "--home --logs -a --all -h --help -V --version" ;;
@@ -71,6 +71,7 @@ _sbox_options() {
 _sbox_takes() {
     case "$1 $2" in
         'init -r' | 'init --runtime') return 0 ;;
+        'init -t' | 'init --template') return 0 ;;
         'run -n' | 'run --name') return 0 ;;
         'run --isolation') return 0 ;;
         'exec --in') return 0 ;;

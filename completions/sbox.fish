@@ -60,6 +60,8 @@ complete -c sbox -n '__sbox_is help' -l install -x -a '(__fish_complete_director
 complete -c sbox -n '__sbox_is completion' -a 'bash zsh fish'
 complete -c sbox -n 'not __sbox_words' -a init -d 'make a project'
 complete -c sbox -n '__sbox_is init' -s r -l runtime -x -a 'python:3.11 python:3.12 python:3.13 node:20 node:22 node:24' -d 'python:VERSION or node:VERSION [the one that fits the files there, or else a Python of this host]'
+complete -c sbox -n '__sbox_is init' -s t -l template -x -d 'openclaw, claude-code, codex, gemini-cli, opencode, qwen-code, copilot, aider, mini-swe-agent, jupyter, playwright, python, node, or the NAME of a file ~/.config/sbox/templates/NAME.yaml'
+complete -c sbox -n '__sbox_is init' -l list-templates -d 'list the templates, and do nothing else'
 complete -c sbox -n '__sbox_is init' -s f -l force -d 'replace an existing configuration'
 complete -c sbox -n '__sbox_is init' -l copy -d 'copy sources that are there into the sandbox, instead of mounting them copy-on-write'
 complete -c sbox -n '__sbox_is init' -s h -l help -d 'print this text'

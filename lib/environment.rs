@@ -228,6 +228,8 @@ fn expand(name: &str, value: &str, host: &Host, unset: &mut Vec<Unset>) -> Optio
                 let found = host.get(&wanted).filter(|value| default.is_none() || !value.is_empty());
                 match (found, default) {
                     (Some(value), _) => out.push(value),
+                    // Said to be optional.
+                    (None, Some(default)) if is_whole && default.is_empty() => return None,
                     (None, Some(default)) => out.push(default),
                     (None, None) => {
                         unset.push(Unset { name: name.to_owned(), wanted, is_whole });

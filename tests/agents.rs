@@ -2,3 +2,5 @@
 
 mod home;
 mod programs;
+mod real;
+mod templates;

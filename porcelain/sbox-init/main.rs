@@ -1,6 +1,8 @@
 //! sbox-init: make a project.
 #![forbid(unsafe_code)]
 
+mod templates;
+
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Context, Error, Result};
@@ -17,11 +19,18 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-init", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox init [-r SPEC] [-f] [--copy] NAME
+       sbox init [-r SPEC] [-f] -t TEMPLATE NAME
+       sbox init --list-templates
 Make a project in the directory NAME; '.' means the current directory. Existing
 files are kept.
 
   -r, --runtime SPEC   python:VERSION or node:VERSION [the one that fits the
                        files there, or else a Python of this host]
+  -t, --template NAME  openclaw, claude-code, codex, gemini-cli, opencode,
+                       qwen-code, copilot, aider, mini-swe-agent, jupyter,
+                       playwright, python, node, or the NAME of a file
+                       ~/.config/sbox/templates/NAME.yaml
+      --list-templates  list the templates, and do nothing else
   -f, --force          replace an existing configuration
       --copy           copy sources that are there into the sandbox, instead of
                        mounting them copy-on-write
@@ -34,10 +43,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut spec, mut force, mut copy, mut name) = (None, false, false, None);
+    let (mut spec, mut template, mut force, mut copy, mut name) = (None, None, false, false, None);
     while let Some(arg) = args.next()? {
         match arg {
             Short('r') | Long("runtime") => spec = Some(args.value()?.string()?),
+            Short('t') | Long("template") => template = Some(args.value()?.string()?),
+            Long("list-templates") => return templates::list().map(|()| 0),
             Short('f') | Long("force") => force = true,
             Long("copy") => copy = true,
             Value(value) if name.is_none() => name = Some(PathBuf::from(value)),
@@ -50,21 +61,37 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let root: PathBuf = root.components().collect();
     let project = Project::at(&root)?;
     let existing = Existing::look(&root);
-    let runtime = match spec {
-        Some(spec) => Runtime::parse(&spec)
-            .map_err(|error| Error::usage(error.to_string()).hint(error.hint_text().unwrap_or_default()))?,
-        None => existing.runtime()?,
-    };
+    let spec = spec.map(|spec: String| {
+        Runtime::parse(&spec)
+            .map_err(|error| Error::usage(error.to_string()).hint(error.hint_text().unwrap_or_default()))
+    });
+    let spec = spec.transpose()?;
+    if template.is_some() && copy {
+        return Err(Error::usage("--copy and --template cannot be used together"));
+    }
+    let text = template.as_ref().map(|name: &String| templates::configuration(name, spec.as_ref())).transpose()?;
     if project.config().symlink_metadata().is_ok() && !force {
         return Err(Error::new(format!("'{}' is a project already", escape::visible_path(&root)))
             .hint("sbox init --force replaces its configuration and keeps all other files"));
     }
-    make(&project, &runtime, &existing, copy)?;
+    let what = match (&text, &template) {
+        (Some(text), Some(template)) => {
+            fs::make_dirs(&project.logs())?;
+            ignore(&project)?;
+            fs::write_atomic(&project.config(), text.as_bytes(), 0o644)?;
+            format!("from template '{}'", escape::visible(template))
+        }
+        _ => {
+            let runtime = spec.map_or_else(|| existing.runtime(), Ok)?;
+            make(&project, &runtime, &existing, copy)?;
+            format!("with {runtime}")
+        }
+    };
     // What it asks for later is the user's own.
     if let Err(error) = libsbox::trust::remember(&project) {
         output::warn(error);
     }
-    output::ok(format_args!("Project '{}' with {runtime}", escape::visible(&project.name())));
+    output::ok(format_args!("Project '{}' {what}", escape::visible(&project.name())));
     match name == Path::new(".") {
         true => output::hint("sbox build && sbox run"),
         false => {

@@ -1,0 +1,108 @@
+//! The agents themselves, each installed from its template and given one task, under its allow list. The model is
+//! `fixtures/model_api/stub.py`, on the loopback of the sandbox: it lets the agent edit a file, run a test and commit.
+//!
+//! They need package registries and minutes: SBOX_TEST_ONLINE=1.
+
+use crate::common::{Scratch, need_program, need_registries, package, stderr, stdout};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where the stub listens, inside.
+const PORT: u16 = 8765;
+
+/// A repository with a mistake in it, made a project from a template, built.
+fn built(scratch: &Scratch, template: &str) -> bool {
+    if !need_registries() || !need_program("git") || !std::path::Path::new("/usr/bin/python3").exists() {
+        return false;
+    }
+    scratch.write("home/.gitconfig", "[user]\n\tname = Ada L\n\temail = ada@example.org\n");
+    scratch.write("p/calc.py", "def add(a, b):\n    return a - b\n");
+    let test = "import unittest, calc\n\n\nclass Adds(unittest.TestCase):\n    def test_adds(self):\n        self.assertEqual(calc.add(2, 3), 5)\n";
+    scratch.write("p/test_calc.py", test);
+    for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-qm", "start"]] {
+        assert!(git(scratch, words).status.success());
+    }
+    scratch.sbox_online("p").args(["init", ".", "-t", template]).assert().success();
+    let stub = package().join("tests/fixtures/model_api");
+    let mounts = format!("  - .:/work:cow\n  - {}:/stub:ro\n", stub.display());
+    let config = scratch.read("p/.sbox/config.yaml").replacen("  - .:/work:cow\n", &mounts, 1);
+    scratch.write("p/.sbox/config.yaml", &config);
+    let mut build = scratch.sbox_online("p");
+    let output = build.arg("build").timeout(Duration::from_secs(1200)).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    true
+}
+
+fn git(scratch: &Scratch, words: &[&str]) -> std::process::Output {
+    let mut command = Command::new("git");
+    command.args(words).current_dir(scratch.path("p")).env_clear().env("HOME", scratch.home());
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).output().unwrap()
+}
+
+/// What a line prints inside; it has to succeed.
+fn run(scratch: &Scratch, line: &str) -> String {
+    let output = scratch.sbox("p").args(["run", line]).timeout(Duration::from_secs(300)).output().unwrap();
+    assert!(output.status.success(), "{line}: {}\n{}", stdout(&output), stderr(&output));
+    stdout(&output) + &stderr(&output)
+}
+
+/// A line with the model at hand.
+fn with_model(line: &str) -> String {
+    format!("python3 /stub/stub.py {PORT} -- sh -c '{line}' < /dev/null")
+}
+
+/// What has to be true after the task: the host knows nothing until it is asked to.
+fn task_was_done(scratch: &Scratch) {
+    assert!(scratch.read("p/calc.py").contains("a - b"), "the host's file changed");
+    let diff = stdout(&scratch.sbox("p").args(["diff", "calc.py"]).output().unwrap());
+    assert!(diff.contains("+    return a + b"), "{diff}");
+    scratch.sbox("p").args(["apply", "calc.py"]).assert().success();
+    assert!(scratch.read("p/calc.py").contains("a + b"));
+    scratch.sbox("p").args(["apply", "--commits"]).assert().success();
+    let log = stdout(&git(scratch, &["log", "--all", "--format=%an %s"]));
+    assert!(log.lines().any(|line| line.starts_with("Ada L") && !line.ends_with("start")), "{log}");
+}
+
+/// The whole way of one agent. `start` prints a version and a help text, `task` does the work.
+fn works(template: &str, start: &str, task: &str) {
+    let scratch = Scratch::new(&format!("real-{template}"));
+    if !built(&scratch, template) {
+        return;
+    }
+    run(&scratch, start);
+    let said = run(&scratch, &with_model(task));
+    assert!(said.contains("calc.py"), "{said}");
+    task_was_done(&scratch);
+}
+
+#[test]
+fn claude_code_does_a_task() {
+    let task = "ANTHROPIC_BASE_URL=http://127.0.0.1:8765 ANTHROPIC_API_KEY=sk-ant-x \
+                claude --dangerously-skip-permissions -p fix";
+    works("claude-code", "claude --version && claude --help", task);
+}
+
+/// As a service of somebody else's, which is how a base address is given to it.
+const CODEX: &str = "printenv OPENAI_API_KEY | codex login --with-api-key && codex exec -m gpt-5 \
+    -c model_provider=stub -c model_providers.stub.name=stub -c model_providers.stub.wire_api=responses \
+    -c model_providers.stub.base_url=http://127.0.0.1:8765/v1 -c model_providers.stub.env_key=OPENAI_API_KEY";
+
+#[test]
+fn codex_does_a_task() {
+    let task = format!("export OPENAI_API_KEY=sk-x; {CODEX} --dangerously-bypass-approvals-and-sandbox fix");
+    works("codex", "codex --version && codex --help", &task);
+}
+
+#[test]
+fn codex_confines_its_commands_itself_where_that_is_allowed() {
+    let scratch = Scratch::new("real-codex-nested");
+    if !built(&scratch, "codex") {
+        return;
+    }
+    let config = scratch.read("p/.sbox/config.yaml").replacen("# nested: true", "nested: true", 1);
+    scratch.write("p/.sbox/config.yaml", &config);
+    run(&scratch, &with_model(&format!("export OPENAI_API_KEY=sk-x; {CODEX} -s workspace-write fix")));
+    // Its own rules keep .git from its commands, and its edit is there.
+    let diff = stdout(&scratch.sbox("p").arg("diff").output().unwrap());
+    assert!(diff.contains("+    return a + b") && !diff.contains(".claude"), "{diff}");
+}
