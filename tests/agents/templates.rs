@@ -18,7 +18,10 @@ fn a_template_is_a_configuration_that_is_the_users_own() {
     init(&[".", "-t", "node"]).code(1).stderr(contains("is a project already"));
     init(&[".", "-f", "-t", "node", "-r", "node:24"]).success();
     assert!(scratch.read("p/.sbox/config.yaml").contains("\nruntime: node:24\n"));
-    init(&["new", "-t", "claud-code"]).code(2).stderr(contains("no template 'claud-code'")).stderr(contains("claude-code"));
+    init(&["new", "-t", "claud-code"])
+        .code(2)
+        .stderr(contains("no template 'claud-code'"))
+        .stderr(contains("claude-code"));
     init(&["new", "-t", "node", "--copy"]).code(2);
     assert!(!scratch.path("p/new").exists());
 }
@@ -30,7 +33,8 @@ fn the_users_own_templates_come_first_and_a_name_is_not_a_path() {
     scratch.write("home/.config/sbox/templates/team.yaml", "# For the team. See x\nruntime: node:22\n");
     scratch.write("home/.config/sbox/secret.yaml", "x: 1\n");
     let list = stdout(&scratch.sbox("").args(["init", "--list-templates"]).output().unwrap());
-    let line = |name: &str| list.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_default().to_owned();
+    let line =
+        |name: &str| list.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_default().to_owned();
     assert!(line("node").ends_with("Ours.") && line("team").ends_with("For the team"), "{list}");
     assert!(line("codex").contains("OpenAI Codex in a sandbox") && list.lines().count() == 14, "{list}");
     scratch.sbox("").args(["init", "a", "-t", "node"]).assert().success();
