@@ -5,14 +5,17 @@ use crate::client_hello::{self, Hello};
 use crate::log::{Line, Log};
 use crate::request::{self, Body, Request, What};
 use crate::rules::{Grant, Rules};
+use crate::upstream::{self, Proxy, Upstream};
+use libsbox::model::Place;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// What every connection is measured by.
 pub struct Policy {
     pub rules: Rules,
     pub log: Log,
+    pub upstream: Upstream,
 }
 
 /// How long a client may take for the head of its request and for its hello.
@@ -34,6 +37,12 @@ impl Refusal {
     fn new(code: u16, why: impl Into<String>) -> Refusal {
         Refusal { code, why: why.into(), rule: None }
     }
+
+    fn forbidden(host: &str, address: IpAddr, why: &str) -> Refusal {
+        let rule = format!("{host}={address}");
+        let why = format!("'{host}' is at {address}, {why}; allow: [\"{rule}\"] would allow it");
+        Refusal { code: 403, why, rule: Some(rule) }
+    }
 }
 
 /// Serves a connection to its end.
@@ -50,14 +59,15 @@ pub fn serve(policy: &Policy, mut client: TcpStream) {
         }
     };
     let Request { host, port, what } = request;
-    match policy.dial(&host, port) {
+    match policy.dial(&host, port, what == What::Connect) {
         Err(refusal) => {
             policy.log.write(&Line { host: &host, port, refused: Some(&refusal.why), rule: refusal.rule.as_deref() });
             refuse(&mut client, &refusal);
         }
-        Ok((grant, server)) => match what {
+        Ok((grant, server, through)) => match what {
             What::Connect => tunnel(policy, client, server, &host, port, grant, rest),
             What::Plain { head, body } => {
+                let head = through.map_or_else(|| head.clone(), |proxy| proxy.head(&head, &host, port));
                 policy.log.write(&Line { host: &host, port, refused: None, rule: None });
                 let _ = forward(client, server, &head, body, rest);
             }
@@ -66,7 +76,8 @@ pub fn serve(policy: &Policy, mut client: TcpStream) {
 }
 
 impl Policy {
-    fn dial(&self, host: &str, port: u16) -> Result<(Grant, TcpStream), Refusal> {
+    /// A connection to a name that is allowed, and the host's proxy if it leads through that.
+    fn dial(&self, host: &str, port: u16, is_tunnel: bool) -> Result<(Grant, TcpStream, Option<&Proxy>), Refusal> {
         let Some(grant) = self.rules.grant(host, port) else {
             let entry =
                 if libsbox::model::DEFAULT_PORTS.contains(&port) { host.to_owned() } else { format!("{host}:{port}") };
@@ -77,20 +88,25 @@ impl Policy {
             let rule = (!self.rules.is_denied(host, port)).then_some(entry);
             return Err(Refusal { code: 403, why, rule });
         };
+        if let Some(proxy) = self.upstream.proxy(host, port, is_tunnel).filter(|_| grant.place == Place::Public) {
+            if let Some((address, why)) = upstream::known_to_be_forbidden(host, port) {
+                return Err(Refusal::forbidden(host, address, why));
+            }
+            let server = if is_tunnel { proxy.tunnel(host, port) } else { proxy.connect() };
+            let server = server.map_err(|why| Refusal::new(502, why))?;
+            let _ = server.set_nodelay(true);
+            return Ok((grant, server, Some(proxy)));
+        }
         match address::dial(host, port, grant.place) {
             Ok(server) => {
                 let _ = server.set_nodelay(true);
-                Ok((grant, server))
+                Ok((grant, server, None))
             }
             Err(DialError::Unknown(why)) => Err(Refusal::new(502, format!("'{host}' was not found: {why}"))),
             Err(DialError::Unreachable(why)) => {
                 Err(Refusal::new(502, format!("'{host}:{port}' cannot be reached: {why}")))
             }
-            Err(DialError::Forbidden(address, why)) => {
-                let rule = format!("{host}={address}");
-                let why = format!("'{host}' is at {address}, {why}; allow: [\"{rule}\"] would allow it");
-                Err(Refusal { code: 403, why, rule: Some(rule) })
-            }
+            Err(DialError::Forbidden(address, why)) => Err(Refusal::forbidden(host, address, why)),
         }
     }
 }

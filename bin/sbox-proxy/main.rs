@@ -12,6 +12,7 @@ mod connection;
 mod log;
 mod request;
 mod rules;
+mod upstream;
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
@@ -79,7 +80,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     };
     drop_root()?;
-    serve(&listener, Arc::new(connection::Policy { rules: rules::Rules { allow, deny }, log }))
+    let upstream = upstream::Upstream::of(|name| std::env::var(name).ok());
+    serve(&listener, Arc::new(connection::Policy { rules: rules::Rules { allow, deny }, log, upstream }))
 }
 
 /// What comes in is hostile: root has no business with it. Before the first thread, which is the only one this reaches.

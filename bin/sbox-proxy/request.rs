@@ -46,6 +46,8 @@ pub fn parse(head: &[u8]) -> Result<Request, &'static str> {
     }
     let headers = headers(lines)?;
     match method {
+        // Whoever answers it sends the request back, with what the host's proxy needed to let it through.
+        "TRACE" => Err("TRACE is not passed on"),
         "CONNECT" => connect(target, &headers),
         _ => plain(method, target, version, &headers),
     }
@@ -219,6 +221,7 @@ mod tests {
             "POST http://example.org/ HTTP/1.1\nHost: example.org\nContent-Length: 5\nTransfer-Encoding: chunked\n\n",
             "POST http://example.org/ HTTP/1.1\nHost: example.org\nTransfer-Encoding: gzip, chunked\n\n",
             "POST http://example.org/ HTTP/1.1\nHost: example.org\nContent-Length: +5\n\n",
+            "TRACE http://example.org/ HTTP/1.1\nHost: example.org\n\n",
             "GET  http://example.org/ HTTP/1.1\nHost: example.org\n\n",
             "GET http://example.org/ HTTP/2.0\nHost: example.org\n\n",
         ] {

@@ -2,6 +2,7 @@ use crate::common::{Scratch, bin};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 struct Proxy {
@@ -11,8 +12,14 @@ struct Proxy {
 
 impl Proxy {
     fn new(rules: &[&str]) -> Proxy {
+        Proxy::behind(&[], rules)
+    }
+
+    /// With these variables of the host.
+    fn behind(variables: &[(&str, &str)], rules: &[&str]) -> Proxy {
         let mut command = Command::new(bin().join("sbox-proxy"));
-        command.args(rules).stdout(Stdio::piped());
+        command.env_clear().envs(variables.iter().copied());
+        command.args(rules).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut address = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut address).unwrap();
@@ -185,4 +192,93 @@ fn the_log_is_never_written_through_a_link() {
     let mut command = scratch.program("sbox-proxy");
     command.arg("--access-log").arg(scratch.path("log")).timeout(Duration::from_secs(10)).assert().code(1);
     assert_eq!(scratch.read("precious"), "x");
+}
+
+/// A company's proxy: it knows where every name is, and notes what it was asked.
+fn company(answer: &'static str) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, heads) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let seen = heads.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let seen = seen.clone();
+            std::thread::spawn(move || {
+                let (mut head, mut byte) = (String::new(), [0]);
+                while !head.ends_with("\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
+                    head.push(byte[0].into());
+                }
+                seen.lock().unwrap().push(head);
+                let _ = stream.write_all(answer.as_bytes());
+                // A tunnel ends at a server that sends back what it gets.
+                let mut again = stream.try_clone().unwrap();
+                let _ = std::io::copy(&mut again, &mut stream);
+            });
+        }
+    });
+    (port, heads)
+}
+
+#[test]
+fn a_companys_proxy_is_used_with_its_password_and_the_tls_name_is_checked_all_the_same() {
+    let (port, heads) = company("HTTP/1.1 200 Connection established\r\nX-Own: 1\r\n\r\n");
+    let url = format!("http://me:s%20cret@127.0.0.1:{port}");
+    let scratch = Scratch::new("proxy-upstream");
+    let log = scratch.path("log");
+    let log = log.to_str().unwrap();
+    let rules = ["--allow", "web.invalid", "--allow", "localhost", "--access-log", log];
+    let proxy = Proxy::behind(&[("HTTPS_PROXY", &url), ("http_proxy", &url)], &rules);
+    let good = hello("web.invalid");
+    assert_eq!(tunnelled(&proxy, "web.invalid:443", &good), good);
+    assert_eq!(tunnelled(&proxy, "web.invalid:443", &hello("evil.invalid")), [0x15, 3, 3, 0, 2, 2, 112]);
+    let (stream, line) = proxy.open("GET http://web.invalid/x HTTP/1.1\r\nHost: web.invalid\r\n\r\n");
+    assert!(line.starts_with("HTTP/1.1 200 "), "{line}");
+    let _ = stream.shutdown(std::net::Shutdown::Both);
+    let seen = heads.lock().unwrap().clone();
+    let authorization = "Proxy-Authorization: Basic bWU6cyBjcmV0\r\n";
+    assert_eq!(seen[0], format!("CONNECT web.invalid:443 HTTP/1.1\r\nHost: web.invalid:443\r\n{authorization}\r\n"));
+    assert!(seen[2].starts_with(&format!("GET http://web.invalid/x HTTP/1.1\r\n{authorization}")), "{}", seen[2]);
+    // What is not allowed does not get there, and neither does a name that this host knows to be its own.
+    for (name, code) in [("evil.invalid:443", "403"), ("localhost:443", "403")] {
+        let (_, line) = proxy.open(&format!("CONNECT {name} HTTP/1.1\r\n\r\n"));
+        assert!(line.starts_with(&format!("HTTP/1.1 {code} ")), "{name}: {line}");
+    }
+    assert_eq!(heads.lock().unwrap().len(), 3);
+    let log = scratch.read("log");
+    assert!(log.contains("web.invalid") && !log.contains("cret") && !log.contains("bWU6"), "{log}");
+}
+
+#[test]
+fn what_no_proxy_names_and_what_a_rule_places_is_dialled_directly() {
+    let server = echo();
+    let (port, heads) = company("HTTP/1.1 200 OK\r\n\r\n");
+    let variables = [("ALL_PROXY", format!("http://127.0.0.1:{port}")), ("NO_PROXY", "own.invalid".into())];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let placed = format!("web.invalid:{server}=127.0.0.1");
+    let proxy = Proxy::behind(&variables, &["--allow", &placed, "--allow", "own.invalid", "--allow", "x.invalid"]);
+    let good = hello("web.invalid");
+    assert_eq!(tunnelled(&proxy, &format!("web.invalid:{server}"), &good), good);
+    let (_, line) = proxy.open("CONNECT own.invalid:443 HTTP/1.1\r\n\r\n");
+    assert!(line.starts_with("HTTP/1.1 502 ") && line.contains("was not found"), "{line}");
+    assert!(heads.lock().unwrap().is_empty());
+    // The control.
+    let good = hello("x.invalid");
+    assert_eq!(tunnelled(&proxy, "x.invalid:443", &good), good);
+    assert_eq!(heads.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_a_companys_proxy_is_said_and_never_gone_around() {
+    let (port, _) = company("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    let (strict, _) = company("HTTP/1.1 403 Blocked by policy\r\n\r\n");
+    for (url, why) in [
+        (format!("http://me:secret@127.0.0.1:{port}"), "wants another user or password"),
+        (format!("http://127.0.0.1:{strict}"), "refused it: HTTP/1.1 403 Blocked by policy"),
+        ("http://127.0.0.1:1".into(), "cannot be reached: connection refused"),
+        ("socks5://127.0.0.1:1080".into(), "is not one for HTTP"),
+        ("https://me:secret@127.0.0.1:1".into(), "spoken to in TLS"),
+    ] {
+        let proxy = Proxy::behind(&[("https_proxy", &url)], &["--allow", "web.invalid"]);
+        let (_, line) = proxy.open("CONNECT web.invalid:443 HTTP/1.1\r\n\r\n");
+        assert!(line.starts_with("HTTP/1.1 502 ") && line.contains(why) && !line.contains("secret"), "{url}: {line}");
+    }
 }
