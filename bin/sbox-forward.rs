@@ -1,7 +1,8 @@
-//! sbox-forward: lead ports of the host's loopback to a server in a sandbox.
+//! sbox-forward: lead ports of the host's loopback to a server in a sandbox, or the other way round.
 //!
 //! The listening sockets were made on the host's side; this process then enters the sandbox's network, and nothing else of
-//! the sandbox, and connects from there.
+//! the sandbox, and connects from there. For the other direction the sockets were made in the sandbox's network, and this
+//! process stays where it is.
 #![forbid(unsafe_code)]
 
 use lexopt::prelude::*;
@@ -16,11 +17,15 @@ use std::time::Duration;
 const TOOL: Tool = Tool { name: "sbox-forward", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox-forward --user N --network N N:PORT...
+       sbox-forward --receive N PORT...
 Enter the network namespace behind descriptor N, and connect each client of the
-listening socket N to PORT of the loopback there.
+listening socket N to PORT of the loopback there; or get listening sockets from
+another network, and connect their clients to each PORT of the loopback here.
 
       --user N         descriptor of the user namespace that owns the network
       --network N      descriptor of the network namespace
+      --receive N      get the listening sockets from descriptor N, a socket,
+                       in the order of the ports
   -h, --help           print this text
   -V, --version        print the version
 ";
@@ -30,23 +35,37 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut user, mut network, mut ports) = (None, None, Vec::new());
+    let (mut user, mut network, mut receive, mut words) = (None, None, None, Vec::new());
     while let Some(arg) = args.next()? {
         match arg {
             Long("user") => user = Some(args.value()?.parse::<i32>()?),
             Long("network") => network = Some(args.value()?.parse::<i32>()?),
-            Value(word) => ports.push(socket(&word.string()?)?),
+            Long("receive") => receive = Some(args.value()?.parse::<i32>()?),
+            Value(word) => words.push(word.string()?),
             other => return Err(cli::common(other)),
         }
     }
-    let (Some(user), Some(network)) = (user, network) else {
-        return Err(Error::usage("missing option '--user' or '--network'"));
+    let ports = match (user, network, receive) {
+        (None, None, Some(fd)) => {
+            let ports = received(fd, &words)?;
+            // Whoever connects is not trusted.
+            libsbox::plumbing::drop_root()?;
+            ports
+        }
+        (Some(user), Some(network), None) => {
+            let ports = words.iter().map(|word| socket(word)).collect::<Result<Vec<_>>>()?;
+            if ports.is_empty() {
+                return Err(Error::usage("missing socket and port"));
+            }
+            enter(user, LinkNameSpaceType::User)?;
+            enter(network, LinkNameSpaceType::Network)?;
+            // With the user namespace came every capability in it.
+            libsbox::sys::no_capabilities().context(|| "give up capabilities".into())?;
+            ports
+        }
+        (_, _, Some(_)) => return Err(Error::usage("'--receive' and the others cannot be used together")),
+        _ => return Err(Error::usage("missing option '--user' or '--network'")),
     };
-    if ports.is_empty() {
-        return Err(Error::usage("missing socket and port"));
-    }
-    enter(user, LinkNameSpaceType::User)?;
-    enter(network, LinkNameSpaceType::Network)?;
     let threads: Vec<_> =
         ports.into_iter().map(|(listener, port)| std::thread::spawn(move || serve(&listener, port))).collect();
     for thread in threads {
@@ -62,6 +81,20 @@ fn socket(text: &str) -> Result<(TcpListener, u16)> {
     let (fd, port) = parts.ok_or_else(wrong)?;
     let socket = libsbox::sys::adopt(fd).context(|| format!("take socket {fd}"))?;
     Ok((TcpListener::from(socket), port))
+}
+
+/// Listening sockets of another network, each with the port that it leads to here.
+fn received(fd: i32, words: &[String]) -> Result<Vec<(TcpListener, u16)>> {
+    let port = |word: &String| {
+        let port = word.parse::<u16>().ok().filter(|port| *port > 0);
+        port.ok_or_else(|| Error::usage(format!("'{}' is not a port", libsbox::escape::visible(word))))
+    };
+    let ports = words.iter().map(port).collect::<Result<Vec<_>>>()?;
+    let sockets = libsbox::plumbing::received_sockets(fd)?;
+    if sockets.len() != ports.len() || ports.is_empty() {
+        return Err(Error::new(format!("{} sockets came for {} ports", sockets.len(), ports.len())));
+    }
+    Ok(sockets.into_iter().map(TcpListener::from).zip(ports).collect())
 }
 
 /// The user namespace comes first: it gives the right to enter the network that belongs to it. One thread only, until then.
@@ -85,7 +118,9 @@ fn serve(listener: &TcpListener, port: u16) {
 
 fn connect(client: TcpStream, port: u16) {
     // Nobody listens yet: the client sees its connection closed, as it would without us.
-    let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).or_else(|_| TcpStream::connect(("::1", port))) else {
+        return;
+    };
     let (Ok(mut client_in), Ok(mut server_out)) = (client.try_clone(), server.try_clone()) else { return };
     std::thread::spawn(move || {
         let _ = io::copy(&mut client_in, &mut server_out);

@@ -53,7 +53,7 @@ _sbox_options() {
         spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --isolation --nested --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
         supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd -h --help -V --version" ;;
-        forward) echo "--user --network -h --help -V --version" ;;
+        forward) echo "--user --network --receive -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
         stage) echo "-n --dry-run -f --force --into --record --keep-missing --list -j --json -h --help -V --version" ;;
@@ -111,6 +111,7 @@ _sbox_takes() {
         'spawn --access-log') return 0 ;;
         'spawn --refusal-log') return 0 ;;
         'spawn --port') return 0 ;;
+        'spawn --reach') return 0 ;;
         'spawn --isolation') return 0 ;;
         'spawn --status-fd') return 0 ;;
         'spawn --join') return 0 ;;
@@ -131,6 +132,7 @@ _sbox_takes() {
         'proxy --refused-fd') return 0 ;;
         'forward --user') return 0 ;;
         'forward --network') return 0 ;;
+        'forward --receive') return 0 ;;
         'attempt -c' | 'attempt --class') return 0 ;;
         'attempt --fixture') return 0 ;;
         'envsh --format') return 0 ;;

@@ -44,6 +44,7 @@ pub fn requests(project: &Project, config: &Config) -> Vec<Request> {
         isolation,
         network: _, // `host` is the default; a set is names, and of the host's clients no more than where they get packages
         ports,
+        reach,
         limits: _, // only ever less
         nested,
         devices,
@@ -92,6 +93,9 @@ pub fn requests(project: &Project, config: &Config) -> Vec<Request> {
     }
     for (index, (host, inside)) in ports.iter().enumerate() {
         all.add(&["ports"], Some(index), format!("port {host} of this host, for its port {inside}"));
+    }
+    for (index, (host, _)) in reach.iter().enumerate() {
+        all.add(&["reach"], Some(index), format!("what listens on port {host} of this host's loopback"));
     }
     for (index, channel) in channels.iter().enumerate().filter(|(_, channel)| channel.contains("://")) {
         all.add(&["channels"], Some(index), format!("packages from '{}'", visible(channel)));

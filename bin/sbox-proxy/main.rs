@@ -17,7 +17,7 @@ mod upstream;
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Context, Error, Result};
-use rustix::fd::OwnedFd;
+use libsbox::plumbing;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,42 +79,16 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             listener
         }
     };
-    drop_root()?;
+    // What comes in is hostile.
+    plumbing::drop_root()?;
     let upstream = upstream::Upstream::of(|name| std::env::var(name).ok());
     serve(&listener, Arc::new(connection::Policy { rules: rules::Rules { allow, deny }, log, upstream }))
 }
 
-/// What comes in is hostile: root has no business with it. Before the first thread, which is the only one this reaches.
-fn drop_root() -> Result<()> {
-    let nobody = 65534;
-    let shown = || String::from("give up root's rights");
-    if rustix::process::geteuid().is_root() {
-        let (uid, gid) = (rustix::process::Uid::from_raw(nobody), rustix::process::Gid::from_raw(nobody));
-        rustix::thread::set_thread_groups(&[]).context(shown)?;
-        rustix::thread::set_thread_res_gid(gid, gid, gid).context(shown)?;
-        rustix::thread::set_thread_res_uid(uid, uid, uid).context(shown)?;
-        // The kernel forgets it with the change of ids.
-        libsbox::plumbing::obey_death_of_parent();
-    }
-    rustix::thread::set_no_new_privs(true).context(shown)
-}
-
 /// A listening socket from a process in another network namespace: it stays a socket of that one.
 fn received(fd: i32) -> Result<TcpListener> {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-    let shown = || format!("take a socket from descriptor {fd}");
-    let from = libsbox::sys::adopt(fd).context(shown)?;
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0u8; 1];
-    let mut data = [rustix::io::IoSliceMut::new(&mut byte)];
-    rustix::net::recvmsg(&from, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC).context(shown)?;
-    let sockets = ancillary.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    let socket: Option<OwnedFd> = sockets.into_iter().next();
-    socket.map(TcpListener::from).ok_or_else(|| Error::new(format!("cannot {}: none came", shown())))
+    let socket = plumbing::received_sockets(fd)?.into_iter().next();
+    socket.map(TcpListener::from).ok_or_else(|| Error::new(format!("no socket came from descriptor {fd}")))
 }
 
 /// One thread for each connection, and never more than there may be.

@@ -52,6 +52,8 @@ How it runs:
       --refusal-log FILE  the same, but only of requests that were refused
       --port [HOST:]PORT  forward port HOST [PORT] of the host's loopback to
                           PORT inside
+      --reach [HOST:]PORT  forward port PORT of the loopback inside to port HOST
+                          [PORT] of the host's loopback
       --isolation LEVEL   namespace, landlock, env, or auto: the strongest that
                           this host supports [auto]
       --nested            let the command make user namespaces and mounts
@@ -104,6 +106,8 @@ pub struct Network {
     pub log: Option<(&'static str, PathBuf)>,
     /// On the host, inside.
     pub ports: Vec<(u16, u16)>,
+    /// On the host, inside: what leads out.
+    pub reach: Vec<(u16, u16)>,
 }
 
 impl Network {
@@ -193,6 +197,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("access-log") => args.network.log = Some(("--access-log", parser.value()?.into())),
             Long("refusal-log") => args.network.log = Some(("--refusal-log", parser.value()?.into())),
             Long("port") => args.network.ports.push(port(&parser.value()?.string()?)?),
+            Long("reach") => args.network.reach.push(port(&parser.value()?.string()?)?),
             Long("isolation") => args.isolation = parser.value()?.string()?.parse::<Isolation>()?.named(),
             Long("limit") => limit(&mut args.limits, &parser.value()?.string()?)?,
             Long("nested") => args.nested = true,
@@ -217,6 +222,10 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     if network.mode == Mode::Host && !network.ports.is_empty() {
         return Err(Error::usage("--port leads into a network of the sandbox's own")
             .hint("with --network host its servers are on the host's loopback already"));
+    }
+    if network.mode == Mode::Host && !network.reach.is_empty() {
+        return Err(Error::usage("--reach leads out of a network of the sandbox's own")
+            .hint("with --network host the host's loopback is there already"));
     }
     let is_made =
         args.root.is_some() || !(args.mounts.is_empty() && args.bind_nofollow.is_empty() && args.hide.is_empty());
@@ -269,13 +278,9 @@ fn rule(text: OsString) -> Result<String> {
 
 /// `8080` or `9000:8080`: on the host, inside.
 fn port(text: &str) -> Result<(u16, u16)> {
-    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
-    let (host, inside) = text.split_once(':').unwrap_or((text, text));
-    match (number(host), number(inside)) {
-        (Some(host), Some(inside)) => Ok((host, inside)),
-        _ => Err(Error::usage(format!("'{}' is not a port", libsbox::escape::visible(text)))
-            .hint("--port 8080, or 9000:8080")),
-    }
+    libsbox::model::ports(text).ok_or_else(|| {
+        Error::usage(format!("'{}' is not a port", libsbox::escape::visible(text))).hint("--port 8080, or 9000:8080")
+    })
 }
 
 fn limit(limits: &mut Limits, text: &str) -> Result<()> {

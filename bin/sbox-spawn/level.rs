@@ -54,6 +54,7 @@ fn may_run_at(sandbox: &Sandbox, level: Level) -> Result<()> {
         _ if network.mode == Mode::Proxy => "a network that leads to some names only",
         _ if sandbox.args.overlays().next().is_some() => "a copy-on-write mount",
         _ if !network.ports.is_empty() => "ports that lead into a separate network",
+        _ if !network.reach.is_empty() => "ports that lead out of a separate network",
         Level::Env if network.mode == Mode::None => "a command without network",
         _ => return may_show_at(sandbox, level),
     };

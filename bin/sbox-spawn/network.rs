@@ -3,10 +3,12 @@
 //! The sandbox has a loopback interface and no route. Where names are allowed, pid 1 makes a listening socket on it and
 //! hands that to `sbox-proxy`, which runs on the host's side: a socket stays one of the network that it was made in, so
 //! that the proxy accepts in there and dials out here. Ports are the other way round: the monitor listens on the host's
-//! loopback, and `sbox-forward` enters the sandbox's network with those sockets.
+//! loopback, and `sbox-forward` enters the sandbox's network with those sockets. What the sandbox reaches of the host's
+//! loopback is handed out as the proxy's socket is.
 
 use crate::args::{Mode, Network};
 use libsbox::error::{Context, Result};
+use libsbox::model::PROXY_PORT;
 use libsbox::plumbing;
 use libsbox::sys;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -20,13 +22,12 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-/// Where the proxy is, inside. The usual port of one, and nobody else's there.
-const PROXY: &str = "127.0.0.1:3128";
-
 /// What runs on the host's side, before the sandbox is made.
 pub struct Outside {
     /// The proxy's end of a socket: pid 1 sends the listening socket through it.
     to_proxy: Option<OwnedFd>,
+    /// The end of a socket of what leads to the host's loopback, and the ports inside.
+    to_reach: Option<(OwnedFd, Vec<u16>)>,
     ports: Vec<(TcpListener, u16)>,
     /// They die with the monitor, however it dies; where it ends in good order, they are ended before.
     helpers: Vec<Child>,
@@ -51,11 +52,28 @@ impl Outside {
             Ok((listener.context(|| format!("listen on port {host} of the host's loopback"))?, *inside))
         };
         let ports = network.ports.iter().map(listen).collect::<Result<Vec<_>>>()?;
-        let mut outside = Outside { to_proxy: None, ports, helpers: Vec::new(), refused: None };
+        let mut outside = Outside { to_proxy: None, to_reach: None, ports, helpers: Vec::new(), refused: None };
         if network.mode == Mode::Proxy {
             outside.start_proxy(network)?;
         }
+        if !network.reach.is_empty() {
+            outside.start_reach(&network.reach)?;
+        }
         Ok(outside)
+    }
+
+    /// What leads from ports inside to the host's loopback.
+    fn start_reach(&mut self, reach: &[(u16, u16)]) -> Result<()> {
+        let (own, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .context(|| "make a socket".into())?;
+        inherit(theirs.as_fd())?;
+        let mut command = plumbing::program("sbox-forward")?;
+        command.arg("--receive").arg(theirs.as_raw_fd().to_string());
+        command.args(reach.iter().map(|(host, _)| host.to_string()));
+        self.helpers.push(start(command)?);
+        self.to_reach = Some((own, reach.iter().map(|(_, inside)| *inside).collect()));
+        Ok(())
     }
 
     fn start_proxy(&mut self, network: &Network) -> Result<()> {
@@ -97,15 +115,16 @@ impl Outside {
     pub fn open(&self) -> Result<()> {
         let socket = sys::interface_socket().context(|| "bring up the loopback interface".into())?;
         sys::interface_up(socket.as_fd(), c"lo").context(|| "bring up the loopback interface".into())?;
+        if let Some((to_reach, ports)) = &self.to_reach {
+            let listen = |port: &u16| {
+                let listener = TcpListener::bind(("127.0.0.1", *port));
+                listener.context(|| format!("listen on port {port} of the sandbox's loopback"))
+            };
+            hand_over(to_reach, &ports.iter().map(listen).collect::<Result<Vec<_>>>()?)?;
+        }
         let Some(to_proxy) = &self.to_proxy else { return Ok(()) };
-        let shown = || String::from("give the proxy its socket");
-        let listener = TcpListener::bind(PROXY).context(shown)?;
-        let fds = [listener.as_fd()];
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        let data = [rustix::io::IoSlice::new(b"!")];
-        rustix::net::sendmsg(to_proxy, &data, &mut ancillary, SendFlags::NOSIGNAL).context(shown).map(drop)
+        let listener = TcpListener::bind(("127.0.0.1", PROXY_PORT)).context(|| "listen for the proxy".into())?;
+        hand_over(to_proxy, &[listener])
     }
 
     /// The namespaces of pid 1, where ports lead into them. While it waits for the monitor: later it lets nobody look.
@@ -136,6 +155,17 @@ impl Outside {
         self.ports.clear();
         Ok(())
     }
+}
+
+/// Sends listening sockets to a helper on the host's side.
+fn hand_over(to: &OwnedFd, listeners: &[TcpListener]) -> Result<()> {
+    let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(plumbing::MOST_SOCKETS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    let data = [rustix::io::IoSlice::new(b"!")];
+    let shown = || String::from("hand a socket over");
+    rustix::net::sendmsg(to, &data, &mut ancillary, SendFlags::NOSIGNAL).context(shown).map(drop)
 }
 
 /// Lets a descriptor through the next exec.
@@ -173,7 +203,7 @@ pub fn name_proxy(network: &Network, hostname: &str, environment: &mut Vec<(OsSt
     if network.mode != Mode::Proxy {
         return;
     }
-    let url = format!("http://{PROXY}");
+    let url = format!("http://127.0.0.1:{PROXY_PORT}");
     // What is inside is reached without the proxy, under any of its names: servers say that they listen on 0.0.0.0, and
     // programs ask for this host by its name. curl and Python take a suffix with and without a dot, others only one.
     let local = format!("localhost,.localhost,127.0.0.1,::1,0.0.0.0,{hostname}");

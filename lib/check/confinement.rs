@@ -7,7 +7,7 @@ use crate::escape::visible;
 
 use crate::config::MountEntry;
 use crate::locate::Step;
-use crate::model::{Isolation, Limits, NameRule, Network};
+use crate::model::{self, Isolation, Limits, NameRule, Network, PROXY_PORT};
 use crate::suggest;
 
 impl Checker<'_> {
@@ -44,31 +44,54 @@ impl Checker<'_> {
         valid
     }
 
-    pub(super) fn ports(&mut self, raw: &[String], network: &Network) -> Vec<(u16, u16)> {
+    /// `ports`, which lead into the sandbox, or `reach`, which leads out of it.
+    pub(super) fn ports(&mut self, key: &str, raw: &[String], network: &Network) -> Vec<(u16, u16)> {
         let mut ports = Vec::new();
-        let number = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
         for (index, text) in raw.iter().enumerate() {
-            let (host, inside) = text.split_once(':').unwrap_or((text, text));
-            match (number(host), number(inside)) {
-                (Some(host), Some(inside)) => ports.push((host, inside)),
-                _ => {
-                    let path = [Step::Key("ports".into()), Step::Index(index)];
+            match model::ports(text) {
+                Some(pair) => ports.push(pair),
+                None => {
+                    let path = [Step::Key(key.into()), Step::Index(index)];
                     let message = format!("Invalid port: '{}'", visible(text));
-                    self.error(
-                        &format!("ports[{index}]"),
-                        message,
-                        "Use 8080, or \"9000:8080\" for HOST:INSIDE",
-                        &path,
-                    );
+                    let hint = "Use 8080, or \"9000:8080\" for HOST:INSIDE";
+                    self.error(&format!("{key}[{index}]"), message, hint, &path);
                 }
             }
         }
         if !ports.is_empty() && *network == Network::Host {
-            let hint = "With 'network: host' its servers are on the host's loopback already";
-            self.warn("ports", "Ports have no meaning with the host's network", hint, &[Step::Key("ports".into())]);
+            let (message, hint) = match key {
+                "ports" => (
+                    "Ports have no meaning with the host's network",
+                    "With 'network: host' its servers are on the host's loopback already",
+                ),
+                _ => (
+                    "'reach' has no meaning with the host's network",
+                    "With 'network: host' every port of the host's loopback can be reached",
+                ),
+            };
+            self.warn(key, message, hint, &[Step::Key(key.into())]);
             ports.clear();
         }
         ports
+    }
+
+    /// Ports inside that are taken: by what leads to the host, or by the way out to allowed names.
+    pub(super) fn crossings(&mut self, ports: &[(u16, u16)], reach: &[(u16, u16)]) {
+        for (index, (_, inside)) in reach.iter().enumerate() {
+            let taken = match *inside {
+                PROXY_PORT => "the proxy's",
+                port if reach[..index].iter().any(|(_, other)| *other == port) => "another entry's",
+                port if ports.iter().any(|(_, other)| *other == port) => "that of a server, by 'ports'",
+                _ => continue,
+            };
+            let path = [Step::Key("reach".into()), Step::Index(index)];
+            let hint = "Use another one inside: \"5432:15432\" is HOST:INSIDE";
+            self.error(&format!("reach[{index}]"), format!("Port {inside} inside is {taken}"), hint, &path);
+        }
+        if reach.len() > crate::plumbing::MOST_SOCKETS {
+            let message = format!("More than {} ports", crate::plumbing::MOST_SOCKETS);
+            self.error("reach", message, "Name those that are needed", &[Step::Key("reach".into())]);
+        }
     }
 
     pub(super) fn limits(&mut self, raw: &[(String, String)]) -> Limits {

@@ -245,7 +245,9 @@ impl Checker<'_> {
         let provider = self.provider(text(raw.provider, "provider"));
         let isolation = self.choice("isolation", &text(raw.isolation, "isolation")).unwrap_or(Isolation::Auto);
         let network = self.network(raw.network);
-        let ports = self.ports(&raw.ports.items, &network);
+        let ports = self.ports("ports", &raw.ports.items, &network);
+        let reach = self.ports("reach", &raw.reach.items, &network);
+        self.crossings(&ports, &reach);
         let limits = self.limits(&raw.limits.0);
         let nested = raw.nested.unwrap_or(false);
         let devices = self.devices(&raw.devices);
@@ -271,6 +273,7 @@ impl Checker<'_> {
             isolation,
             network,
             ports,
+            reach,
             limits,
             nested,
             devices,

@@ -54,6 +54,7 @@ pub const KEYS: &[Key] = &[
     key("isolation", Shape::Text, "auto"),
     key("network", Shape::Network(&["allow", "deny", "log"]), "host"),
     key("ports", Shape::TextOrList, ""),
+    key("reach", Shape::TextOrList, ""),
     key("limits", Shape::Map(crate::model::LIMITS), ""),
     key("nested", Shape::Truth, "false"),
     key("devices", Shape::TextOrList, ""),

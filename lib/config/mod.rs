@@ -95,6 +95,8 @@ pub struct Config {
     pub network: Network,
     /// Ports of the host's loopback that lead to ports inside: on the host, inside.
     pub ports: Vec<(u16, u16)>,
+    /// Ports of the host's loopback that can be reached inside: on the host, inside.
+    pub reach: Vec<(u16, u16)>,
     /// What it may use.
     pub limits: Limits,
     /// Whether it may make its own user namespaces and mounts.

@@ -26,6 +26,7 @@ pub(crate) struct Raw {
     pub isolation: Option<Text>,
     pub network: RawNetwork,
     pub ports: Lines,
+    pub reach: Lines,
     pub limits: Pairs,
     pub nested: Option<bool>,
     pub devices: Lines,

@@ -7,6 +7,7 @@ mod host_rule;
 mod limits;
 mod name_set;
 mod network;
+mod ports;
 mod runtime;
 mod size;
 mod system_dirs;
@@ -17,9 +18,13 @@ pub use host_rule::{DEFAULT_PORTS, HostRule, Place, host_name};
 pub use limits::{DEFAULT_PIDS, LIMITS, Limits};
 pub use name_set::{NameSet, VENDORS, Vendor};
 pub use network::{NameRule, Network};
+pub use ports::ports;
 pub use runtime::{Language, Runtime};
 pub use size::{bytes, seconds};
 pub use system_dirs::{SYSTEM_DIRS, is_system, reserved};
+
+/// Where the proxy to allowed names is on the sandbox's loopback: the usual port of one.
+pub const PROXY_PORT: u16 = 3128;
 
 /// The directories of the system in which programs are looked for, after those of the environment.
 pub const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";

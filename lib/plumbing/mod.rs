@@ -2,11 +2,14 @@
 
 pub mod archive;
 pub mod in_home;
+mod helper;
 pub mod mkenv;
 pub mod relocate;
 pub mod sandbox;
 pub mod spawn;
 pub mod stage;
+
+pub use helper::{MOST_SOCKETS, drop_root, received_sockets};
 
 use crate::error::{Context, Error, Result};
 use crate::progress::Progress;

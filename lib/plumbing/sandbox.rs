@@ -111,6 +111,7 @@ impl<'a> ProjectSandbox<'a> {
             .chdir(directory)
             .network(&self.config.network, &rules, &self.project.network_log())
             .ports(&self.config.ports)
+            .reach(&self.config.reach)
             .limits(&self.config.limits);
         if let Some(seconds) = self.stop_timeout {
             spawn = spawn.stop_timeout(seconds);

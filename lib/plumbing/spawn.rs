@@ -104,6 +104,14 @@ impl Spawn {
         self
     }
 
+    /// Ports inside that lead to ports of the host's loopback.
+    pub fn reach(mut self, reach: &[(u16, u16)]) -> Spawn {
+        for (host, inside) in reach {
+            self = self.option("--reach", &[format!("{host}:{inside}").as_ref()]);
+        }
+        self
+    }
+
     /// What may be used.
     pub fn limits(mut self, limits: &Limits) -> Spawn {
         for limit in limits.written() {

@@ -137,6 +137,7 @@ fn bundle(
     let mut config = config.clone();
     config.network = libsbox::model::Network::None;
     config.ports.clear();
+    config.reach.clear();
     let mut words: Vec<OsString> = vec!["/bin/sh".into(), "-c".into(), BUNDLE.into(), "sh".into(), branch.into()];
     words.extend(have.iter().map(OsString::from));
     let directory = layer.dst().to_string_lossy();

@@ -135,6 +135,7 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     config.limits.time = None;
     if build.options.offline {
         config.network = libsbox::model::Network::None;
+        config.reach.clear();
     }
     let mut confine = ProjectSandbox::new(build.project, &config);
     confine.env.clone_from(&build.env);

@@ -125,3 +125,13 @@ fn each_request_is_shown_with_the_line_that_asks_for_it() {
     let said = String::from_utf8_lossy(&list.get_output().stderr).into_owned();
     assert!(said.contains("as 'KEY' (config.yaml:3)") && said.contains("read-only (config.yaml:5)"), "{said}");
 }
+
+#[test]
+fn a_port_of_the_hosts_loopback_asks_for_trust() {
+    let scratch = Scratch::new("trust-reach");
+    scratch.strange_project("p", "runtime: node:22\nnetwork: {allow: ['@npm']}\nreach: [5432, '8080:80']\n");
+    let output = scratch.sbox("p").args(["trust", "--list"]).output().unwrap();
+    let text = crate::common::stdout(&output) + &crate::common::stderr(&output);
+    assert!(text.contains("what listens on port 5432 of this host's loopback (config.yaml:3)"), "{text}");
+    assert!(text.contains("port 8080") && !text.contains("@npm"), "{text}");
+}

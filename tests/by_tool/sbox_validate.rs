@@ -164,3 +164,23 @@ fn no_project_is_said_with_what_to_do() {
     let scratch = Scratch::new("validate-none");
     scratch.sbox("").arg("validate").assert().code(1).stderr(contains("no project in")).stderr(contains("sbox init ."));
 }
+
+#[test]
+fn ports_that_lead_out_are_looked_at() {
+    let found = |more: &str| {
+        let scratch = Scratch::new("validate-reach");
+        scratch.project("p", &format!("runtime: node:22\n{more}"));
+        let output = scratch.sbox("p").arg("validate").output().unwrap();
+        crate::common::stderr(&output) + &crate::common::stdout(&output)
+    };
+    for (more, wanted) in [
+        ("network: none\nreach: [x]\n", "[reach[0]] Invalid port: 'x'"),
+        ("network: {allow: [a.org]}\nreach: [3128]\n", "[reach[0]] Port 3128 inside is the proxy's"),
+        ("network: none\nreach: ['1:80', '2:80']\n", "[reach[1]] Port 80 inside is another entry's"),
+        ("network: none\nports: ['9:80']\nreach: [80]\n", "[reach[0]] Port 80 inside is that of a server"),
+        ("reach: [80]\n", "[reach] 'reach' has no meaning with the host's network"),
+    ] {
+        assert!(found(more).contains(wanted), "{more}: {}", found(more));
+    }
+    assert!(!found("network: none\nreach: [5432, '8080:80']\n").contains("reach"));
+}

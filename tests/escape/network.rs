@@ -123,3 +123,46 @@ fn a_port_that_is_taken_is_an_error_before_anything_runs() {
     drop(listener);
     assert_eq!(stdout(&confined(&scratch, &["--network", "none", "--port", &port], "echo ran")), "ran\n");
 }
+
+#[test]
+fn one_port_of_the_hosts_loopback_can_be_reached_and_no_other() {
+    if !need_sandbox() || !need_program("curl") {
+        return;
+    }
+    let scratch = Scratch::new("network-reach");
+    let model = server("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nmodel");
+    let other = server("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nother");
+    let (same, mapped) = (model.to_string(), format!("{model}:80"));
+    for network in [&["--network", "none"][..], &["--network", "proxy", "--allow", "x.invalid"]] {
+        let options = [network, &["--reach", &same, "--reach", &mapped]].concat();
+        let ask = |place: &str| confined(&scratch, &options, &format!("curl -sS http://{place}/"));
+        for place in [format!("127.0.0.1:{model}"), format!("localhost:{model}"), "127.0.0.1".into()] {
+            let output = ask(&place);
+            assert_eq!(stdout(&output), "model", "{network:?} {place}: {}", stderr(&output));
+        }
+        let output = ask(&format!("127.0.0.1:{other}"));
+        assert!(!output.status.success() && stdout(&output).is_empty(), "{network:?}");
+        // The control: without the option not even the one.
+        let output = confined(&scratch, network, &format!("curl -sS http://127.0.0.1:{model}/"));
+        assert!(!output.status.success() && stdout(&output).is_empty(), "{network:?}");
+    }
+}
+
+#[test]
+fn what_leads_to_the_hosts_loopback_ends_with_the_sandbox() {
+    if !need_sandbox() || !need_program("curl") {
+        return;
+    }
+    let model = server("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nmodel");
+    let running = || crate::common::running("sbox-forward", &format!("\0{model}"));
+    let mut child = std::process::Command::new(crate::common::bin().join("sbox-spawn"))
+        .args(["--network", "none", "--reach", &model.to_string(), "--", "sh", "-c", "echo up; sleep 100"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+    assert_eq!(running(), 1, "the control");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(becomes(|| running() == 0));
+}

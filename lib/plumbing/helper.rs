@@ -1,0 +1,42 @@
+//! What programs need that serve a sandbox from the host's side.
+
+use crate::error::{Context, Result};
+use crate::sys;
+use rustix::fd::OwnedFd;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+
+/// Becomes the user nobody, if this is root: what comes from a sandbox is hostile, and root has no business with it. Before
+/// the first thread, which is the only one that this reaches.
+pub fn drop_root() -> Result<()> {
+    let nobody = 65534;
+    let shown = || String::from("give up root's rights");
+    if rustix::process::geteuid().is_root() {
+        let (uid, gid) = (rustix::process::Uid::from_raw(nobody), rustix::process::Gid::from_raw(nobody));
+        rustix::thread::set_thread_groups(&[]).context(shown)?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid).context(shown)?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).context(shown)?;
+        // The kernel forgets it with the change of ids.
+        super::obey_death_of_parent();
+    }
+    rustix::thread::set_no_new_privs(true).context(shown)
+}
+
+/// How many sockets can come at once.
+pub const MOST_SOCKETS: usize = 64;
+
+/// Sockets from a process in another network namespace, through the Unix socket with this descriptor: they stay sockets of
+/// that one.
+pub fn received_sockets(fd: i32) -> Result<Vec<OwnedFd>> {
+    let shown = || format!("take sockets from descriptor {fd}");
+    let from = sys::adopt(fd).context(shown)?;
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0u8; 1];
+    let mut data = [rustix::io::IoSliceMut::new(&mut byte)];
+    rustix::net::recvmsg(&from, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC).context(shown)?;
+    let sockets = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    Ok(sockets.flatten().collect())
+}
