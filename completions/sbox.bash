@@ -50,7 +50,7 @@ _sbox_options() {
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --isolation --nested --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --reach --isolation --nested --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
         supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd -h --help -V --version" ;;
         forward) echo "--user --network --receive -h --help -V --version" ;;
