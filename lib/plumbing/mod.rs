@@ -1,8 +1,8 @@
 //! Starting one of our programs from another. With `SBOX_TRACE=1` each command line is printed, quoted for pasting.
 
 pub mod archive;
-pub mod in_home;
 mod helper;
+pub mod in_home;
 pub mod mkenv;
 pub mod relocate;
 pub mod sandbox;
