@@ -183,6 +183,7 @@ complete -c sbox -n '__sbox_is diff' -l name-only -d 'the paths alone'
 complete -c sbox -n '__sbox_is diff' -s j -l json -d 'print it as JSON'
 complete -c sbox -n '__sbox_is diff' -l no-pager -d 'do not start a pager on a terminal'
 complete -c sbox -n '__sbox_is diff' -l for-reading -d 'make control characters visible, also in a file'
+complete -c sbox -n '__sbox_is diff' -l digests -r -F -d 'write SHA-256 and path of each version shown to FILE'
 complete -c sbox -n '__sbox_is diff' -s h -l help -d 'print this text'
 complete -c sbox -n '__sbox_is diff' -s V -l version -d 'print the version'
 complete -c sbox -n '__sbox_is diff' -F

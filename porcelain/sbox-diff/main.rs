@@ -8,11 +8,11 @@ mod summary;
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::cow::{Change, Layer, Scan, Selection, Tree};
+use libsbox::cow::{Change, Layer, Node, Scan, Selection, Tree};
 use libsbox::error::{Error, Kind, Result};
 use libsbox::project::Project;
 use patch::Shown;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,6 +28,7 @@ sandbox sees them.
   -j, --json           print it as JSON
       --no-pager       do not start a pager on a terminal
       --for-reading    make control characters visible, also in a file
+      --digests FILE   write SHA-256 and path of each version shown to FILE
   -h, --help           print this text
   -V, --version        print the version
 ";
@@ -47,6 +48,7 @@ enum Form {
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let (mut form, mut use_pager, mut for_reading, mut words) = (Form::Patch, true, false, Vec::new());
+    let mut digests = None;
     while let Some(arg) = args.next()? {
         let wanted = match arg {
             Long("stat") => Form::Stat,
@@ -54,6 +56,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('j') | Long("json") => Form::Json,
             Long("no-pager") => {
                 use_pager = false;
+                continue;
+            }
+            Long("digests") => {
+                digests = Some(PathBuf::from(args.value()?));
                 continue;
             }
             Long("for-reading") => {
@@ -81,7 +87,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         Form::Stat => summary::stat(&scans)?,
         Form::Patch => {
             let mut out = pager::Output::new(use_pager, for_reading);
-            let result = patches(&mut out, &scans);
+            let result = patches(&mut out, &scans, digests.as_deref());
             out.finish();
             match result {
                 Err(error) if error.kind() != Kind::ClosedPipe => return Err(error),
@@ -93,40 +99,72 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 }
 
 /// All patches, in order. Several are made at once, and few are held in memory.
-fn patches(out: &mut pager::Output, scans: &[(&Layer, Scan)]) -> Result<()> {
+fn patches(out: &mut pager::Output, scans: &[(&Layer, Scan)], digests: Option<&Path>) -> Result<()> {
+    let mut shown = Vec::new();
     for (layer, scan) in scans {
         if scans.len() > 1 && !scan.changes.is_empty() {
             out.write(summary::heading(layer).as_bytes())?;
         }
-        for batch in scan.changes.chunks(512) {
-            for (text, _) in each(layer, batch)? {
-                out.write(&text)?;
+        for batch in batches(&scan.changes) {
+            for (change, patch) in batch.iter().zip(each(layer, batch)?) {
+                out.write(&patch.text)?;
+                if let (Some(digest), Some(_)) = (&patch.digest, digests) {
+                    shown.extend(format!("{digest} ").into_bytes());
+                    shown.extend(layer.src().join(&change.path).as_os_str().as_encoded_bytes());
+                    shown.push(0);
+                }
             }
         }
     }
-    Ok(())
+    digests.map_or(Ok(()), |file| libsbox::fs::write_atomic(file, &shown, 0o600))
 }
 
-/// The text of a patch, and what it is.
-type Patch = (Vec<u8>, Shown);
+/// Changes that are made into text at once: many small ones, and few large ones. All of it is held in memory.
+pub fn batches(changes: &[Change]) -> impl Iterator<Item = &[Change]> {
+    let mut rest = changes;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |change: &&Change| {
+            let size = |node: &Option<Node>| node.as_ref().map_or(0, |node| node.size.min(patch::LARGEST));
+            bytes += size(&change.old) + size(&change.new);
+            bytes <= BATCH
+        };
+        let count = rest.iter().take(512).take_while(fits).count().max(1).min(rest.len());
+        let (batch, others) = rest.split_at(count);
+        rest = others;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// Bytes of both sides in one batch, if it is of more than one change.
+const BATCH: u64 = 32 << 20;
+
+/// The text of a patch, what it is, and SHA-256 of the agent's version that it shows.
+pub struct Patch {
+    /// In the format of git.
+    pub text: Vec<u8>,
+    /// Text, binary or a note.
+    pub shown: Shown,
+    /// None where nothing of it is shown.
+    pub digest: Option<String>,
+}
 
 /// A patch for each change, made by as many threads as there are processors.
 fn each(layer: &Layer, changes: &[Change]) -> Result<Vec<Patch>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(changes.len() / 16 + 1);
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Patch)>> {
-        let (mut host, mut tree) = (Tree::host(layer.src())?, Tree::layer(&layer.changes())?);
+        let (mut host, mut tree) = (Tree::host(layer)?, Tree::layer(&layer.changes())?);
         let mut done = Vec::new();
         loop {
             let start = next.fetch_add(16, Ordering::Relaxed);
             for (number, change) in changes.iter().enumerate().skip(start).take(16) {
-                let mut text = Vec::new();
                 // What cannot be read now is said in its place: the agent may be at work.
-                let shown = patch::write(&mut text, change, &mut host, &mut tree).unwrap_or_else(|error| {
-                    text = format!("# {}: {error}\n", patch::note(change)).into_bytes();
-                    Shown::Note
+                let patch = patch::write(change, &mut host, &mut tree).unwrap_or_else(|error| {
+                    let text = format!("# {}: {error}\n", patch::note(change)).into_bytes();
+                    Patch { text, shown: Shown::Note, digest: None }
                 });
-                done.push((number, (text, shown)));
+                done.push((number, patch));
             }
             if start + 16 >= changes.len() {
                 return Ok(done);

@@ -1,6 +1,6 @@
 //! One change in the format of git, as `git apply` reads it.
 
-use crate::binary;
+use crate::{Patch, binary};
 use imara_diff::{Algorithm, Diff, InternedInput};
 use libsbox::cow::{Change, Node, Tree, What};
 use libsbox::error::{Context, Result};
@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Files that are larger are not shown: nobody reads that, and it would have to fit into memory.
-const LARGEST: u64 = 64 << 20;
+pub const LARGEST: u64 = 64 << 20;
 
 /// What a change is, line by line.
 pub enum Shown {
@@ -34,10 +34,20 @@ enum Content {
     TooLarge,
 }
 
-/// Writes the change to `out`.
-pub fn write(out: &mut Vec<u8>, change: &Change, host: &mut Tree, layer: &mut Tree) -> Result<Shown> {
+/// The change as text.
+pub fn write(change: &Change, host: &mut Tree, layer: &mut Tree) -> Result<Patch> {
     let old = side(change, change.old.as_ref(), host)?;
     let new = side(change, change.new.as_ref(), layer)?;
+    let digest = match new.as_ref().map(|new| &new.content) {
+        Some(Content::Bytes(bytes)) => Some(libsbox::fs::sha256(bytes)),
+        _ => None,
+    };
+    let mut text = Vec::new();
+    let shown = both(&mut text, change, old, new)?;
+    Ok(Patch { text, shown, digest })
+}
+
+fn both(out: &mut Vec<u8>, change: &Change, old: Option<Side>, new: Option<Side>) -> Result<Shown> {
     let name = quoted(&change.path);
     match (old, new) {
         (None, None) => {
@@ -46,10 +56,13 @@ pub fn write(out: &mut Vec<u8>, change: &Change, host: &mut Tree, layer: &mut Tr
         }
         // A file that became a link, or the other way round: for git that is one that went and one that came.
         (Some(old), Some(new)) if old.mode[..2] != new.mode[..2] => {
-            let gone = pair(out, &name, change, Some(&old), None);
-            Ok(sum(gone, pair(out, &name, change, None, Some(&new))))
+            let gone = pair(out, &name, Some(&old), None);
+            Ok(sum(gone, pair(out, &name, None, Some(&new))))
         }
-        (old, new) => Ok(pair(out, &name, change, old.as_ref(), new.as_ref())),
+        (old, new) => {
+            mode_note(out, change);
+            Ok(pair(out, &name, old.as_ref(), new.as_ref()))
+        }
     }
 }
 
@@ -95,8 +108,16 @@ fn side(change: &Change, node: Option<&Node>, tree: &mut Tree) -> Result<Option<
 }
 
 /// The head and the body of one part of the patch.
-fn pair(out: &mut Vec<u8>, name: &str, change: &Change, old: Option<&Side>, new: Option<&Side>) -> Shown {
+fn pair(out: &mut Vec<u8>, name: &str, old: Option<&Side>, new: Option<&Side>) -> Shown {
     let (a, b) = (prefixed("a/", name), prefixed("b/", name));
+    let is_same = |old: &Side, new: &Side| match (&old.content, &new.content) {
+        (Content::Bytes(before), Content::Bytes(after)) => before == after && old.mode == new.mode,
+        _ => false,
+    };
+    if old.zip(new).is_some_and(|(old, new)| is_same(old, new)) {
+        // What is different, a patch cannot say.
+        return Shown::Text { added: 0, removed: 0 };
+    }
     out.extend(format!("diff --git {a} {b}\n").bytes());
     match (old, new) {
         (None, Some(new)) => out.extend(format!("new file mode {}\n", new.mode).bytes()),
@@ -113,10 +134,6 @@ fn pair(out: &mut Vec<u8>, name: &str, change: &Change, old: Option<&Side>, new:
         return Shown::Binary;
     };
     if before == after && old.is_some() == new.is_some() {
-        if old.map(|old| old.mode) == new.map(|new| new.mode) {
-            let modes = |node: &Option<Node>| node.as_ref().map_or(0, |node| node.mode & 0o777);
-            out.extend(format!("# mode {:03o}, was {:03o}\n", modes(&change.new), modes(&change.old)).bytes());
-        }
         return Shown::Text { added: 0, removed: 0 };
     }
     let id = |side: Option<&Side>, bytes: &[u8]| side.map_or_else(|| "0".repeat(40), |_| binary::object_name(bytes));
@@ -141,9 +158,23 @@ fn pair(out: &mut Vec<u8>, name: &str, change: &Change, old: Option<&Side>, new:
     lines(out, before, after)
 }
 
-/// Git's own test: a NUL byte near the start.
+/// Git looks near the start alone. A megabyte of zeros behind that takes no room on the disk, and would be a line of the patch.
 fn is_binary(bytes: &[u8]) -> bool {
-    memchr::memchr(0, &bytes[..bytes.len().min(8000)]).is_some()
+    memchr::memchr(0, bytes).is_some()
+}
+
+/// The bits that git's modes do not say: who else may read and write.
+fn mode_note(out: &mut Vec<u8>, change: &Change) {
+    if let (Some(old), Some(new)) = (&change.old, &change.new)
+        && old.what == What::File
+        && new.what == What::File
+    {
+        let (was, is) = (old.mode & 0o777, new.mode_on_the_host(Some(old.mode)));
+        let all_in_the_patch = (was ^ is) & 0o666 == 0 && (was & 0o111 == 0) != (is & 0o111 == 0);
+        if was != is && !all_in_the_patch {
+            out.extend(format!("# mode {is:03o}, was {was:03o}: {}\n", visible_path(&change.path)).bytes());
+        }
+    }
 }
 
 /// A unified diff with three lines of context.

@@ -1,7 +1,7 @@
 //! The short forms: names, counts of lines, and JSON.
 
-use crate::each;
 use crate::patch::{Shown, quoted};
+use crate::{Patch, batches, each};
 use libsbox::cli;
 use libsbox::cow::{Change, Kind, Layer, Node, Scan, Verdict, What};
 use libsbox::error::Result;
@@ -23,8 +23,8 @@ pub fn names(scans: &[(&Layer, Scan)]) -> Result<()> {
 pub fn stat(scans: &[(&Layer, Scan)]) -> Result<()> {
     let (mut rows, mut files, mut sum) = (Vec::new(), 0, (0, 0));
     for (layer, scan) in scans {
-        for batch in scan.changes.chunks(512) {
-            for (change, (_, shown)) in batch.iter().zip(each(layer, batch)?) {
+        for batch in batches(&scan.changes) {
+            for (change, Patch { shown, .. }) in batch.iter().zip(each(layer, batch)?) {
                 let lines = match shown {
                     Shown::Text { added, removed } => {
                         sum = (sum.0 + added, sum.1 + removed);
@@ -71,8 +71,8 @@ pub fn json(scans: &[(&Layer, Scan)]) -> Result<()> {
     let mut mounts = Vec::new();
     for (layer, scan) in scans {
         let mut changes = Vec::new();
-        for batch in scan.changes.chunks(512) {
-            for (change, (_, shown)) in batch.iter().zip(each(layer, batch)?) {
+        for batch in batches(&scan.changes) {
+            for (change, Patch { shown, .. }) in batch.iter().zip(each(layer, batch)?) {
                 changes.push(entry(change, &shown));
             }
         }

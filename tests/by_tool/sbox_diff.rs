@@ -182,3 +182,62 @@ fn a_tree_that_is_too_deep_or_a_huge_file_does_not_exhaust_anybody() {
     assert!(output.status.success() && text.contains(" A  seen "), "{text}");
     assert!(text.contains("never applied: the tree is too deep"), "{text}");
 }
+
+#[test]
+fn who_else_may_read_and_write_a_file_is_shown_beside_its_changed_content() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("diff-bits");
+    tree.write("secret", "one\n");
+    std::fs::set_permissions(tree.path("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(tree.inside("echo two >>secret; chmod 0664 secret"));
+    tree.sbox().arg("diff").assert().success().stdout(contains("# mode 664, was 600: secret\n"));
+}
+
+#[test]
+fn many_large_files_are_shown_one_after_the_other_and_zeros_behind_text_as_binary() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("diff-memory");
+    assert!(tree.inside("for n in $(seq 12); do yes text | head -n 9999 >f$n; truncate -s 50M f$n; done"));
+    let script = "ulimit -v 1000000; exec \"$0\" diff --no-pager";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(crate::common::bin().join("sbox"))
+        .current_dir(tree.root())
+        .env("HOME", tree.scratch.home())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    // In less than a hundredth of what it stands for.
+    assert!(output.stdout.len() < 6_000_000, "{}", output.stdout.len());
+    assert_eq!(stdout(&output).matches("GIT binary patch").count(), 12);
+}
+
+#[test]
+fn a_deep_tree_in_a_private_copy_exhausts_neither_descriptors_nor_the_stack() {
+    if !need_overlay() || !crate::common::need_program("perl") {
+        return;
+    }
+    let tree = Tree::new("diff-deep-copy");
+    let deep = "perl -e 'for (1..600) { mkdir \"d\"; chdir \"d\" or die }'";
+    assert!(tree.begin_as("copy").inside(deep));
+    for _ in 0..2 {
+        let script = "ulimit -n 1024; exec \"$0\" diff --no-pager --stat";
+        let output = std::process::Command::new("sh")
+            .args(["-c", script])
+            .arg(crate::common::bin().join("sbox"))
+            .current_dir(tree.root())
+            .env("HOME", tree.scratch.home())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stdout(&output).contains("never applied: the tree is too deep"));
+        assert!(stdout(&output).contains(" 201 changes") || stdout(&output).contains(" 202 changes"));
+        // The next run brings the copy up to date first.
+        assert!(tree.begin_as("copy").inside("true"));
+    }
+    tree.sbox().args(["discard", "-f"]).assert().success();
+}
