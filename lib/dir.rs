@@ -75,6 +75,14 @@ impl Dir {
         Ok(Dir { fd, path: path.to_owned(), _lent: None })
     }
 
+    /// Opens the directory at an absolute path without a symbolic link in any component.
+    pub fn open_real(path: &Path) -> Result<Dir> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+        let fd = fd.context(|| format!("open '{}'", visible_path(path)))?;
+        Ok(Dir { fd, path: path.to_owned(), _lent: None })
+    }
+
     /// The path it was opened under, for messages.
     pub fn path(&self) -> &Path {
         &self.path

@@ -25,10 +25,12 @@ pub struct Layers {
 impl Layers {
     /// Opens the directories. `detached`: as mount trees, whose ids can be mapped.
     pub fn take(src: &Path, layer: &Path, detached: bool) -> Result<Layers> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // Both paths have no link in them. One that is there now is the work of a sandbox in which a part of the path is writable.
         let open = |path: &Path| {
             let shown = || format!("open '{}'", visible_path(path));
-            let directory = rustix::fs::open(path, flags, Mode::empty()).context(shown)?;
+            let directory =
+                rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).context(shown)?;
             if detached { clone(directory.as_fd()).context(shown) } else { Ok(directory) }
         };
         Ok(Layers { src: src.to_owned(), lower: open(src)?, layer: open(layer)?, detached })

@@ -83,7 +83,7 @@ fn mount_ops(mount: &Mount, hidden: &Hidden, protection: &Protection, writable: 
             ops.extend(guarded.into_iter().chain(covers));
         }
         Mount::Cow { src, dst, layer } => {
-            let (src, layer) = (real(&src)?, real(&layer)?);
+            let (src, layer) = (inner_source::resolve(&src, writable)?.path, real(&layer)?);
             require_no_mount_below(&src)?;
             require_own(&src)?;
             let overlay = Op::Overlay { src, dst, layer };

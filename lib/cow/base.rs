@@ -3,8 +3,8 @@
 //! An entry whose copy still has the inode and the change time that it had when it was made was not touched by the agent:
 //! nobody can set a change time. In the same way the host's entry says whether the user changed it.
 
-use super::Layer;
 use super::node::{Node, What, open_directory};
+use super::{DEPTH, Layer};
 use crate::dir::Dir;
 use crate::error::{Context, Error, Result};
 use crate::fs;
@@ -82,7 +82,7 @@ fn write(layer: &Layer, bases: &Bases) -> Result<()> {
 
 /// Makes the copy.
 pub(super) fn copy(layer: &Layer) -> Result<()> {
-    let host = Dir::open(layer.src())?;
+    let host = layer.host()?;
     let place = Dir::open(layer.path())?.sub_or_make(Path::new("copy"))?;
     let mut sync = Sync { layer, bases: Bases::new(), seen: BTreeSet::new() };
     sync.directory(Some(&host), &place, Path::new(""))?;
@@ -91,7 +91,7 @@ pub(super) fn copy(layer: &Layer) -> Result<()> {
 
 /// Brings the copy up to date with the host where the agent changed nothing.
 pub(super) fn refresh(layer: &Layer) -> Result<()> {
-    let (host, place) = (Dir::open(layer.src())?, Dir::open(&layer.changes())?);
+    let (host, place) = (layer.host()?, Dir::open(&layer.changes())?);
     let mut sync = Sync { layer, bases: read(layer)?, seen: BTreeSet::new() };
     sync.directory(Some(&host), &place, Path::new(""))?;
     let Sync { mut bases, seen, .. } = sync;
@@ -108,7 +108,7 @@ pub(super) fn forget(layer: &Layer, paths: &[PathBuf]) -> Result<()> {
 
 /// Takes down that these entries are the same on both sides now.
 pub(super) fn accept(layer: &Layer, paths: &[PathBuf]) -> Result<()> {
-    let (host, place) = (Dir::open(layer.src())?, Dir::open(&layer.changes())?);
+    let (host, place) = (layer.host()?, Dir::open(&layer.changes())?);
     let mut bases = read(layer)?;
     let look = |root: &Dir, path: &Path| {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -139,6 +139,10 @@ struct Sync<'a> {
 
 impl Sync<'_> {
     fn directory(&mut self, host: Option<&Dir>, place: &Dir, path: &Path) -> Result<()> {
+        // What lies deeper is not copied, and what the agent has there is its own.
+        if path.components().count() > DEPTH {
+            return Ok(());
+        }
         let mut names: BTreeSet<OsString> = BTreeSet::new();
         names.extend(host.map(Dir::entries).transpose()?.unwrap_or_default().into_iter().map(|entry| entry.name));
         names.extend(place.entries()?.into_iter().map(|entry| entry.name));

@@ -56,9 +56,14 @@ pub(super) fn verdict(path: &Path, special: bool, conflict: Option<String>, insi
     }
 }
 
-/// Whether a name is git's, as a file system may read it that does not tell cases apart.
+/// Whether a name is git's, as some file system may read it: one that does not tell cases apart, drops dots and spaces at the
+/// end (FAT), has short names (FAT, NTFS) or ignores what cannot be seen (HFS+). Git refuses the same names.
 pub(super) fn is_git(name: &OsStr) -> bool {
-    name.eq_ignore_ascii_case(".git")
+    let text = name.to_string_lossy();
+    let is_seen = |c: &char| !matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
+    let seen: String = text.chars().filter(is_seen).flat_map(char::to_lowercase).collect();
+    let plain = seen.trim_end_matches([' ', '.']);
+    plain == ".git" || plain.strip_prefix("git~").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether git would take a directory for a repository: it needs no name for that.
@@ -92,6 +97,16 @@ pub(super) fn leads_out(path: &Path, target: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn git_is_known_by_every_name_that_a_file_system_has_for_it() {
+        for name in [".git", ".GIT", ".git.", ".git . .", "GIT~1", ".g\u{200c}it", "\u{feff}.Git"] {
+            assert!(is_git(OsStr::new(name)), "{name:?}");
+        }
+        for name in [".gitignore", "git", "git~x", "..git", ".git2"] {
+            assert!(!is_git(OsStr::new(name)), "{name:?}");
+        }
+    }
 
     #[test]
     fn links_that_lead_out_are_known_by_their_text() {

@@ -8,17 +8,22 @@ use std::io::Read;
 
 /// Whether the entry `name` of a layer is what the host has there: sort, content and mode. What cannot be read is not.
 pub fn same(layer: (&Dir, &Node), host: (&Dir, &Node), name: &OsStr) -> bool {
-    let ((upper, new), (lower, old)) = (layer, host);
+    same_as((layer.0, layer.1, name), (host.0, host.1, name))
+}
+
+/// The same for an entry that has another name on the host.
+pub fn same_as(layer: (&Dir, &Node, &OsStr), host: (&Dir, &Node, &OsStr)) -> bool {
+    let ((upper, new, name), (lower, old, its_name)) = (layer, host);
     if new.what != old.what {
         return false;
     }
     match new.what {
         What::Directory => new.mode_on_the_host(Some(old.mode)) == old.mode & 0o777,
-        What::Link => upper.link(name).is_ok_and(|new| lower.link(name).is_ok_and(|old| new == old)),
+        What::Link => upper.link(name).is_ok_and(|new| lower.link(its_name).is_ok_and(|old| new == old)),
         What::File => {
             new.size == old.size
                 && new.mode_on_the_host(Some(old.mode)) == old.mode & 0o777
-                && open_file(upper, name).is_ok_and(|new| lower.file(name).is_ok_and(|old| equal(new, old)))
+                && open_file(upper, name).is_ok_and(|new| lower.file(its_name).is_ok_and(|old| equal(new, old)))
         }
         What::Special => false,
     }

@@ -1,5 +1,6 @@
 //! Changes that are held back: they are listed apart, and applied only when they are named.
 
+use crate::escape;
 use crate::host_triggers::judge;
 use std::path::{Path, PathBuf};
 
@@ -12,12 +13,32 @@ pub struct Held {
     pub root: PathBuf,
 }
 
-/// Whether programs of the host act on `path`, also where a file system does not tell cases apart.
+/// Whether programs of the host act on `path`, also where a file system does not tell cases apart or drops dots and spaces at
+/// the end of a name.
 pub fn held(path: &Path) -> Option<Held> {
-    let lower = || PathBuf::from(path.as_os_str().to_ascii_lowercase());
-    let (trigger, top) = judge(path).or_else(|| judge(&lower()))?;
-    let root = path.components().take(top.components().count()).collect();
-    Some(Held { reason: trigger.reason, root })
+    let root = |count: usize| path.components().take(count).collect();
+    let control = |name: std::path::Component<'_>| {
+        let text = name.as_os_str().to_string_lossy();
+        text.chars().any(|c| c.is_control() || escape::visible(c.encode_utf8(&mut [0; 4])).len() > 4)
+    };
+    if let Some(at) = path.components().position(control) {
+        let reason = "terminals act on the control characters in its name";
+        return Some(Held { reason, root: root(at + 1) });
+    }
+    let (trigger, top) = judge(path).or_else(|| judge(&plain(path)))?;
+    Some(Held { reason: trigger.reason, root: root(top.components().count()) })
+}
+
+/// The names in lower case and without an end that some file systems do not keep.
+fn plain(path: &Path) -> PathBuf {
+    let name = |name: std::path::Component<'_>| {
+        let lower = name.as_os_str().to_ascii_lowercase();
+        match lower.to_str().map(|text| text.trim_end_matches([' ', '.'])) {
+            Some(text) if !text.is_empty() => text.into(),
+            _ => lower,
+        }
+    };
+    path.components().map(name).collect()
 }
 
 #[cfg(test)]
@@ -30,5 +51,9 @@ mod tests {
         assert_eq!(root("a/.vscode/tasks.json"), Some("a/.vscode".into()));
         assert_eq!(root("A/.ENVRC"), Some("A/.ENVRC".into()));
         assert_eq!(root("package.json"), None);
+        assert_eq!(root("a/.envrc."), Some("a/.envrc.".into()));
+        assert_eq!(root("a/x\x1b[2J/b"), Some("a/x\x1b[2J".into()));
+        assert_eq!(root("größe/\u{202e}b"), Some("größe/\u{202e}b".into()));
+        assert_eq!(root("größe"), None);
     }
 }

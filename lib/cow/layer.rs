@@ -8,7 +8,7 @@ use crate::escape::visible_path;
 use crate::fs::{self, Lock};
 use crate::project::Project;
 use serde::{Deserialize, Serialize};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// How the agent's changes are kept.
@@ -52,7 +52,8 @@ pub struct Use {
 }
 
 /// What a layer is made of, beside its record of itself and its locks.
-const LEFTOVERS: [&str; 8] = ["upper", "work", "copy", "base", "runs.jsonl", "applied", "journal", "trash"];
+const LEFTOVERS: [&str; 11] =
+    ["upper", "work", "copy", "base", "runs.jsonl", "known", "applied", "journal", "trash", "shown", "commits.bundle"];
 
 impl Layer {
     /// The directory of the layers of a project.
@@ -68,7 +69,7 @@ impl Layer {
         Layer::all_below(project).join(format!("{name}-{}", &hash[..8]))
     }
 
-    /// The layer of a mount, if there is one.
+    /// The layer of a mount, if there is one. `src` is a path without a link in it.
     pub fn of(project: &Project, src: &Path, dst: &Path) -> Result<Option<Layer>> {
         let path = Layer::place(project, dst);
         let Some(mut layer) = Layer::open(&path)? else { return Ok(None) };
@@ -91,8 +92,9 @@ impl Layer {
     pub fn all(project: &Project, mounts: &[MountEntry]) -> Result<Vec<Layer>> {
         let mut layers = Vec::new();
         for mount in mounts.iter().filter(|mount| mount.is_copy_on_write()) {
-            layers.extend(Layer::of(project, &mount.src, &mount.dst)?);
-            if let Some(common) = super::common_directory(&mount.src) {
+            let src = super::mounts::real_source(mounts, mount)?;
+            layers.extend(Layer::of(project, &src, &mount.dst)?);
+            if let Some(common) = super::common_directory(&src) {
                 layers.extend(Layer::of(project, &common, &common)?);
             }
         }
@@ -118,9 +120,13 @@ impl Layer {
         if let (Some(alone), false) = (&alone, is_new) {
             offline::before_a_run(&layer, alone)?;
         }
+        // While others use it no run begins by itself: what one of theirs has read from the host, it may write at any time, and a
+        // change of the user's since their start is one that it may not have seen.
+        if alone.is_some() || is_new {
+            Runs::record(&layer.runs())?;
+        }
         drop(alone);
         let lock = Lock::shared(&path.join("use.lock"))?;
-        Runs::record(&layer.runs())?;
         Ok(Use { layer, is_new, _lock: lock })
     }
 
@@ -132,8 +138,7 @@ impl Layer {
         can_overlay: impl FnOnce(&Path) -> bool,
     ) -> Result<Layer> {
         let shown = || format!("look at '{}'", visible_path(src));
-        let real = src.canonicalize().context(shown)?;
-        let metadata = std::fs::metadata(&real).context(shown)?;
+        let (id, mode) = look_at(src)?;
         // What an earlier attempt that was killed has left here is not a layer of anything.
         let dir = Dir::open(path)?;
         for name in LEFTOVERS {
@@ -143,12 +148,12 @@ impl Layer {
             std::fs::create_dir(path.join(name)).context(|| format!("make '{}'", visible_path(path)))?;
         }
         // The root of the overlay has the mode of the upper directory.
-        let mode = std::fs::Permissions::from_mode(metadata.mode() & 0o777);
+        let mode = std::fs::Permissions::from_mode(mode & 0o777);
         std::fs::set_permissions(path.join("upper"), mode).context(shown)?;
         let kind = if can_overlay(path) { Kind::Overlay } else { Kind::Copy };
-        let own = own(project, &real);
-        let (dev, ino, dst) = (metadata.dev(), metadata.ino(), dst.to_owned());
-        let record = Record { version: 1, src: real, dev, ino, dst, kind, created: now() };
+        let own = own(project, src);
+        let (src, dst) = (src.to_owned(), dst.to_owned());
+        let record = Record { version: 1, src, dev: id.0, ino: id.1, dst, kind, created: now() };
         let layer = Layer { path: path.to_owned(), record, own };
         if kind == Kind::Copy {
             dir.remove_tree("upper".as_ref())?;
@@ -167,10 +172,8 @@ impl Layer {
 
     /// Makes sure that the layer is one of this source. A tree that was moved keeps its inode, one that was made again its path.
     fn is_of(&mut self, src: &Path) -> Result<()> {
-        let shown = || format!("look at '{}'", visible_path(src));
-        let real = src.canonicalize().context(shown)?;
-        let metadata = std::fs::metadata(&real).context(shown)?;
-        let id = (metadata.dev(), metadata.ino());
+        let real = src.to_owned();
+        let (id, _) = look_at(src)?;
         let (same_path, same_id) = (real == self.record.src, id == (self.record.dev, self.record.ino));
         if !same_path && !same_id && !self.is_empty() {
             let message = format!(
@@ -202,6 +205,12 @@ impl Layer {
     /// The tree of the host that it belongs to.
     pub fn src(&self) -> &Path {
         &self.record.src
+    }
+
+    /// That tree, opened. Its path has no link in it, and what has put one there since is not followed: a part of the path may
+    /// lie in a directory that a sandbox can write.
+    pub fn host(&self) -> Result<Dir> {
+        Dir::open_real(&self.record.src)
     }
 
     /// Where it appears in the sandbox.
@@ -250,6 +259,12 @@ impl Layer {
             crate::output::info("waiting for another 'sbox apply' or 'sbox discard'");
         })
     }
+}
+
+/// Device and inode of a directory, and its mode. What has put a link into its path is not followed.
+fn look_at(src: &Path) -> Result<((u64, u64), u32)> {
+    let stat = rustix::fs::fstat(Dir::open_real(src)?).context(|| format!("look at '{}'", visible_path(src)))?;
+    Ok(((stat.st_dev, stat.st_ino), stat.st_mode))
 }
 
 /// Where the project's `.sbox` lies below `src`.

@@ -11,7 +11,9 @@ mod base;
 mod change;
 mod compare;
 mod held;
+mod known;
 mod layer;
+mod led;
 mod mounts;
 mod node;
 mod offline;
@@ -23,8 +25,11 @@ mod select;
 mod tree;
 mod worktree;
 
+/// How deep a tree may be: deeper ones are made to exhaust who walks them.
+const DEPTH: usize = 200;
+
 pub use change::{Change, Scan, Verdict};
-pub use compare::same;
+pub use compare::{same, same_as};
 pub use held::{Held, held};
 pub use layer::{Kind, Layer, Use};
 pub use mounts::begin;

@@ -4,16 +4,17 @@ use super::{Kind, Layer, Use, common_directory};
 use crate::config::MountEntry;
 use crate::error::{Error, Result};
 use crate::escape::visible_path;
+use crate::inner_source;
 use crate::model::Isolation;
 use crate::project::Project;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Prepares the layers of one mount for a run that begins now, at an isolation level: its own, and for a linked working
 /// tree that of the repository's common directory, at its own path. `can_overlay` is asked when a layer is made, with what
 /// would be mounted: source, destination, layer.
 pub fn begin(
     project: &Project,
-    mount: &MountEntry,
+    (mounts, mount): (&[MountEntry], &MountEntry),
     isolation: Isolation,
     can_overlay: &dyn Fn(&Path, &Path, &Path) -> bool,
 ) -> Result<Vec<Use>> {
@@ -38,12 +39,22 @@ pub fn begin(
         }
         Ok(new)
     };
-    let mut uses = vec![one(&mount.src, &mount.dst)?];
+    let src = real_source(mounts, mount)?;
+    let mut uses = vec![one(&src, &mount.dst)?];
     // At level 'landlock' a path means what it means on the host, and nothing can be put in the place of that directory.
-    if let Some(common) = common_directory(&mount.src).filter(|_| isolation != Isolation::Landlock) {
+    if let Some(common) = common_directory(&src).filter(|_| isolation != Isolation::Landlock) {
         uses.push(one(&common, &common)?);
     }
     Ok(uses)
+}
+
+/// The source of a mount without links, found before anything is mounted. Where it lies in a directory that another mount makes
+/// writable, a link there is the agent's, and is refused.
+pub(super) fn real_source(mounts: &[MountEntry], mount: &MountEntry) -> Result<PathBuf> {
+    let writable = |other: &&MountEntry| !other.is_read_only() && !other.is_copy_on_write();
+    let writable: Vec<PathBuf> =
+        mounts.iter().filter(writable).filter_map(|other| other.src.canonicalize().ok()).collect();
+    Ok(inner_source::resolve(&mount.src, &writable)?.path)
 }
 
 /// An overlay that holds nothing is forgotten, so that a copy can take its place.

@@ -4,6 +4,7 @@
 //! shows through that the agent had deleted: inside of an opaque directory an entry may go only once nothing of the host
 //! below it is hidden.
 
+use super::known::Known;
 use super::node::{Node, attribute, open_directory};
 use super::{Kind, Layer, base, same};
 use crate::dir::Dir;
@@ -33,17 +34,11 @@ pub(super) fn applied(layer: &Layer) -> HashMap<PathBuf, (u64, i64)> {
     bytes.split(|byte| *byte == 0).filter_map(record).collect()
 }
 
-/// Writes down what was applied while a sandbox used the layer.
-pub fn remember_applied(layer: &Layer, paths: &[PathBuf]) -> Result<()> {
-    let host = Dir::open(layer.src())?;
-    let mut text = Vec::new();
-    for path in paths {
-        let place = path.parent().unwrap_or(Path::new(""));
-        let Ok(dir) = sub(&host, place) else { continue };
-        if let Some(node) = Node::look(&dir, path.file_name().unwrap_or_default())? {
-            text.extend(record(path, (node.id.1, node.ctime)));
-        }
-    }
+/// Writes down what was applied while a sandbox used the layer: by path, the inode and the change time that it had as soon as it was in
+/// its place. What it has now may be the user's next version already.
+pub fn remember_applied(layer: &Layer, applied: &[(PathBuf, Option<(u64, i64)>)]) -> Result<()> {
+    let known = applied.iter().filter_map(|(path, ids)| Some(record(path, (*ids)?)));
+    let text: Vec<u8> = known.flatten().collect();
     let file = layer.path().join("applied");
     let mut options = std::fs::OpenOptions::new();
     options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
@@ -70,7 +65,8 @@ pub(super) fn before_a_run(layer: &Layer, alone: &Lock) -> Result<()> {
     if layer.kind() == Kind::Copy {
         return base::refresh(layer);
     }
-    settle_applied(layer, alone)
+    settle_applied(layer, alone)?;
+    Known::record(layer)
 }
 
 /// Takes out what was applied while a sandbox used the layer, as far as the agent has not changed it since.
@@ -79,7 +75,7 @@ pub fn settle_applied(layer: &Layer, alone: &Lock) -> Result<()> {
     if applied.is_empty() {
         return Ok(());
     }
-    let (upper, host) = (Dir::open(&layer.changes())?, Dir::open(layer.src())?);
+    let (upper, host) = (Dir::open(&layer.changes())?, layer.host()?);
     let mut settled = Vec::new();
     for path in applied.keys() {
         let (place, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
@@ -113,7 +109,7 @@ pub fn settle(layer: &Layer, _alone: &Lock, paths: &[PathBuf]) -> Result<()> {
     if layer.kind() == Kind::Copy {
         return base::accept(layer, paths);
     }
-    let (upper, host) = (Dir::open(&layer.changes())?, Dir::open(layer.src())?);
+    let (upper, host) = (Dir::open(&layer.changes())?, layer.host()?);
     let mut by_place: BTreeMap<&Path, Vec<&OsStr>> = BTreeMap::new();
     let mut directories = BTreeSet::new();
     for path in paths {
@@ -246,8 +242,9 @@ fn throw(dir: &Dir, name: &OsStr, trash: &Dir) -> Result<()> {
 
 fn deleted_as_a_whole(top: &Path) -> crate::error::Error {
     let shown = visible_path(top);
+    let word = crate::plumbing::quote(&if shown.starts_with('-') { format!("./{shown}") } else { shown.clone() });
     crate::error::Error::new(format!("'{shown}' was deleted or replaced as a whole, and comes back as a whole"))
-        .hint(format!("sbox discard {shown}"))
+        .hint(format!("sbox discard {word}"))
 }
 
 /// The directory above `path` that was deleted.

@@ -4,7 +4,7 @@ use super::base::{self, Bases};
 use super::change::{Change, Scan, Verdict, is_git, is_repository, leads_out, verdict};
 use super::held::Held;
 use super::node::{Node, What, open_directory};
-use super::{Layer, same};
+use super::{DEPTH, Layer, same};
 use crate::dir::Dir;
 use crate::error::Result;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 pub(super) fn scan(layer: &Layer) -> Result<Scan> {
-    let (copy, host) = (Dir::open(&layer.changes())?, Dir::open(layer.src())?);
+    let (copy, host) = (Dir::open(&layer.changes())?, layer.host()?);
     let mut scanner = Scanner { layer, bases: base::read(layer)?, out: Scan::default() };
     scanner.directory(Some(&copy), Some(&host), Path::new(""), None)?;
     Ok(scanner.out)
@@ -91,7 +91,10 @@ impl Scanner<'_> {
                 if !untouched {
                     self.changed(copy, host, (path, name), (&new, old.clone()), conflict, held)?;
                 }
-                if new.is_directory() {
+                if new.is_directory() && path.components().count() > DEPTH {
+                    let verdict = Verdict::Never("the tree is too deep".into());
+                    self.out.changes.push(Change { path: path.to_owned(), old, new: Some(new), verdict });
+                } else if new.is_directory() {
                     let (copy, host) = (open_directory(copy, name)?, if both { Some(sub(host, name)?) } else { None });
                     self.directory(Some(&copy), host.as_ref(), path, held)?;
                 }

@@ -2,25 +2,30 @@
 
 use super::change::{Change, Scan, Verdict, is_git, is_repository, leads_out, verdict};
 use super::held::Held;
+use super::known::Known;
 use super::node::{Node, What, attribute, open_directory};
-use super::{Kind, Layer, Runs, offline, private, same};
+use super::{DEPTH, Kind, Layer, Runs, led, offline, private, same};
 use crate::dir::Dir;
 use crate::error::Result;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// How deep a tree may be: deeper ones are made to exhaust who walks them.
-const DEPTH: usize = 200;
-
 /// Compares a layer with the tree of the host.
 pub fn scan(layer: &Layer) -> Result<Scan> {
-    if layer.kind() == Kind::Copy {
-        return private::scan(layer);
-    }
-    let (upper, host) = (Dir::open(&layer.changes())?, Dir::open(layer.src())?);
+    let mut scan = match layer.kind() {
+        Kind::Copy => private::scan(layer)?,
+        Kind::Overlay => scan_overlay(layer)?,
+    };
+    led::hold(layer, &mut scan.changes);
+    Ok(scan)
+}
+
+fn scan_overlay(layer: &Layer) -> Result<Scan> {
+    let (upper, host) = (Dir::open(&layer.changes())?, layer.host()?);
     let runs = Runs::read(&layer.runs());
-    let mut scanner = Scanner { layer, runs, applied: offline::applied(layer), out: Scan::default() };
+    let (known, applied) = (Known::read(layer), offline::applied(layer));
+    let mut scanner = Scanner { layer, runs, known, applied, out: Scan::default() };
     let inside = Inside { opaque: None, held: None, blocked: None, depth: 0 };
     scanner.directory(&upper, Some(&host), Path::new(""), &inside)?;
     Ok(scanner.out)
@@ -29,6 +34,7 @@ pub fn scan(layer: &Layer) -> Result<Scan> {
 struct Scanner<'a> {
     layer: &'a Layer,
     runs: Runs,
+    known: Known,
     applied: HashMap<PathBuf, (u64, i64)>,
     out: Scan,
 }
@@ -225,7 +231,8 @@ impl Scanner<'_> {
 
     fn later(&self, path: &Path, old: &Node, since: i64) -> Option<String> {
         let ours = self.applied.get(path) == Some(&(old.id.1, old.ctime));
-        (old.ctime > since && !ours).then(|| "it changed on the host after the run began".into())
+        (old.ctime > self.known.since(path, since) && !ours)
+            .then(|| "it changed on the host after the run began".into())
     }
 
     fn never(&mut self, path: &Path, old: Option<Node>, new: Node, why: &str) {

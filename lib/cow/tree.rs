@@ -16,8 +16,8 @@ pub struct Tree {
 
 impl Tree {
     /// The tree of the host.
-    pub fn host(root: &Path) -> Result<Tree> {
-        Ok(Tree { root: Dir::open(root)?, layer: false, last: None })
+    pub fn host(layer: &super::Layer) -> Result<Tree> {
+        Ok(Tree { root: layer.host()?, layer: false, last: None })
     }
 
     /// The tree of a layer: what the agent made unreadable can be read, too.

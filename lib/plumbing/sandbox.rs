@@ -81,7 +81,7 @@ impl<'a> ProjectSandbox<'a> {
                 continue;
             }
             let can = |src: &Path, dst: &Path, layer: &Path| can_overlay(isolation, src, dst, layer);
-            for used in cow::begin(self.project, mount, isolation, &can)? {
+            for used in cow::begin(self.project, (&self.config.mount, mount), isolation, &can)? {
                 let layer = &used.layer;
                 spawn = match layer.kind() {
                     cow::Kind::Overlay => spawn.cow(layer.src(), layer.dst(), layer.path()),

@@ -1,12 +1,15 @@
 //! One key for each change, with the change shown.
 
-use libsbox::cow::{Change, Layer, Verdict};
+use crate::write::Shown;
+use libsbox::cow::{Change, Layer, Verdict, What};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::output;
 use libsbox::plumbing;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use std::ffi::OsStr;
 use std::io::{IsTerminal, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 
 type Plans<'a> = Vec<(&'a Layer, Vec<Change>)>;
 
@@ -19,8 +22,8 @@ pub fn require_a_terminal() -> Result<()> {
 }
 
 /// Asks about each change; what is left of the plans is what was chosen.
-pub fn choose(plans: Plans<'_>) -> Result<Plans<'_>> {
-    let (mut all, mut stop) = (false, false);
+pub fn choose(plans: Plans<'_>) -> Result<(Plans<'_>, Shown)> {
+    let (mut all, mut stop, mut shown) = (false, false, Shown::new());
     let mut chosen = Vec::new();
     for (layer, plan) in plans {
         let mut keep: Vec<Change> = Vec::new();
@@ -31,7 +34,7 @@ pub fn choose(plans: Plans<'_>) -> Result<Plans<'_>> {
             }
             // What programs act on is asked for each time.
             let take = (all && !held)
-                || match question(layer, &change)? {
+                || match question(layer, &change, &mut shown)? {
                     Answer::Yes => true,
                     Answer::No => false,
                     Answer::All => {
@@ -50,7 +53,7 @@ pub fn choose(plans: Plans<'_>) -> Result<Plans<'_>> {
         // A directory without which what was chosen has no place comes along; one whose deletion waits for another's does not.
         chosen.push((layer, keep));
     }
-    Ok(chosen)
+    Ok((chosen, shown))
 }
 
 enum Answer {
@@ -60,8 +63,8 @@ enum Answer {
     Quit,
 }
 
-fn question(layer: &Layer, change: &Change) -> Result<Answer> {
-    show(layer, change)?;
+fn question(layer: &Layer, change: &Change, shown: &mut Shown) -> Result<Answer> {
+    show(layer, change, shown)?;
     if let Verdict::Held(held) = &change.verdict {
         output::warn(format_args!("programs on this host act on it: {}", held.reason));
     }
@@ -82,12 +85,27 @@ fn question(layer: &Layer, change: &Change) -> Result<Answer> {
     }
 }
 
-/// The change itself, by the program that shows changes.
-fn show(layer: &Layer, change: &Change) -> Result<()> {
+/// The change itself, by the program that shows changes. It tells which content it has shown: that one may be applied, and none
+/// that the agent puts there while the user reads.
+fn show(layer: &Layer, change: &Change, shown: &mut Shown) -> Result<()> {
+    let (file, path) = (layer.path().join("shown"), layer.src().join(&change.path));
     let mut diff = plumbing::program("sbox-diff")?;
-    diff.args(["--no-pager", "--for-reading", "--"]).arg(layer.src().join(&change.path));
+    diff.args(["--no-pager", "--for-reading", "--digests"]).arg(&file).arg("--").arg(&path);
     plumbing::trace(&diff);
-    diff.status().map(drop).context(|| "start 'sbox-diff'".into())
+    diff.status().map(drop).context(|| "start 'sbox-diff'".into())?;
+    let bytes = libsbox::fs::read_plain(&file).unwrap_or_default();
+    let record = |line: &[u8]| {
+        let (digest, path) = line.split_at_checked(65)?;
+        Some((OsStr::from_bytes(path).into(), String::from_utf8_lossy(&digest[..64]).into_owned()))
+    };
+    let of: Shown = bytes.split(|byte| *byte == 0).filter_map(record).collect();
+    // What could not be shown is not one of them, and has the empty content's place: nothing fits it.
+    let is_content = change.new.as_ref().is_some_and(|new| matches!(new.what, What::File | What::Link));
+    if is_content {
+        shown.insert(path.clone(), of.get(&path).cloned().unwrap_or_default());
+    }
+    let _ = std::fs::remove_file(file);
+    Ok(())
 }
 
 /// One key, at once and without an echo.

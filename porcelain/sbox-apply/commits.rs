@@ -39,11 +39,13 @@ pub fn bring(project: &Project, config: &Config, words: &[PathBuf], dry_run: boo
         require_branch_name(&branch)?;
     }
     let layer = repository(project, config)?;
+    let _alone = layer.alone()?;
     let have = host_commits(layer.src())?;
     let (branch, bundle) = bundle(project, config, &layer, &branch, &have)?;
     require_branch_name(&branch)?;
     let target = format!("sbox/{branch}");
     let Some(bundle) = bundle else {
+        let branch = visible(&branch);
         output::info(format_args!("'{branch}' has no commits that the host has not"));
         return Ok(0);
     };
@@ -67,7 +69,11 @@ fn repository(project: &Project, config: &Config) -> Result<Layer> {
 /// is not. Replaced objects and grafts are for showing, not for copying.
 fn git(at: &Path) -> Command {
     let mut git = Command::new("git");
-    git.current_dir(at).env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
+    git.current_dir(at)
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("LC_ALL", "C");
     for name in
         ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"]
     {
@@ -201,11 +207,13 @@ fn receive(pipe: &mut impl Read, file: &Path) -> Result<(String, u64)> {
 
 /// What a fetch would bring.
 fn list(at: &Path, bundle: &Path, branch: &str) -> Result<u8> {
-    let status = git(at).args(["bundle", "list-heads"]).arg(bundle).arg(format!("refs/heads/{branch}")).status();
-    match status.context(|| "start 'git'".into())?.success() {
-        true => Ok(0),
-        false => Err(refused()),
+    let output = git(at).args(["bundle", "list-heads"]).arg(bundle).arg(format!("refs/heads/{branch}")).output();
+    let output = output.context(|| "start 'git'".into())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    for line in text.lines() {
+        libsbox::cli::out_line(visible(line))?;
     }
+    if output.status.success() { Ok(0) } else { Err(refused()) }
 }
 
 /// Sets the branch. Never one that would lose commits, and never the one that is checked out: git refuses both.
@@ -223,15 +231,23 @@ fn fetch(at: &Path, bundle: &Path, branch: &str, target: &str) -> Result<u8> {
             output::line(visible(line));
         }
         if said.contains("non-fast-forward") {
-            let message = format!("the host's branch '{target}' has commits that the agent's '{branch}' has not");
-            return Err(Error::new(message).hint(format!("git branch -m {target} {target}-old, then again")));
+            let (shown, branch) = (visible(target), visible(branch));
+            let message = format!("the host's branch '{shown}' has commits that the agent's '{branch}' has not");
+            let (word, old) = (word(target), word(&format!("{target}-old")));
+            return Err(Error::new(message).hint(format!("git branch -m {word} {old}, then again")));
         }
         return Err(refused());
     }
-    output::ok(format_args!("the agent's commits are the branch '{target}'"));
+    output::ok(format_args!("the agent's commits are the branch '{}'", visible(target)));
     warn_of_triggers(at, target)?;
-    output::hint(format_args!("git log {target}; git diff ...{target}; git merge {target}"));
+    let (word, range) = (word(target), word(&format!("...{target}")));
+    output::hint(format_args!("git log {word}; git diff {range}; git merge {word}"));
     Ok(0)
+}
+
+/// A name of the agent's as one word for the shell: the user copies the line.
+fn word(name: &str) -> String {
+    plumbing::quote(&visible(name))
 }
 
 fn refused() -> Error {
@@ -240,12 +256,20 @@ fn refused() -> Error {
 
 /// Names the files in the commits that programs of the host act on: checking the branch out puts them there.
 fn warn_of_triggers(at: &Path, target: &str) -> Result<()> {
-    let range = format!("HEAD...refs/heads/{target}");
-    let output = git(at)
-        .args(["diff", "--name-only", "-z", "--no-ext-diff", "--no-textconv", "--no-renames", &range, "--"])
-        .stderr(Stdio::null())
-        .output()
-        .context(|| "start 'git'".into())?;
+    let names = |words: &[&str]| {
+        let mut command = git(at);
+        command.args(words).arg("--").stderr(Stdio::null()).output().context(|| "start 'git'".into())
+    };
+    let plain = ["diff", "--name-only", "-z", "--no-ext-diff", "--no-textconv", "--no-renames"];
+    let branch = format!("refs/heads/{target}");
+    let mut output = names(&[&plain[..], &[&format!("HEAD...{branch}")]].concat())?;
+    if !output.status.success() {
+        // A branch without a common beginning, or a repository without a commit: all of it is new.
+        output = names(&["ls-tree", "-r", "-z", "--name-only", "--full-tree", &branch])?;
+    }
+    if !output.status.success() {
+        output::warn(format_args!("git cannot list the files of '{}': look at them first", visible(target)));
+    }
     let text = String::from_utf8_lossy(&output.stdout);
     let held: Vec<(&str, &str)> =
         text.split('\0').filter_map(|path| Some((path, libsbox::cow::held(Path::new(path))?.reason))).collect();
@@ -253,7 +277,8 @@ fn warn_of_triggers(at: &Path, target: &str) -> Result<()> {
         return Ok(());
     }
     output::warn(format_args!(
-        "programs on this host act on files of '{target}' once it is checked out ({}):",
+        "programs on this host act on files of '{}' once it is checked out ({}):",
+        visible(target),
         held.len()
     ));
     for (path, reason) in held.iter().take(20) {

@@ -7,7 +7,7 @@ mod journal;
 mod report;
 mod write;
 
-use journal::Journal;
+use journal::{Interrupted, Journal};
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::config::Config;
@@ -21,7 +21,7 @@ use report::Report;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use write::{Outcome, Writer};
+use write::{Outcome, Shown, Writer};
 
 const TOOL: Tool = Tool { name: "sbox-apply", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
@@ -89,9 +89,12 @@ fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Option
         false => selection.layers.iter().map(|(layer, _)| layer.alone()).collect::<Result<Vec<_>>>()?,
         true => Vec::new(),
     };
-    let mut interrupted = HashSet::new();
+    let mut interrupted = HashMap::new();
     for (layer, _) in selection.layers.iter().filter(|_| !options.dry_run) {
-        interrupted.extend(Journal::recover(layer)?);
+        let left = Journal::recover(layer)?;
+        if !left.is_empty() {
+            interrupted.insert(layer.path().to_owned(), left);
+        }
     }
     if !interrupted.is_empty() {
         output::info("finishing what an interrupted 'sbox apply' began");
@@ -101,14 +104,15 @@ fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Option
     if !options.dry_run && !options.interactive {
         offline = take_all(&selection)?;
     }
-    let mut plans = Vec::new();
+    let (mut plans, mut shown) = (Vec::new(), Shown::new());
     let mut settled = HashMap::new();
     for (layer, scan) in selection.scan()? {
         settled.insert(layer.path().to_owned(), scan.settled);
         report.repositories(layer, &scan.repositories);
         let mut plan = Vec::new();
         for change in scan.changes {
-            let named = selection.names(layer, &change) || interrupted.contains(&layer.src().join(&change.path));
+            let left = interrupted.get(layer.path());
+            let named = selection.names(layer, &change) || left.is_some_and(|left| left.has(&change));
             match &change.verdict {
                 Verdict::Ready => plan.push(change),
                 Verdict::Held(_) if named || options.interactive => plan.push(change),
@@ -126,7 +130,7 @@ fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Option
         }
     }
     if options.interactive {
-        plans = ask::choose(plans)?;
+        (plans, shown) = ask::choose(plans)?;
         // What was the same before the questions need not be now.
         settled.clear();
         offline = take_all(&selection)?;
@@ -137,7 +141,7 @@ fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Option
             false => {
                 let alone = offline.iter().find(|(path, _)| path == layer.path()).and_then(|(_, lock)| lock.as_ref());
                 let settled = settled.remove(layer.path()).unwrap_or_default();
-                bring(layer, plan, settled, alone, &mut report)?;
+                bring(layer, plan, settled, (alone, &shown), &mut report)?;
             }
         }
     }
@@ -155,16 +159,14 @@ fn take_all(selection: &Selection) -> Result<Vec<(PathBuf, Option<Lock>)>> {
 fn finish_others<'a>(
     selection: &'a Selection,
     plans: &mut Vec<(&'a Layer, Vec<Change>)>,
-    interrupted: &HashSet<PathBuf>,
+    interrupted: &HashMap<PathBuf, Interrupted>,
 ) -> Result<()> {
     if interrupted.is_empty() || selection.everything {
         return Ok(());
     }
     for (layer, _) in &selection.layers {
-        let wanted = |change: &Change| {
-            interrupted.contains(&layer.src().join(&change.path))
-                && matches!(change.verdict, Verdict::Ready | Verdict::Held(_))
-        };
+        let Some(left) = interrupted.get(layer.path()) else { continue };
+        let wanted = |change: &Change| left.has(change) && matches!(change.verdict, Verdict::Ready | Verdict::Held(_));
         let all = cow::scan(layer)?.changes;
         let known = plans.iter().position(|(other, _)| other.path() == layer.path());
         let planned: HashSet<PathBuf> =
@@ -184,7 +186,7 @@ fn bring(
     layer: &Layer,
     plan: &[Change],
     settled: Vec<PathBuf>,
-    offline: Option<&Lock>,
+    (offline, shown): (Option<&Lock>, &Shown),
     report: &mut Report,
 ) -> Result<()> {
     if plan.is_empty() && settled.is_empty() {
@@ -192,11 +194,11 @@ fn bring(
         return Journal::forget(layer);
     }
     let journal = Journal::begin(layer, plan)?;
-    let mut writer = Writer::new(layer, journal.token())?;
+    let mut writer = Writer::new(layer, journal.token(), shown)?;
     let mut done = Vec::with_capacity(plan.len());
     for change in plan {
         match writer.apply(change) {
-            Ok(Outcome::Applied) => done.push(change.path.clone()),
+            Ok(Outcome::Applied(ids)) => done.push((change.path.clone(), ids)),
             Ok(Outcome::Conflict(why)) => {
                 report.left(layer, Change { verdict: Verdict::Conflict(why), ..change.clone() });
             }
@@ -209,6 +211,7 @@ fn bring(
     match offline {
         Some(alone) => {
             // What an earlier one applied and could not take out goes now, too.
+            let mut done: Vec<PathBuf> = done.into_iter().map(|(path, _)| path).collect();
             done.extend(settled);
             cow::settle(layer, alone, &done)?;
             cow::settle_applied(layer, alone)?;

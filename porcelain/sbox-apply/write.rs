@@ -9,21 +9,25 @@ use libsbox::escape::visible_path;
 use libsbox::fs;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, SeekFrom, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// What became of a change.
 pub enum Outcome {
-    /// The host has it.
-    Applied,
+    /// The host has it: inode and change time that it had in its place, if that is known.
+    Applied(Option<(u64, i64)>),
     /// Something changed since it was compared.
     Conflict(String),
 }
 
+/// SHA-256 of the agent's versions that the user was shown, by their paths on the host.
+pub type Shown = HashMap<PathBuf, String>;
+
 /// Applies the changes of a layer.
-pub struct Writer {
+pub struct Writer<'a> {
+    shown: &'a Shown,
     root: Dir,
     host: Tree,
     tree: Tree,
@@ -32,12 +36,13 @@ pub struct Writer {
     is_root: bool,
 }
 
-impl Writer {
+impl<'a> Writer<'a> {
     /// For one layer; `token` is how names beside the places begin.
-    pub fn new(layer: &Layer, token: &str) -> Result<Writer> {
+    pub fn new(layer: &Layer, token: &str, shown: &'a Shown) -> Result<Writer<'a>> {
         Ok(Writer {
-            root: Dir::open(layer.src())?,
-            host: Tree::host(layer.src())?,
+            shown,
+            root: layer.host()?,
+            host: Tree::host(layer)?,
             tree: Tree::layer(&layer.changes())?,
             token: token.to_owned(),
             number: 0,
@@ -73,7 +78,7 @@ impl Writer {
             let gone = dir.remove_empty(name);
             self.host.forget();
             return match gone {
-                true => Ok(Outcome::Applied),
+                true => Ok(Outcome::Applied(None)),
                 false => Ok(Outcome::Conflict("the directory on the host is not empty".into())),
             };
         }
@@ -114,11 +119,12 @@ impl Writer {
             }
             return match placed {
                 Err(Errno::EXIST) => Ok(changed()),
-                placed => placed.context(shown).map(|()| Outcome::Applied),
+                placed => placed.context(shown).map(|()| Outcome::Applied(ids_of(dir, name))),
             };
         }
+        let mode = mode | Mode::from_raw_mode(old.map_or(0, |old| old.mode & 0o7000));
         rustix::fs::fchmod(&dir.sub(name)?, mode).context(shown)?;
-        Ok(Outcome::Applied)
+        Ok(Outcome::Applied(ids_of(dir, name)))
     }
 
     fn entry(
@@ -137,14 +143,19 @@ impl Writer {
         // The agent may be at work, too: half of a file is not a version of it.
         let after = Node::look(self.tree.parent(&change.path)?, name)?;
         let dir = self.host.parent(&change.path)?;
+        let shown = self.shown.get(&dir.path().join(name));
         let result = made.and_then(|()| {
+            // Not by its times: what is written through a mapping changes none.
+            if shown.is_some_and(|shown| digest(dir, beside, new.what).as_ref() != Some(shown)) {
+                return Ok(Outcome::Conflict("the agent changed it after it was shown".into()));
+            }
             match after {
                 Some(after) if after.ctime == new.ctime && after.id == new.id => {}
                 _ => return Ok(Outcome::Conflict("the agent is changing it at this moment".into())),
             }
             place(dir, old, name, beside)
         });
-        if !matches!(result, Ok(Outcome::Applied)) {
+        if !matches!(result, Ok(Outcome::Applied(_))) {
             let _ = rustix::fs::unlinkat(dir, beside, AtFlags::empty());
         }
         result
@@ -158,7 +169,7 @@ impl Writer {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target = rustix::fs::openat(dir, beside, flags, Mode::from_raw_mode(0o600)).context(shown)?;
         let mut target = File::from(target);
-        fill(&source, &mut target).context(shown)?;
+        fill(&source, &mut target, new.size).context(shown)?;
         let time = |nanoseconds: i64| Timespec {
             tv_sec: nanoseconds.div_euclid(1_000_000_000),
             tv_nsec: nanoseconds.rem_euclid(1_000_000_000),
@@ -184,9 +195,15 @@ impl Writer {
 fn place(dir: &Dir, old: Option<&Node>, name: &OsStr, beside: &OsStr) -> Result<Outcome> {
     let shown = || format!("replace '{}'", visible_path(dir.path().join(name)));
     let rename = |flags| rustix::fs::renameat_with(dir, beside, dir, name, flags);
+    let made = Node::look(dir, beside)?;
+    // The user may have written to it already: then it is not as it was made.
+    let placed = || {
+        let (now, made) = (Node::look(dir, name).ok()??, made.as_ref()?);
+        (now.id == made.id && now.mtime == made.mtime && now.size == made.size).then_some((now.id.1, now.ctime))
+    };
     let Some(old) = old.filter(|old| !old.is_directory() || !dir.remove_empty(name)) else {
         return match rename(RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(Outcome::Applied),
+            Ok(()) => Ok(Outcome::Applied(placed())),
             Err(Errno::EXIST) => Ok(changed()),
             Err(error) => Err(error).context(shown),
         };
@@ -195,12 +212,18 @@ fn place(dir: &Dir, old: Option<&Node>, name: &OsStr, beside: &OsStr) -> Result<
         return Ok(Outcome::Conflict("the directory on the host is not empty".into()));
     }
     match rename(RenameFlags::EXCHANGE) {
-        Ok(()) => take_away(dir, old, name, beside, RenameFlags::EXCHANGE),
+        Ok(()) => {
+            let ids = placed();
+            Ok(match take_away(dir, old, name, beside, RenameFlags::EXCHANGE)? {
+                Outcome::Applied(_) => Outcome::Applied(ids),
+                conflict => conflict,
+            })
+        }
         Err(Errno::NOENT) => Ok(changed()),
         // Not every file system can exchange two entries.
         Err(Errno::INVAL | Errno::NOSYS) => {
             rename(RenameFlags::empty()).context(shown)?;
-            Ok(Outcome::Applied)
+            Ok(Outcome::Applied(placed()))
         }
         Err(error) => Err(error).context(shown),
     }
@@ -220,7 +243,19 @@ fn take_away(dir: &Dir, old: &Node, name: &OsStr, beside: &OsStr, back: RenameFl
     }
     rustix::fs::unlinkat(dir, beside, AtFlags::empty())
         .context(|| format!("remove '{}'", visible_path(dir.path().join(beside))))?;
-    Ok(Outcome::Applied)
+    Ok(Outcome::Applied(None))
+}
+
+fn ids_of(dir: &Dir, name: &OsStr) -> Option<(u64, i64)> {
+    Node::look(dir, name).ok().flatten().map(|node| (node.id.1, node.ctime))
+}
+
+/// SHA-256 of a file's content, or of where a link leads.
+fn digest(dir: &Dir, name: &OsStr, what: What) -> Option<String> {
+    match what {
+        What::Link => Some(fs::sha256(dir.link(name).ok()?.as_os_str().as_encoded_bytes())),
+        _ => fs::sha256_of(&mut dir.file(name).ok()?).ok(),
+    }
 }
 
 fn changed() -> Outcome {
@@ -243,21 +278,23 @@ fn give(file: &impl std::os::fd::AsFd, like: Option<&Node>) -> Result<()> {
     rustix::fs::fchown(file, Some(uid), Some(gid)).context(|| "give a file to its owner".into())
 }
 
-/// The content of a file. Holes stay holes: a file of a terabyte may be nothing but one.
-fn fill(source: &File, target: &mut File) -> std::io::Result<()> {
-    let metadata = source.metadata()?;
-    if metadata.blocks() * 512 >= metadata.len() || metadata.len() < 1 << 20 {
-        return fs::fill(source, target);
+/// The content of a file, `length` bytes of it and no more: the agent may be writing faster than this reads. Holes stay holes: a
+/// file of a terabyte may be nothing but one.
+fn fill(source: &File, target: &mut File, length: u64) -> std::io::Result<()> {
+    if length < 1 << 20 {
+        return std::io::copy(&mut std::io::Read::take(source, length), target).map(drop);
     }
-    let length = metadata.len();
+    if rustix::fs::ioctl_ficlone(&*target, source).is_ok() {
+        return Ok(());
+    }
     let mut at = 0;
     while at < length {
         let Ok(start) = rustix::fs::seek(source, SeekFrom::Data(at)) else { break };
         let end = rustix::fs::seek(source, SeekFrom::Hole(start))?.min(length);
         rustix::fs::seek(source, SeekFrom::Start(start))?;
         rustix::fs::seek(&*target, SeekFrom::Start(start))?;
-        std::io::copy(&mut std::io::Read::take(source, end - start), target)?;
-        at = end;
+        std::io::copy(&mut std::io::Read::take(source, end.saturating_sub(start)), target)?;
+        at = end.max(start + 1);
     }
     target.set_len(length)
 }

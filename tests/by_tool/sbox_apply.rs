@@ -1,5 +1,5 @@
 use crate::common::cow::{Tree, need_overlay, snapshot, tick};
-use crate::common::{stderr, stdout};
+use crate::common::{need_program, stderr, stdout};
 use predicates::str::contains;
 use std::os::unix::fs::PermissionsExt;
 
@@ -29,7 +29,7 @@ fn the_host_has_what_the_agent_saw_and_the_layer_is_empty() {
         round(
             "apply-all",
             "mkdir -p d/e r/s o/p t keep/me; echo 1 >d/e/f; echo 2 >r/s/f; echo 3 >o/p/f; echo 4 >o/g; echo 5 >t/f; echo 6 >file; ln -s x l; echo x >keep/me/f",
-            "echo 2 >>base; chmod 755 base; rm -r d; mv r renamed; rm -r o; mkdir o; echo 7 >o/new; mkdir o/p; echo 8 >o/p/x; rm -r t; echo 8 >t; rm file; mkdir file; echo 9 >file/in; ln -sfn y l; mkdir -p a/b/c; chmod 700 a/b; printf 'a\\0b' >bin; echo x >\"$(printf 'new\\nline')\"; chmod 640 keep/me/f",
+            "echo 2 >>base; chmod 755 base; rm -r d; mv r renamed; rm -r o; mkdir o; echo 7 >o/new; mkdir o/p; echo 8 >o/p/x; rm -r t; echo 8 >t; rm file; mkdir file; echo 9 >file/in; ln -sfn y l; mkdir -p a/b/c; chmod 700 a/b; printf 'a\\0b' >bin; echo x >\"$(printf 'new line')\"; chmod 640 keep/me/f",
         );
     }
 }
@@ -327,4 +327,214 @@ fn a_private_copy_has_the_same_semantics() {
     assert_eq!(stdout(&tree.sbox().args(["diff", "--name-only"]).output().unwrap()), ".envrc\nboth\n");
     // The next run has the host's version of what the agent left alone.
     assert!(tree.begin_as("copy").inside("test $(cat kept) = host && test $(cat both) = agent"));
+}
+
+#[test]
+fn what_the_user_changed_between_two_runs_is_not_lost_when_the_agent_makes_its_version_again() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-made-again");
+    tree.write("f", "one\n");
+    tree.write("d/g", "one\n");
+    assert!(tree.inside("echo agent1 >>f; echo agent1 >>d/g; mkdir new; echo a >new/h"));
+    tick();
+    tree.write("f", "one\nthe user\n");
+    tree.write("d/g", "one\nthe user\n");
+    tree.write("new/h", "the user\n");
+    tick();
+    // Another file of the same name, born in this run, and a directory that goes as a whole.
+    assert!(tree.inside("sed s/agent1/agent2/ f >x; mv x f; rm -r d; rm -r new; mkdir new; echo b >new/h"));
+    let text = stderr(&tree.sbox().arg("apply").output().unwrap());
+    for name in ["f: it changed", "d/g: it changed", "new/h: it changed"] {
+        assert!(text.contains(name), "{name}: {text}");
+    }
+    assert_eq!(tree.read("f"), "one\nthe user\n");
+    assert_eq!(tree.read("d/g"), "one\nthe user\n");
+}
+
+#[test]
+fn a_run_beside_another_does_not_make_the_users_changes_since_known_to_it() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-beside");
+    tree.write("f", "one\n");
+    let mut daemon = tree.begin();
+    tick();
+    tree.write("f", "the user\n");
+    tick();
+    drop(tree.begin());
+    // It has read the file long ago.
+    assert!(daemon.inside("echo stale >f"));
+    drop(daemon);
+    tree.sbox().arg("apply").assert().code(1).stderr(contains("it changed on the host"));
+    assert_eq!(tree.read("f"), "the user\n");
+}
+
+#[test]
+fn what_the_hosts_git_or_a_link_leads_to_is_applied_only_when_named() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-led");
+    tree.write(".git/config", "[core]\n\thooksPath = scripts/hooks\n[include]\n\tpath = ../team.gitconfig\n");
+    tree.write("real/tasks.json", "{}\n");
+    tree.write("tools/pre-push", "true\n");
+    tree.write("scripts/other", "x\n");
+    std::fs::create_dir_all(tree.path(".git/hooks")).unwrap();
+    std::os::unix::fs::symlink("../../tools/pre-push", tree.path(".git/hooks/pre-push")).unwrap();
+    std::os::unix::fs::symlink("real", tree.path(".vscode")).unwrap();
+    let before = snapshot(&tree.root());
+    assert!(tree.inside(
+        "mkdir scripts/hooks; echo evil >scripts/hooks/pre-commit; echo evil >team.gitconfig; echo evil >real/tasks.json
+         echo evil >tools/pre-push; echo fine >scripts/other"
+    ));
+    tree.sbox().arg("apply").assert().success().stderr(contains("lead to it"));
+    let after = snapshot(&tree.root());
+    let changed: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
+    assert_eq!(changed, ["scripts/other 644 \"fine\\n\""], "{changed:?}");
+    tree.sbox().args(["apply", "scripts/hooks"]).assert().success();
+    assert_eq!(tree.read("scripts/hooks/pre-commit"), "evil\n");
+    // Nor does a link in the place of a directory above lead there.
+    assert!(tree.inside("mkdir -p e/hooks; echo evil >e/hooks/pre-commit; rm -r scripts; ln -s e scripts"));
+    tree.sbox().arg("apply").assert().stderr(contains("scripts"));
+    assert!(!tree.path("scripts").is_symlink());
+}
+
+#[test]
+fn an_interrupted_apply_brings_only_what_was_chosen_then() {
+    if !need_overlay() || !need_program("strace") {
+        return;
+    }
+    let tree = Tree::new("apply-chosen");
+    tree.write("a", "one\n");
+    assert!(tree.inside("echo two >a; echo good >.envrc"));
+    killed_at(&tree, "renameat2", 1, &["apply", ".envrc", "a"]);
+    assert!(tree.layer().join("journal").exists());
+    assert!(tree.inside("echo evil >.envrc"));
+    tree.sbox().arg("apply").assert().success().stderr(contains("applied only when named"));
+    assert_eq!(tree.read("a"), "two\n");
+    assert!(!tree.path(".envrc").exists());
+}
+
+/// Runs a command that is killed at its nth call of a system call.
+fn killed_at(tree: &Tree, call: &str, number: usize, words: &[&str]) {
+    let status = std::process::Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", &format!("inject={call}:signal=SIGKILL:when={number}")])
+        .arg(crate::common::bin().join(format!("sbox-{}", words[0])))
+        .args(&words[1..])
+        .current_dir(tree.root())
+        .env("HOME", tree.scratch.home())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(!status.success(), "{call} {number}: it was not killed");
+}
+
+#[test]
+fn what_the_user_saved_at_the_moment_of_a_kill_goes_back() {
+    if !need_overlay() || !need_program("strace") {
+        return;
+    }
+    for in_place in [true, false] {
+        let tree = Tree::new("apply-kill-edit");
+        tree.write("a", "one\n");
+        assert!(tree.inside("echo two >a"));
+        // The unlink of the old version, after the exchange.
+        killed_at(&tree, "unlinkat", 1, &["apply"]);
+        let beside = std::fs::read_dir(tree.root()).unwrap().map(|entry| entry.unwrap().path());
+        let beside = beside.filter(|path| path.to_string_lossy().contains(".sbox-apply-")).collect::<Vec<_>>();
+        assert_eq!(beside.len(), 1);
+        assert_eq!((std::fs::read_to_string(&beside[0]).unwrap(), tree.read("a")), ("one\n".into(), "two\n".into()));
+        // What an editor had open, or what it had renamed there just before the exchange.
+        match in_place {
+            true => std::fs::write(&beside[0], "the user\n").unwrap(),
+            false => {
+                tree.write("new", "the user\n");
+                std::fs::rename(tree.path("new"), &beside[0]).unwrap();
+            }
+        }
+        tree.sbox().arg("apply").assert().code(1).stderr(contains("a: it changed on the host"));
+        assert_eq!(tree.read("a"), "the user\n");
+        assert_eq!(snapshot(&tree.root()).len(), 1);
+    }
+    // Nothing happened meanwhile: the old one goes.
+    let tree = Tree::new("apply-kill-old");
+    tree.write("a", "one\n");
+    assert!(tree.inside("echo two >a"));
+    killed_at(&tree, "unlinkat", 1, &["apply"]);
+    tree.sbox().arg("apply").assert().success();
+    assert_eq!(snapshot(&tree.root()), ["a 644 \"two\\n\""]);
+}
+
+#[test]
+fn a_file_that_the_user_saves_while_others_are_applied_is_not_taken_for_the_agents() {
+    if !need_overlay() || !need_program("strace") {
+        return;
+    }
+    let tree = Tree::new("apply-saved");
+    tree.write("a", "one\n");
+    let mut run = tree.begin();
+    assert!(run.inside("echo two >a"));
+    // It waits before the disk has everything, and the user saves the file.
+    let mut apply = std::process::Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "inject=syncfs:delay_enter=1500000"])
+        .arg(crate::common::bin().join("sbox-apply"))
+        .current_dir(tree.root())
+        .env("HOME", tree.scratch.home())
+        .spawn()
+        .unwrap();
+    assert!(crate::common::becomes(|| tree.read("a") == "two\n"));
+    tree.write("a", "the user\n");
+    assert!(apply.wait().unwrap().success());
+    assert!(run.inside("echo three >a"));
+    tree.sbox().arg("apply").assert().code(1).stderr(contains("a: it changed on the host"));
+    assert_eq!(tree.read("a"), "the user\n");
+}
+
+#[test]
+fn names_that_a_file_system_takes_for_gits_are_never_applied_and_control_characters_only_when_named() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-names");
+    assert!(tree.inside(
+        "mkdir .git. GIT~1; echo evil >.git./config; echo evil >GIT~1/config; echo x >\"$(printf 'a\\033[2J')\""
+    ));
+    let text = stderr(&tree.sbox().arg("apply").output().unwrap());
+    assert!(text.contains("control characters in its name"), "{text}");
+    assert_eq!(snapshot(&tree.root()), Vec::<String>::new());
+}
+
+#[test]
+fn a_name_in_a_hint_is_one_word_and_not_an_option() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-hint");
+    assert!(tree.inside("mkdir -p -- '-f;id'; echo x >'./-f;id/.envrc'"));
+    tree.sbox().arg("apply").assert().stderr(contains("sbox apply './-f;id/.envrc'"));
+}
+
+#[test]
+fn a_link_in_the_path_of_the_source_leads_no_apply_elsewhere() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-src-link");
+    let elsewhere = tree.scratch.path("elsewhere");
+    std::fs::create_dir_all(elsewhere.join("repo")).unwrap();
+    tree.write("data/repo/f", "one\n");
+    tree.write(".sbox/config.yaml", "runtime: node:22\nmount:\n  - ./data/repo:/work:cow\n  - ./data:/data\n");
+    assert!(tree.inside("echo two >f"));
+    std::fs::rename(tree.path("data"), tree.path("old")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, tree.path("data")).unwrap();
+    // Before the configuration is looked at again it may have been swapped: what counts is how the tree is opened.
+    let text = std::fs::read_to_string(tree.layer().join("layer.json")).unwrap();
+    assert!(text.contains("data/repo"), "{text}");
+    let layer = libsbox::cow::Layer::open(&tree.layer()).unwrap().unwrap();
+    assert!(layer.host().is_err());
+    tree.sbox().arg("apply").assert().failure();
+    assert!(std::fs::read_dir(elsewhere.join("repo")).unwrap().next().is_none());
 }

@@ -75,7 +75,7 @@ fn a_run_in_a_process_of_its_own() {
     let overlay = std::env::var("SBOX_TEST_COW_KIND").is_ok_and(|kind| kind == "overlay");
     let level = if overlay { Isolation::Namespace } else { Isolation::Landlock };
     tick();
-    let used = cow::begin(&project, &mounts[0], level, &|_, _, _| overlay).unwrap();
+    let used = cow::begin(&project, (&mounts, &mounts[0]), level, &|_, _, _| overlay).unwrap();
     tick();
     say("begun");
     for line in std::io::stdin().lines() {

@@ -240,3 +240,17 @@ fn level_landlock_works_on_a_private_copy_and_env_refuses() {
     scratch.sbox("p").arg("apply").assert().success();
     assert_eq!(scratch.read("p/file"), "one\ntwo\n");
 }
+
+#[test]
+fn a_branch_without_a_common_beginning_and_a_name_for_the_shell_is_told_of_safely() {
+    let Some(scratch) = repository("cow-orphan") else { return };
+    agent(
+        &scratch,
+        "git checkout -q --orphan 'x;touch${IFS}PWN'; echo evil >.envrc; git add -A; git commit -qm orphan",
+    );
+    let output = scratch.sbox("p").args(["apply", "--commits"]).output().unwrap();
+    let text = stderr(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains(".envrc: direnv runs it"), "{text}");
+    assert!(text.contains("git log 'sbox/x;touch${IFS}PWN'; git diff '...sbox/x;touch${IFS}PWN'"), "{text}");
+}

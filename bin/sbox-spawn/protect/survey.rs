@@ -16,6 +16,9 @@ use std::path::{Component, Path, PathBuf};
 /// Directories that are looked at; a start must not take minutes.
 pub const MOST: usize = 100_000;
 
+/// How deep they may lie.
+const DEEPEST: usize = 1000;
+
 /// Directories whose programs are run by name: of Node.js packages and of Python's virtual environments.
 const PROGRAMS: [(&str, &str); 4] = [("node_modules", ".bin"), (".venv", "bin"), ("venv", "bin"), ("env", "bin")];
 
@@ -137,6 +140,11 @@ pub fn survey(src: &Path, own: &Path) -> Result<Survey> {
     let mut looked = 0;
     while let Some(place) = queue.pop_front() {
         looked += 1;
+        // Each is opened from the top, so that the cost grows with the square of the depth.
+        if place.components().count() > DEEPEST {
+            survey.is_whole = false;
+            continue;
+        }
         if looked > MOST {
             survey.is_whole = false;
             break;
