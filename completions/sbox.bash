@@ -41,7 +41,7 @@ _sbox_options() {
         status) echo "-j --json -h --help -V --version" ;;
         info) echo "-j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
-        diff) echo "--stat --name-only -j --json --no-pager --for-reading -h --help -V --version" ;;
+        diff) echo "--stat --name-only -j --json --no-pager --for-reading --digests -h --help -V --version" ;;
         apply) echo "-n --dry-run -i --interactive --partial --commits -h --help -V --version" ;;
         discard) echo "-n --dry-run -f --force -h --help -V --version" ;;
         pack) echo "-o --output --exclude-env --include-cache --format --base --level -f --force -h --help -V --version" ;;
@@ -81,6 +81,7 @@ _sbox_takes() {
         'logs --since') return 0 ;;
         'stop -t' | 'stop --timeout') return 0 ;;
         'wait -t' | 'wait --timeout') return 0 ;;
+        'diff --digests') return 0 ;;
         'pack -o' | 'pack --output') return 0 ;;
         'pack --format') return 0 ;;
         'pack --base') return 0 ;;
@@ -186,6 +187,7 @@ _sbox_value() {
         'exec --in') _sbox_names ps --names ;;
         'exec --isolation') _sbox_words auto namespace landlock env ;;
         'shell --isolation') _sbox_words auto namespace landlock env ;;
+        'diff --digests') _sbox_files -f ;;
         'pack -o' | 'pack --output') _sbox_files -f ;;
         'pack --format') _sbox_words tar.gz tar.zst oci ;;
         'pack --base') _sbox_files -d ;;
