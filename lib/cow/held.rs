@@ -25,20 +25,8 @@ pub fn held(path: &Path) -> Option<Held> {
         let reason = "terminals act on the control characters in its name";
         return Some(Held { reason, root: root(at + 1) });
     }
-    let (trigger, top) = judge(path).or_else(|| judge(&plain(path)))?;
+    let (trigger, top) = judge(path)?;
     Some(Held { reason: trigger.reason, root: root(top.components().count()) })
-}
-
-/// The names in lower case and without an end that some file systems do not keep.
-fn plain(path: &Path) -> PathBuf {
-    let name = |name: std::path::Component<'_>| {
-        let lower = name.as_os_str().to_ascii_lowercase();
-        match lower.to_str().map(|text| text.trim_end_matches([' ', '.'])) {
-            Some(text) if !text.is_empty() => text.into(),
-            _ => lower,
-        }
-    };
-    path.components().map(name).collect()
 }
 
 #[cfg(test)]
