@@ -142,6 +142,28 @@ impl Dir {
         Ok(Dir { _lent: Some(lent), ..self.sub(name)? })
     }
 
+    /// The directory at `place`, also through those that their owner closed to themselves: each is opened to its owner for
+    /// the moment in which it is looked into, the last one until what this gives is dropped.
+    pub fn reached(&self, place: &Path) -> Result<Dir> {
+        let error = match self.sub(place) {
+            Ok(found) if found.is_searchable() => return Ok(found),
+            Ok(_) => Error::new(format!("cannot look into '{}'", visible_path(self.path.join(place)))),
+            Err(error) => error,
+        };
+        let mut here: Option<Dir> = None;
+        for part in place.components() {
+            let at = here.as_ref().unwrap_or(self);
+            let Component::Normal(name) = part else { return Err(error) };
+            let next = match at.at(name, OFlags::DIRECTORY | OFlags::RDONLY) {
+                Ok(fd) => Dir { fd, path: at.path.join(name), _lent: None },
+                Err(Errno::ACCESS) => at.sub_lent(name)?,
+                Err(_) => return Err(error),
+            };
+            here = Some(if next.is_searchable() { next } else { at.sub_lent(name)? });
+        }
+        here.ok_or(error)
+    }
+
     /// Whether what is in it can be looked up.
     pub fn is_searchable(&self) -> bool {
         let access = rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK;
@@ -370,23 +392,11 @@ impl Dir {
         rustix::fs::chmod(through, Mode::from_raw_mode(0o700)).context(shown)
     }
 
-    /// Gives the owner of the directory at `place` all rights to it, if it can be done. Through an `O_PATH` descriptor, which
-    /// needs none: no link is followed.
-    pub fn open_to_owner(&self, place: &Path) -> bool {
-        self.change_mode(place, OFlags::DIRECTORY, &|mode| mode | 0o700)
-    }
-
     /// Takes every right to `name` from everybody, its owner included. A link is not followed.
     pub fn close_to_all(&self, name: &OsStr) -> bool {
-        self.change_mode(Path::new(name), OFlags::empty(), &|_| 0)
-    }
-
-    fn change_mode(&self, place: &Path, flags: OFlags, new: &dyn Fn(u32) -> u32) -> bool {
         use std::os::fd::AsRawFd;
-        let Ok(fd) = self.at(place, flags | OFlags::PATH) else { return false };
-        let Ok(stat) = rustix::fs::fstat(&fd) else { return false };
-        let mode = Mode::from_raw_mode(new(stat.st_mode & 0o7777));
-        rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), mode).is_ok()
+        let Ok(fd) = self.at(name, OFlags::PATH) else { return false };
+        rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), Mode::empty()).is_ok()
     }
 
     /// Takes set-uid and set-gid from a regular file; tells whether it had one. A link is not followed.

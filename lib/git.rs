@@ -15,14 +15,26 @@ pub const OBEYED: [&str; 4] = ["config", "config.worktree", "hooks", "commondir"
 /// What git keeps its data in: many directories, nothing that is run.
 pub const BULK: [&str; 4] = ["objects", "refs", "logs", "lfs"];
 
-/// The entries by which git recognises a repository (`is_git_directory` in its setup.c).
-pub const SIGNS: [&str; 4] = ["HEAD", "objects", "refs", "commondir"];
+/// The entries by which git recognises a repository (`is_git_directory` in its setup.c). `worktrees` is one because the
+/// `commondir` of a worktree leads to the directory above it, which needs no `HEAD` of its own.
+pub const SIGNS: [&str; 5] = ["HEAD", "objects", "refs", "commondir", "worktrees"];
 
 /// Whether git takes this directory for a repository's own: `.git`, a bare repository, what `--separate-git-dir` made, a
-/// submodule's or a worktree's. It need not have that name.
+/// submodule's or a worktree's, or what a worktree has in common with others. It need not have that name.
 pub fn is_repository(dir: &Dir) -> bool {
-    let has = |name: &str| dir.stat(name.as_ref()).is_ok_and(|stat| stat.is_some());
-    has("HEAD") && (has("commondir") || has("objects") && has("refs"))
+    is_repository_with(&|name| dir.stat(name.as_ref()).is_ok_and(|stat| stat.is_some()))
+}
+
+/// The same for a directory of which `has` says what is in it.
+pub fn is_repository_with(has: &dyn Fn(&str) -> bool) -> bool {
+    let has_data = || has("objects") && has("refs");
+    has("HEAD") && (has("commondir") || has_data()) || has("worktrees") && has_data()
+}
+
+/// The entry without which it would not be one.
+pub fn heart(dir: &Dir) -> &'static str {
+    let has_head = dir.stat("HEAD".as_ref()).is_ok_and(|stat| stat.is_some());
+    if has_head { "HEAD" } else { "worktrees" }
 }
 
 /// Whether the configuration file `name` of the repository at `place` makes git run nothing, and read or write nothing
@@ -51,13 +63,14 @@ pub fn has_harmless_hooks(dir: &Dir) -> bool {
     }
 }
 
-/// Whether `commondir` is what `git worktree add` writes: the way up to the repository that the worktree is of.
+/// Whether `commondir` is what `git worktree add` writes: the way up to the repository that the worktree is of. An empty one
+/// is being written, and git stops at it.
 pub fn has_harmless_commondir(dir: &Dir, place: &Path) -> bool {
     match dir.stat("commondir".as_ref()) {
         Ok(None) => true,
         Ok(Some(_)) => {
             let of_worktree = place.parent().is_some_and(|above| above.ends_with("worktrees"));
-            of_worktree && read(dir, "commondir").is_some_and(|text| text.trim_end() == "../..")
+            read(dir, "commondir").is_some_and(|text| text.is_empty() || of_worktree && text.trim_end() == "../..")
         }
         Err(_) => false,
     }

@@ -7,6 +7,7 @@
 mod attempts;
 mod confinement;
 mod copy_on_write;
+mod guard;
 mod hygiene;
 mod mounts;
 mod network;

@@ -131,16 +131,20 @@ fn clone_source(op: &Op) -> Result<Option<OwnedFd>> {
     Ok(Some(tree))
 }
 
-/// The agent may have swapped an entry for a symbolic link since the plan was made: then this fails.
 fn clone_entry(root: &Path, name: &Path) -> Result<OwnedFd> {
+    clone_descriptor(open_beneath(root, name)?.as_fd()).context(|| format!("bind '{}'", visible_path(root.join(name))))
+}
+
+/// An entry of a directory that the agent can write. It may have swapped the entry for a symbolic link since the plan was
+/// made: then this fails.
+pub fn open_beneath(root: &Path, name: &Path) -> Result<OwnedFd> {
     let shown = || format!("bind '{}'", visible_path(root.join(name)));
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::open(root, flags, Mode::empty());
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     // Without O_NOFOLLOW: with it, a symbolic link at the end would be opened itself instead of being refused.
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let entry = rustix::fs::openat2(directory.context(shown)?, name, flags, Mode::empty(), resolve).context(shown)?;
-    clone_descriptor(entry.as_fd()).context(shown)
+    rustix::fs::openat2(directory.context(shown)?, name, flags, Mode::empty(), resolve).context(shown)
 }
 
 fn clone_descriptor(fd: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {

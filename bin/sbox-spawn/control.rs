@@ -34,6 +34,11 @@ impl Control {
         self.init.filter(|_| self.has_mounts)
     }
 
+    /// Whether it runs without mounts of its own: what is protected can be changed.
+    pub fn covers_nothing(&self) -> bool {
+        self.init.is_some() && !self.has_mounts
+    }
+
     /// A sandbox whose monitor was killed is killed with it, which takes a moment.
     pub fn await_death(&self) {
         const LONGEST: Duration = Duration::from_secs(2);

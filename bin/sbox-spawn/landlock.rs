@@ -5,12 +5,14 @@
 
 use crate::args::Mount;
 use crate::sandbox::Sandbox;
-use crate::{base, symlink_layout};
+use crate::{assemble, base, symlink_layout};
 use landlock::{
     ABI, Access, AccessFs, BitFlags, PathBeneath, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
-use libsbox::error::{Error, Kind, Result};
+use libsbox::error::{Context, Error, Kind, Result};
+use libsbox::escape::visible_path;
+use libsbox::inner_source;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use std::path::Path;
@@ -39,7 +41,7 @@ pub fn restrict_to_root(nested: bool) -> Result<()> {
 
 /// The host's files, of which only those are left that the caller named, and the system's programs.
 pub fn rules(sandbox: &Sandbox) -> Result<()> {
-    let status = enforce(sandbox).map_err(cannot)?;
+    let status = enforce(sandbox, sources(sandbox)?).map_err(cannot)?;
     match status.ruleset {
         RulesetStatus::NotEnforced => Err(none()),
         _ => Ok(()),
@@ -57,7 +59,25 @@ pub fn version() -> i32 {
     libsbox::sys::landlock_version().unwrap_or(0)
 }
 
-fn enforce(sandbox: &Sandbox) -> Result<RestrictionStatus, RulesetError> {
+/// What is mounted, by descriptor, and whether it is read-only. One that lies in a directory which the command may write is
+/// opened beneath that: by its path, a link that was put there would be followed.
+fn sources(sandbox: &Sandbox) -> Result<Vec<(OwnedFd, bool)>> {
+    let writable = sandbox.args.writable_sources();
+    let mut all = Vec::new();
+    for mount in &sandbox.args.mounts {
+        let Mount::Bind { src, read_only, .. } = mount else { continue };
+        let source = inner_source::resolve(src, &writable)?;
+        let fd = match source.below() {
+            Some((root, name)) => assemble::open_beneath(root, name)?,
+            None => rustix::fs::open(&source.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .context(|| format!("open '{}'", visible_path(src)))?,
+        };
+        all.push((fd, *read_only));
+    }
+    Ok(all)
+}
+
+fn enforce(sandbox: &Sandbox, sources: Vec<(OwnedFd, bool)>) -> Result<RestrictionStatus, RulesetError> {
     let all = AccessFs::from_all(TRIED);
     // Everything but what makes device nodes.
     let write = all & !(AccessFs::MakeChar | AccessFs::MakeBlock);
@@ -78,10 +98,8 @@ fn enforce(sandbox: &Sandbox) -> Result<RestrictionStatus, RulesetError> {
     for path in symlink_layout::own(sandbox) {
         ruleset = allow(ruleset, &path, write)?;
     }
-    for mount in &sandbox.args.mounts {
-        if let Mount::Bind { src, read_only, .. } = mount {
-            ruleset = allow(ruleset, src, if *read_only { read } else { write })?;
-        }
+    for (fd, read_only) in sources {
+        ruleset = allow_descriptor(ruleset, &fd, if read_only { read } else { write })?;
     }
     streams(ruleset)?.restrict_self()
 }

@@ -6,7 +6,7 @@ use crate::sandbox::Sandbox;
 use crate::signals::Monitor;
 use crate::terminal::Terminal;
 use crate::watcher::Watcher;
-use crate::{environment, namespaces, subreaper, unavailable};
+use crate::{environment, identity, namespaces, subreaper, unavailable};
 use libsbox::error::{Error, Kind, Result};
 use libsbox::escape::visible_path;
 
@@ -21,8 +21,11 @@ pub fn run_at_strongest(
         Some(level) => vec![level],
         // Nothing weaker has a mount, and nobody may write through instead.
         None if sandbox.args.overlays().next().is_some() => vec![Level::Namespace],
+        // Of what a weaker level does not deny, root can do everything.
+        None if identity::is_real_root() => vec![Level::Namespace],
         None => vec![Level::Namespace, Level::Landlock, Level::Env],
     };
+    let is_refused_to_root = sandbox.args.isolation.is_none() && identity::is_real_root();
     let mut lack = None;
     for (at, level) in levels.iter().enumerate() {
         let last = at + 1 == levels.len();
@@ -34,10 +37,14 @@ pub fn run_at_strongest(
         if *level != Level::Namespace {
             environment::without_files(&mut sandbox.environment, &sandbox.args);
         }
-        match attempt(sandbox, *level, reporter, watcher, terminal, last)? {
+        match attempt(sandbox, *level, reporter, watcher, terminal, last && !is_refused_to_root)? {
             Attempt::Ended(code, refused) => {
                 sandbox.refused = refused;
                 return Ok(code);
+            }
+            Attempt::Unavailable(why) if is_refused_to_root => {
+                return Err(Error::of(Kind::Unavailable, format!("root gets no weaker level by itself: {why}"))
+                    .hint("run sbox as another user, or name the level: --isolation landlock"));
             }
             Attempt::Unavailable(why) if last => return Err(why),
             Attempt::Unavailable(why) => lack = Some(why),

@@ -17,6 +17,7 @@ pub fn run(args: Args) -> Result<u8> {
         (Some(Level::Env), _) => Some(Level::Env),
         (None | Some(Level::Namespace), Ok(())) => Some(Level::Namespace),
         (Some(Level::Namespace), Err(_)) => None,
+        (None, Err(_)) if crate::identity::is_real_root() => None,
         (_, _) if version > 0 => Some(Level::Landlock),
         (Some(_), _) => None,
         (None, _) => Some(Level::Env),

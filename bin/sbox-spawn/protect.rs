@@ -8,6 +8,8 @@
 //! above it makes nothing of the agent's known. All of this is best effort: a mount that is copied on write needs none of it.
 
 mod aside;
+mod contents;
+mod leads;
 mod survey;
 mod verdict;
 
@@ -15,12 +17,13 @@ pub use aside::Findings;
 pub use survey::{Id, facts, found_by_name, is_repository, open};
 pub use verdict::Met;
 
-use crate::args::{Args, Mount};
+use crate::args::{Args, Level, Mount};
 use crate::op::Op;
 use libsbox::dir::Dir;
 use libsbox::error::Result;
 use libsbox::escape::visible_path;
 use libsbox::host_triggers;
+use libsbox::inner_source;
 use libsbox::output;
 use rustix::fs::FileType;
 use std::cell::RefCell;
@@ -39,9 +42,13 @@ pub struct Protection {
 pub struct Place {
     pub src: PathBuf,
     pub dst: PathBuf,
+    /// The directory itself: by its path the agent could lead elsewhere, where it lies in another mount.
+    root: Dir,
     /// The last name of `src`: a pattern of two names may begin with it.
     own: PathBuf,
     survey: Survey,
+    /// Of what is protected, where it is known that nothing will be covered.
+    contents: Option<contents::Contents>,
     /// What was known once, and was removed on the host.
     forgotten: HashSet<PathBuf>,
     /// A second before it was looked at first, since 1970: the clock that files are stamped with lags a little.
@@ -54,17 +61,24 @@ impl Protection {
     /// Looks at every directory that is bound read-write.
     pub fn look(args: &Args) -> Result<Protection> {
         let mut places = Vec::new();
+        let writable = args.writable_sources();
         for mount in &args.mounts {
             let Mount::Bind { src, dst, read_only: false } = mount else { continue };
-            let Ok(src) = src.canonicalize() else { continue };
-            if !src.is_dir() {
+            // What cannot be found is an error of the mount's own.
+            let Ok(source) = inner_source::resolve(src, &writable) else { continue };
+            if !source.path.is_dir() {
                 continue;
             }
+            let root = match source.below() {
+                Some((outer, name)) => Dir::open(outer)?.sub(name)?,
+                None => Dir::open(&source.path)?,
+            };
+            let src = source.path;
             let own = src.file_name().map(PathBuf::from).unwrap_or_default();
             let since = libsbox::time::now() as i64 - 1;
             let start = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
             let start = (start.tv_sec, start.tv_nsec);
-            let survey = survey::survey(&src, &own)?;
+            let survey = survey::survey(&root, &src, &own);
             let shown = visible_path(&src);
             if !survey.is_whole {
                 output::warn(format_args!("'{shown}' has too many directories to look at all of them"));
@@ -75,7 +89,19 @@ impl Protection {
             if let Some((trigger, _)) = host_triggers::judge(&own) {
                 output::warn(format_args!("'{shown}' is mounted read-write: {}", trigger.reason));
             }
-            places.push(Place { src, dst: dst.clone(), own, survey, forgotten: HashSet::new(), since, start });
+            let covers_nothing = matches!(args.isolation, Some(Level::Landlock | Level::Env));
+            let contents = covers_nothing.then(|| contents::read(&root, &survey)).flatten();
+            places.push(Place {
+                src,
+                dst: dst.clone(),
+                root,
+                own,
+                survey,
+                contents,
+                forgotten: HashSet::new(),
+                since,
+                start,
+            });
         }
         Ok(Protection { places, findings: RefCell::default() })
     }
@@ -107,7 +133,7 @@ impl Protection {
     pub fn look_again(&self) {
         const MOST: usize = 2 * survey::MOST;
         for place in &self.places {
-            let Ok(root) = Dir::open(&place.src) else {
+            let Ok(root) = place.root() else {
                 self.findings().warn(&place.src, "cannot be looked at: what the sandbox left there was not checked");
                 continue;
             };
@@ -129,42 +155,51 @@ impl Protection {
         }
     }
 
-    /// A directory and its entries. One that its owner may not list is made so, unless the user had it before.
+    /// A directory and its entries.
     fn entries(&self, place: &Place, root: &Dir, path: &Path) -> Option<(Dir, Vec<libsbox::dir::Entry>)> {
-        let list = || open(root, path).and_then(|dir| dir.entries().map(|entries| (dir, entries))).ok();
-        if let Some(listed) = list() {
-            return Some(listed);
+        let listed = open(root, path).and_then(|dir| dir.entries().map(|entries| (dir, entries))).ok();
+        if listed.is_none() {
+            self.meet_by_name(place, root, path);
         }
-        if place.make_listable(root, path)
-            && let Some(listed) = list()
-        {
-            return Some(listed);
-        }
+        listed
+    }
+
+    /// Somebody else's directory that this user may not list.
+    fn meet_by_name(&self, place: &Place, root: &Dir, path: &Path) {
         for (found, _) in found_by_name(root, path) {
             self.meet(place, root, &found);
         }
-        None
     }
 
     /// The end: what is still empty and was not there before goes, and what changed among the known is reported.
     /// Without covers (`covered` is false) what is in protected directories is compared too.
     pub fn finish(&self, placeholders: &HashMap<(usize, PathBuf), Id>, covered: bool) {
         for ((number, path), id) in placeholders {
-            if let Some(place) = self.places.get(*number) {
-                place.remove_placeholder(path, *id);
+            if let Some(place) = self.places.get(*number)
+                && !place.remove_placeholder(path, *id)
+                && let Ok(root) = place.root()
+            {
+                self.meet(place, &root, path);
             }
         }
         for place in &self.places {
-            let Ok(root) = Dir::open(&place.src) else { continue };
+            let Ok(root) = place.root() else { continue };
             for unlisted in &place.survey.unlisted {
-                for (found, _) in found_by_name(&root, unlisted) {
-                    self.meet(place, &root, &found);
-                }
+                self.meet_by_name(place, &root, unlisted);
             }
             for (path, thing) in &place.survey.things {
-                self.compare(place, &root, path, thing);
-                if !covered && thing.class.is_protected() && place.changed_below(&root, path) {
-                    self.findings().changed(&place.src.join(path), thing.class);
+                match &place.contents {
+                    Some(before) if !covered && place.is_read(thing) => {
+                        if contents::differs(&root, before, path) {
+                            self.findings().changed(&place.src.join(path), thing.class);
+                        }
+                    }
+                    _ => {
+                        self.compare(place, &root, path, thing);
+                        if !covered && thing.class.is_protected() && place.changed_below(&root, path) {
+                            self.findings().changed(&place.src.join(path), thing.class);
+                        }
+                    }
                 }
             }
         }
@@ -188,12 +223,17 @@ impl Protection {
 }
 
 impl Thing {
-    /// What keeps it from the agent at `dst`. No mount can be put on a link: another one in its place is moved away.
+    /// Whether a mount keeps it from the agent. None can be put on a link: another one in its place is moved away.
+    pub fn is_covered(&self) -> bool {
+        matches!(self.facts.kind, FileType::Directory | FileType::RegularFile) && self.class.is_protected()
+    }
+
+    /// What keeps it from the agent at `dst`.
     pub fn cover(&self, dst: PathBuf) -> Option<Op> {
-        let is_directory = self.facts.kind == FileType::Directory;
-        if !is_directory && self.facts.kind != FileType::RegularFile || !self.class.is_protected() {
+        if !self.is_covered() {
             return None;
         }
+        let is_directory = self.facts.kind == FileType::Directory;
         Some(match (self.class, is_directory) {
             (Class::State, true) => Op::Tmpfs { dst, mode: 0o755, seal: true, size: None },
             (Class::State, false) => Op::Mask { dst },
@@ -205,6 +245,12 @@ impl Thing {
 }
 
 impl Place {
+    /// Whether its content was read at the start. Of a `.git`, only that it is still the same.
+    fn is_read(&self, thing: &Thing) -> bool {
+        let is_as_a_whole = matches!(thing.class, Class::Repository | Class::State);
+        thing.class.is_protected() && !(is_as_a_whole && thing.facts.kind == FileType::Directory)
+    }
+
     /// Whether anything in a protected directory was changed since the start; `.git` as a whole changes in any work.
     fn changed_below(&self, root: &Dir, path: &Path) -> bool {
         const MOST: usize = 2000;
@@ -216,7 +262,8 @@ impl Place {
             let Ok(dir) = open(root, &path) else { continue };
             for entry in dir.entries().unwrap_or_default() {
                 looked += 1;
-                let is_later = |now: survey::Facts| (now.changed.0, i64::from(now.changed.1)) > self.start;
+                // The same tick of the clock may have been before the start, or after it.
+                let is_later = |now: survey::Facts| (now.changed.0, i64::from(now.changed.1)) >= self.start;
                 if looked > MOST || facts(&dir, &entry.name).is_some_and(is_later) {
                     return true;
                 }
@@ -228,14 +275,9 @@ impl Place {
         false
     }
 
-    /// Whether the user had this directory before, known by its path at the start.
-    pub fn had_unlisted(&self, path: &Path) -> bool {
-        self.survey.unlisted.iter().any(|unlisted| unlisted == path)
-    }
-
-    /// Makes a directory of the agent's listable for its owner.
-    pub fn make_listable(&self, root: &Dir, path: &Path) -> bool {
-        !self.had_unlisted(path) && root.open_to_owner(path)
+    /// The mounted directory.
+    pub fn root(&self) -> Result<Dir> {
+        self.root.sub(".")
     }
 
     /// What was known, when the sandbox started, of the entry `name` of this very directory, and its path then.

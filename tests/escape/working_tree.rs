@@ -4,20 +4,20 @@
 
 use super::mounts::{TRUST, moved_away, repository};
 use super::{confined, text};
-use crate::common::{Scratch, becomes, is_root, need_program, need_sandbox, stderr, stdout};
+use crate::common::{Scratch, becomes, need_program, need_sandbox, stderr, stdout};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// A tree of the user's with a repository, and a place for a marker.
-struct Tree {
-    scratch: Scratch,
-    at: PathBuf,
-    mark: PathBuf,
+pub(super) struct Tree {
+    pub(super) scratch: Scratch,
+    pub(super) at: PathBuf,
+    pub(super) mark: PathBuf,
 }
 
 impl Tree {
-    fn new(name: &str) -> Option<Tree> {
+    pub(super) fn new(name: &str) -> Option<Tree> {
         if !need_sandbox() || !need_program("git") {
             return None;
         }
@@ -28,7 +28,7 @@ impl Tree {
     }
 
     /// What the user does, at the top of `tree`: whether it ran the marker.
-    fn act(&self, tree: &Path, script: &str) -> bool {
+    pub(super) fn act(&self, tree: &Path, script: &str) -> bool {
         let _ = std::fs::remove_file(&self.mark);
         let mut command = Command::new("sh");
         command.args(["-c", script]).current_dir(tree).env("HOME", self.scratch.home());
@@ -37,12 +37,12 @@ impl Tree {
     }
 
     /// `MARK` in a script is the command that leaves the marker.
-    fn with_mark(&self, script: &str) -> String {
+    pub(super) fn with_mark(&self, script: &str) -> String {
         script.replace("MARK", &format!("touch {}", self.mark.display()))
     }
 
     /// The plant works on the host, and made inside it does nothing when the user acts after the end.
-    fn is_harmless(&self, prepare: &str, plant: &str, act: &str) -> String {
+    pub(super) fn is_harmless(&self, prepare: &str, plant: &str, act: &str) -> String {
         let control = self.scratch.path("control");
         repository(&control);
         let (plant, prepare) = (self.with_mark(plant), self.with_mark(prepare));
@@ -58,8 +58,13 @@ impl Tree {
     }
 
     /// A sandbox that runs `script` for each line that it gets, and answers with the last line.
-    fn running(&self, options: &[&str]) -> Shell {
-        let mut child = Command::new(crate::common::bin().join("sbox-spawn"))
+    pub(super) fn running(&self, options: &[&str]) -> Shell {
+        self.running_by(Command::new(crate::common::bin().join("sbox-spawn")), options)
+    }
+
+    /// The same by a command that starts `sbox-spawn` with the arguments that follow.
+    pub(super) fn running_by(&self, mut command: Command, options: &[&str]) -> Shell {
+        let mut child = command
             .args(["--bind", text(&self.at), "/w", "--chdir", "/w"])
             .args(options)
             .args(["--", "sh", "-c", &format!("{TRUST}while read -r line; do eval \"$line\"; echo done; done")])
@@ -75,15 +80,15 @@ impl Tree {
     }
 }
 
-struct Shell {
-    child: Child,
+pub(super) struct Shell {
+    pub(super) child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<std::process::ChildStdout>,
 }
 
 impl Shell {
     /// What the line printed.
-    fn ask(&mut self, line: &str) -> String {
+    pub(super) fn ask(&mut self, line: &str) -> String {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
         let mut said = String::new();
         loop {
@@ -96,7 +101,7 @@ impl Shell {
         }
     }
 
-    fn end(mut self) -> String {
+    pub(super) fn end(mut self) -> String {
         drop(self.stdin.take());
         let mut said = String::new();
         std::io::Read::read_to_string(self.child.stderr.as_mut().unwrap(), &mut said).unwrap();
@@ -134,13 +139,22 @@ fn what_is_planted_in_a_directory_that_cannot_be_listed_is_found_g2() {
     let Some(tree) = Tree::new("tree-unlisted") else { return };
     tree.is_harmless("true", "mkdir d; echo 'MARK' > d/.envrc; chmod 0311 d", "cd d && . ./.envrc");
     tree.is_harmless("true", "mkdir -m 0311 e; echo 'MARK' > e/.envrc; chmod 0311 e", "cd e && . ./.envrc");
-    // One that the user had keeps its mode. Where not even the user can list it, nobody looks: sbox-config(5) says so.
-    if !is_root() {
-        return;
+    // One that the user had keeps its mode, and is looked into, too: a new file, one below, one of a name like none, and
+    // what was there.
+    let monitor = "printf '[core]\\n\\tfsmonitor = \"MARK; false\"\\n'";
+    for (prepare, plant, act) in [
+        ("true", "echo 'MARK' > u/.envrc".to_owned(), ". u/.envrc"),
+        ("mkdir u/g", "echo 'MARK' > u/g/.envrc".into(), ". u/g/.envrc"),
+        ("true", "echo 'MARK' > u/x.code-workspace".into(), ". u/x.code-workspace"),
+        ("git init -q u", format!("{monitor} >> u/.git/config"), "cd u && git status"),
+        ("true", format!("git init -q u; {monitor} >> u/.git/config"), "cd u && git status"),
+    ] {
+        let prepare = format!("chmod -R u+rwx u; rm -rf u; mkdir u; {prepare}; chmod 0311 u");
+        tree.is_harmless(&prepare, &plant, act);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&tree.at.join("u").metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o311);
     }
-    tree.is_harmless("mkdir -p f; chmod 0311 f", "echo 'MARK' > f/.envrc", "cd f && . ./.envrc");
-    let mode = std::os::unix::fs::PermissionsExt::mode(&tree.at.join("f").metadata().unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o311);
+    tree.act(&tree.at, "chmod -R u+rwx u");
 }
 
 #[test]
@@ -464,4 +478,17 @@ fn a_changed_hook_is_reported_where_nothing_can_be_covered_g20() {
     let output = super::asked(&tree.scratch, &options, &script);
     let said = stderr(&output);
     assert!(said.contains(".git/hooks") && said.contains(".envrc' was changed"), "{said}");
+    // One that is replaced by a rename is not the user's there. Contents are compared, not times.
+    let script = format!(
+        "cd '{}'; for i in .git/config .envrc; do echo more | cat $i - > x; mv x $i; done; \
+         chmod +x .git/hooks/post-commit; cp -p .git/description y; mv y .git/description",
+        tree.at.display()
+    );
+    std::fs::write(tree.at.join(".mcp.json"), "{}").unwrap();
+    let script = format!("{script}; cp -p .mcp.json z; mv z .mcp.json");
+    let said = stderr(&super::asked(&tree.scratch, &options, &script));
+    for changed in [".git/config' was changed", ".git/hooks' was changed", ".envrc' was changed"] {
+        assert!(said.contains(changed), "{changed}: {said}");
+    }
+    assert!(!said.contains(".mcp.json"), "{said}");
 }

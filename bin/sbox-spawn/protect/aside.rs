@@ -6,7 +6,7 @@ use libsbox::dir::Dir;
 use libsbox::error::Result;
 use libsbox::escape::visible_path;
 use rustix::fs::Mode;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub struct Findings {
     seen: BTreeSet<(u8, PathBuf)>,
     programs: usize,
+    /// Names that were given: a link leads where it led before.
+    given: HashSet<OsString>,
     pub lines: Vec<(String, Option<String>)>,
 }
 
@@ -69,6 +71,11 @@ impl Findings {
         self.say(5, path, |shown| (format!("'{shown}' was changed while the sandbox ran: {reason}"), None));
     }
 
+    /// Whether an entry has its name from here.
+    pub fn gave(&self, name: &OsStr) -> bool {
+        self.given.contains(name)
+    }
+
     fn planted(&mut self, path: &Path, reason: &str, fate: &str) {
         self.say(6, path, |shown| (format!("the sandbox created '{shown}': {reason}"), Some(fate.to_owned())));
     }
@@ -79,7 +86,11 @@ impl Protection {
     pub fn set_aside(&self, place: &Place, dir: &Dir, path: &Path, reason: &str) {
         let Some(name) = path.file_name() else { return };
         let fate = match rename_away(dir, name) {
-            Ok(Some(new)) => format!("renamed to '{}'; review it before using it", visible_path(new)),
+            Ok(Some(new)) => {
+                let fate = format!("renamed to '{}'; review it before using it", visible_path(&new));
+                self.findings().given.insert(new);
+                fate
+            }
             // It is gone again.
             Ok(None) => return,
             Err(_) if dir.close_to_all(name) => "it could not be renamed and has mode 000 now; remove it".into(),
@@ -101,15 +112,15 @@ impl Place {
         }
     }
 
-    /// Removes what other sandboxes make to mount on and leave behind, if it is still empty and the same.
-    pub fn remove_placeholder(&self, path: &Path, id: Id) {
+    /// Removes what other sandboxes make to mount on and leave behind, if it is still empty and the same; `false` if it has
+    /// content, or is another.
+    pub fn remove_placeholder(&self, path: &Path, id: Id) -> bool {
         let above = path.parent().unwrap_or(Path::new(""));
-        let dir = Dir::open(&self.src).and_then(|root| super::open(&root, above));
-        let (Some(name), Ok(dir)) = (path.file_name(), dir) else { return };
-        let Some(now) = facts(&dir, name).filter(|now| now.id == id) else { return };
-        if verdict::is_empty(&dir, name, &now) && !dir.remove_empty(name) {
-            dir.remove_file(name);
-        }
+        let dir = self.root().and_then(|root| super::open(&root, above));
+        let (Some(name), Ok(dir)) = (path.file_name(), dir) else { return true };
+        let Some(now) = facts(&dir, name) else { return true };
+        let is_empty = now.id == id && verdict::is_empty(&dir, name, &now);
+        is_empty && (dir.remove_empty(name) || dir.remove_file(name))
     }
 }
 

@@ -108,23 +108,22 @@ pub fn facts(dir: impl AsFd, name: impl AsRef<Path>) -> Option<Facts> {
     })
 }
 
-/// The directory at `place` below `root`, however long the path is.
+/// The directory at `place` below `root`, however long the path is, and whoever of its owner's processes closed it.
 pub fn open(root: &Dir, place: &Path) -> Result<Dir> {
     const LONGEST: usize = 2000;
     let mut here = root.sub(".")?;
     let mut rest = place;
     while rest.as_os_str().len() > LONGEST {
         let part: PathBuf = rest.components().take(8).collect();
-        here = here.sub(&part)?;
+        here = here.reached(&part)?;
         rest = rest.strip_prefix(&part).unwrap_or(Path::new(""));
     }
-    if rest.as_os_str().is_empty() { Ok(here) } else { here.sub(rest) }
+    if rest.as_os_str().is_empty() { Ok(here) } else { here.reached(rest) }
 }
 
 /// Whether these entries make git take their directory for a repository's own.
 pub fn is_repository(entries: &[DirEntry]) -> bool {
-    let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-    has("HEAD") && (has("commondir") || has("objects") && has("refs"))
+    git::is_repository_with(&|name| entries.iter().any(|entry| entry.name.eq_ignore_ascii_case(name)))
 }
 
 /// Whether programs in this directory are run by name.
@@ -132,9 +131,8 @@ pub fn has_programs(place: &Path) -> bool {
     PROGRAMS.iter().any(|(above, name)| place.ends_with(Path::new(above).join(name)))
 }
 
-/// Looks at the directory `src`, whose own last names are `own`.
-pub fn survey(src: &Path, own: &Path) -> Result<Survey> {
-    let root = Dir::open(src)?;
+/// Looks at the directory `root`, which is at `src` and whose own last names are `own`.
+pub fn survey(root: &Dir, src: &Path, own: &Path) -> Survey {
     let mut survey = Survey { is_whole: true, ..Survey::default() };
     let mut queue = VecDeque::from([PathBuf::new()]);
     let mut looked = 0;
@@ -149,14 +147,14 @@ pub fn survey(src: &Path, own: &Path) -> Result<Survey> {
             survey.is_whole = false;
             break;
         }
-        let Ok(dir) = open(&root, &place) else {
-            survey.look_by_name(&root, place);
+        let Ok(dir) = open(root, &place) else {
+            survey.look_by_name(root, place);
             continue;
         };
         survey.look_in(&dir, &place, own, src, &mut queue);
     }
-    survey.find_led_to(&root);
-    Ok(survey)
+    survey.find_led_to(root, src);
+    survey
 }
 
 impl Survey {
@@ -242,7 +240,12 @@ impl Survey {
     }
 
     /// What was led to and is there.
-    fn find_led_to(&mut self, root: &Dir) {
+    fn find_led_to(&mut self, root: &Dir, src: &Path) {
+        // Through links of the user's, too: by its real path it would be any file.
+        let real = |path: &PathBuf| src.join(path).canonicalize().ok()?.strip_prefix(src).ok().map(Path::to_owned);
+        self.led_to.extend(
+            self.led_to.iter().filter_map(real).filter(|path| !path.as_os_str().is_empty()).collect::<Vec<_>>(),
+        );
         for path in self.led_to.clone() {
             let protected = |top: &Path| self.things.get(top).is_some_and(|thing| thing.class.is_protected());
             // What is in a protected directory already needs nothing of its own; `.git` is not one as a whole.
@@ -257,7 +260,7 @@ impl Survey {
         }
     }
 
-    /// Nobody may list this directory, but whoever knows a name may open it: shells and git do.
+    /// This user may not list this directory, which is somebody else's, but whoever knows a name may open it: shells and git do.
     fn look_by_name(&mut self, root: &Dir, place: PathBuf) {
         for (path, facts) in found_by_name(root, &place) {
             if let Some(class) = host_triggers::named(&path).map(Class::Trigger) {
@@ -277,7 +280,7 @@ pub fn found_by_name(root: &Dir, place: &Path) -> Vec<(PathBuf, Facts)> {
 
 /// Why an entry is looked after, if it is. `full` has the names above the mount's own directory too, as far as they count.
 pub fn class_of(name: &OsStr, full: &Path, of_git: bool, is_program: bool) -> Option<Class> {
-    match name.to_str() {
+    match host_triggers::folded(name).as_deref() {
         Some(".sbox") => Some(Class::State),
         Some(".git") => Some(Class::Repository),
         Some(known) if of_git && git::OBEYED.contains(&known) => Some(Class::OfGit),

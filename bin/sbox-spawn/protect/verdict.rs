@@ -1,10 +1,11 @@
 //! What to do about an entry that appeared or changed in a read-write mount.
 
+use super::leads::{Leads, leads};
 use super::survey::{self, Class, Facts, facts, open};
 use super::{Place, Protection};
 use libsbox::dir::Dir;
 use libsbox::git;
-use libsbox::host_triggers::{self, HostTrigger, Weight};
+use libsbox::host_triggers::{self, HostTrigger, Weight, folded};
 use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ pub enum Met {
     Directory,
     /// Programs of the host would act on it, but it is empty: it is looked at again when it has content.
     Placeholder(PathBuf, survey::Id),
+    /// A link, or the `.git` file of a worktree, that leads to nothing yet: it is looked at again now and then.
+    LeadsNowhere,
     /// It has another name now.
     MovedAway,
 }
@@ -28,7 +31,7 @@ impl Protection {
     /// The same for an entry that was met by listing its directory: most names are of no interest to anybody.
     pub fn meet_listed(&self, place: &Place, root: &Dir, dir: &Dir, path: &Path, kind: FileType) -> Met {
         let (Some(name), above) = (path.file_name(), path.parent().unwrap_or(Path::new(""))) else { return Met::Gone };
-        if place.may_matter(name, above, path) {
+        if kind == FileType::Symlink || place.may_matter(name, above, path) {
             return self.meet(place, root, path);
         }
         if kind == FileType::RegularFile
@@ -56,11 +59,18 @@ impl Protection {
         place.take_set_id(&dir, name, &facts, |shown| self.findings().set_id(shown));
         let is_known = place.survey.ids.contains(&facts.id);
         let walk = if facts.kind == FileType::Directory { Met::Directory } else { Met::Harmless };
-        if name == ".sbox" || name == ".git" && facts.kind != FileType::Directory || is_known && name != ".git" {
-            return if name == ".sbox" && !is_known { self.meet_trigger(place, root, path) } else { Met::Harmless };
+        let (is_state, is_git) = (is_called(name, ".sbox"), is_called(name, ".git"));
+        if is_state || is_known && !is_git {
+            return if is_state && !is_known { self.meet_trigger(place, root, path) } else { Met::Harmless };
         }
         if place.is_trigger(path) {
             return self.meet_trigger(place, root, path);
+        }
+        if facts.kind == FileType::Symlink || is_git && facts.kind != FileType::Directory {
+            let met = self.meet_lead(place, &dir, path, &facts);
+            if met != Met::Harmless || is_git {
+                return met;
+            }
         }
         if let Some(trigger) = place.line_for(path)
             && trigger.weight == Weight::Reported
@@ -76,6 +86,34 @@ impl Protection {
         }
         let is_known_bulk = || survey::is_bulk(name) && place.is_known_repository(&dir);
         if walk == Met::Directory && is_known_bulk() { Met::Harmless } else { walk }
+    }
+
+    /// A link, or a file `.git`: it may lead to where nobody looks, or be what leads to something that is looked after.
+    fn meet_lead(&self, place: &Place, dir: &Dir, path: &Path, facts: &Facts) -> Met {
+        let above = path.parent().unwrap_or(Path::new(""));
+        let Some(name) = path.file_name() else { return Met::Gone };
+        let is_the_users = place.survey.ids.contains(&facts.id) || place.is_users(dir, name) || place.was_there(facts);
+        if is_the_users || self.findings().gave(name) {
+            return Met::Harmless;
+        }
+        let is_git = is_called(name, ".git");
+        let reason = match leads(&self.places, place, dir, above, name, facts.kind) {
+            _ if facts.kind == FileType::Symlink && place.leads_through(path) => {
+                "it lies on the way to what a protected link or setting names"
+            }
+            _ if facts.kind == FileType::Symlink
+                && name.as_encoded_bytes().starts_with(b".")
+                && let Some(trigger) = host_triggers::line_that_starts_with(name) =>
+            {
+                trigger.reason
+            }
+            Leads::Unguarded if is_git => "it leads git to a place that is not guarded",
+            Leads::Unguarded => "it leads to a directory that is not guarded",
+            Leads::Nowhere => return Met::LeadsNowhere,
+            Leads::Well => return Met::Harmless,
+        };
+        self.set_aside(place, dir, path, reason);
+        Met::MovedAway
     }
 
     /// A name that something acts on: empty it harms nobody, and with content it is moved away.
@@ -97,14 +135,13 @@ impl Protection {
     /// Whether the entry made its directory a repository that runs something, or is what one runs; then it was moved.
     fn meet_in_repository(&self, place: &Place, root: &Dir, dir: &Dir, path: &Path) -> bool {
         let above = path.parent().unwrap_or(Path::new(""));
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        if above.file_name().is_some_and(|name| name == "hooks") {
+        let name = path.file_name().and_then(folded).unwrap_or_default();
+        if above.file_name().is_some_and(|name| is_called(name, "hooks")) {
             let up = above.parent().unwrap_or(Path::new(""));
             let Ok(repository) = open(root, up) else { return false };
             return git::is_repository(&repository) && self.judge_entry(place, &repository, up, "hooks");
         }
-        let counts = git::OBEYED.contains(&name) || git::SIGNS.contains(&name);
-        if !counts || !git::is_repository(dir) {
+        if !(is_obeyed(&name) || is_sign(&name)) || !git::is_repository(dir) {
             return false;
         }
         if !place.is_known_repository(dir) {
@@ -112,7 +149,7 @@ impl Protection {
         }
         let mut moved = false;
         for entry in git::OBEYED {
-            moved |= self.judge_entry(place, dir, above, entry) && entry == name;
+            moved |= self.judge_entry(place, dir, above, entry) && *entry == *name;
         }
         moved
     }
@@ -128,7 +165,7 @@ impl Protection {
         }
         // The user's own file stays where it is: without its head the directory is not a repository.
         let is_old = facts.born.is_some_and(|born| born < place.since) && name.starts_with("config");
-        let what = if is_old && !place.is_known_repository(dir) { "HEAD" } else { name };
+        let what = if is_old && !place.is_known_repository(dir) { git::heart(dir) } else { name };
         self.set_aside(place, dir, &repository.join(what), "git runs what it says");
         true
     }
@@ -137,10 +174,9 @@ impl Protection {
 impl Place {
     /// Whether anything may have to be done about a name; above it is no trigger, or nobody would have looked there.
     fn may_matter(&self, name: &OsStr, above: &Path, path: &Path) -> bool {
-        let of_git = |name: &str| name == ".git" || git::OBEYED.contains(&name) || git::SIGNS.contains(&name);
-        name.to_str().is_some_and(of_git)
+        folded(name).is_some_and(|name| name == ".git" || is_obeyed(&name) || is_sign(&name))
             || survey::is_bulk(name)
-            || above.file_name().is_some_and(|above| above == "hooks")
+            || above.file_name().is_some_and(|above| is_called(above, "hooks"))
             || self.line_for(path).is_some()
             || self.survey.led_to.contains(path)
             || survey::has_programs(above)
@@ -153,7 +189,19 @@ impl Place {
 
     /// Whether something else was covered at this place, in this very directory: only the host can have replaced it.
     fn is_users(&self, dir: &Dir, name: &OsStr) -> bool {
-        self.known(dir, name).is_some_and(|(_, thing)| thing.facts.kind != FileType::Symlink)
+        self.known(dir, name).is_some_and(|(_, thing)| thing.is_covered())
+    }
+
+    /// Whether it is older than the sandbox: a link of the user's, wherever it leads. One that the agent renamed has a
+    /// later change, and one of the same tick of the clock may be the agent's.
+    fn was_there(&self, facts: &Facts) -> bool {
+        (facts.changed.0, i64::from(facts.changed.1)) < self.start
+    }
+
+    /// Whether what something protected leads to is reached through `path`.
+    fn leads_through(&self, path: &Path) -> bool {
+        let after = (std::ops::Bound::Excluded(path), std::ops::Bound::Unbounded);
+        self.survey.led_to.range::<Path, _>(after).next().is_some_and(|next| next.starts_with(path))
     }
 
     /// The line of the table for what is at `path`.
@@ -175,6 +223,20 @@ impl Place {
             tell(&dir.path().join(name));
         }
     }
+}
+
+/// Whether a file system may take `name` for `wanted`.
+pub fn is_called(name: &OsStr, wanted: &str) -> bool {
+    folded(name).is_some_and(|name| name == wanted)
+}
+
+/// `name` is in lower case.
+fn is_obeyed(name: &str) -> bool {
+    git::OBEYED.contains(&name)
+}
+
+fn is_sign(name: &str) -> bool {
+    git::SIGNS.iter().any(|sign| name.eq_ignore_ascii_case(sign))
 }
 
 /// Whether it is a file or a directory without content. A link has some: where it leads.
