@@ -392,11 +392,23 @@ impl Dir {
         rustix::fs::chmod(through, Mode::from_raw_mode(0o700)).context(shown)
     }
 
+    /// Gives the owner of the directory at `place` all rights to it, if it can be done. Through an `O_PATH` descriptor, which
+    /// needs none: no link is followed.
+    fn open_to_owner(&self, place: &Path) -> bool {
+        self.change_mode(place, OFlags::DIRECTORY, &|mode| mode | 0o700)
+    }
+
     /// Takes every right to `name` from everybody, its owner included. A link is not followed.
     pub fn close_to_all(&self, name: &OsStr) -> bool {
+        self.change_mode(Path::new(name), OFlags::empty(), &|_| 0)
+    }
+
+    fn change_mode(&self, place: &Path, flags: OFlags, new: &dyn Fn(u32) -> u32) -> bool {
         use std::os::fd::AsRawFd;
-        let Ok(fd) = self.at(name, OFlags::PATH) else { return false };
-        rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), Mode::empty()).is_ok()
+        let Ok(fd) = self.at(place, flags | OFlags::PATH) else { return false };
+        let Ok(stat) = rustix::fs::fstat(&fd) else { return false };
+        let mode = Mode::from_raw_mode(new(stat.st_mode & 0o7777));
+        rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), mode).is_ok()
     }
 
     /// Takes set-uid and set-gid from a regular file; tells whether it had one. A link is not followed.
