@@ -86,8 +86,8 @@ pub fn is_harmless_entry(dir: &Dir, place: &Path, name: &str) -> bool {
 }
 
 /// The paths that the configuration of the repository at `place` leads git to, as they are written: of hooks, of other
-/// configurations, of programs.
-pub fn led_to(dir: &Dir, place: &Path) -> Vec<PathBuf> {
+/// configurations, of programs. `false` beside one that may be a word of another kind: of a command (`sh pager.sh`).
+pub fn led_to(dir: &Dir, place: &Path) -> Vec<(PathBuf, bool)> {
     let mut all = Vec::new();
     for name in ["config", "config.worktree"] {
         let text = read(dir, name).unwrap_or_default();
@@ -102,8 +102,8 @@ pub fn led_to(dir: &Dir, place: &Path) -> Vec<PathBuf> {
         for (key, value) in settings {
             let names_a_file = ["hookspath", "path", "attributesfile", "excludesfile"].contains(&key.as_str());
             let words = value.split(|letter: char| letter.is_whitespace() || "\"'!;|&<>()".contains(letter));
-            let words = words.filter(|word| !word.is_empty() && (names_a_file || word.contains('/')));
-            all.extend(words.map(PathBuf::from));
+            let words = words.filter(|word| !word.is_empty());
+            all.extend(words.map(|word| (PathBuf::from(word), names_a_file || word.contains('/'))));
         }
     }
     all

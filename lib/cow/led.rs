@@ -112,9 +112,12 @@ impl Led<'_> {
 
     /// Relative to where git runs hooks, and to the file that includes another.
     fn settings(&mut self, repository: &Dir, place: &Path, own: &Path) {
-        for written in git::led_to(repository, own) {
-            self.lead(place, &written);
-            self.lead(own, &written);
+        for (written, is_path) in git::led_to(repository, own) {
+            for above in [place, own] {
+                if is_path || self.src.join(above).join(&written).is_file() {
+                    self.lead(above, &written);
+                }
+            }
         }
     }
 

@@ -27,6 +27,8 @@ fn a_git_file_leads_to_no_place_that_nobody_watches() {
             place.split('/').next().unwrap()
         );
         tree.is_harmless("true", &around.replace("PLACE", place), "cd sub && git status");
+        let other = format!("{evil}; git init -q .git/modules/s; echo 'gitdir: ../.git/modules/s/.git' > x; ln x sub/.git; sleep 0.4; echo 'gitdir: ../.git/PLACE/.git' > x").replace("PLACE", place);
+        tree.is_harmless("true", &other, "cd sub && git status");
         let entered = format!("{evil}; rm -rf sub; ln -s .git/PLACE sub").replace("PLACE", place);
         tree.is_harmless("true", &entered, "cd sub && git status");
     }
@@ -104,6 +106,13 @@ fn a_link_in_the_way_to_what_is_protected_is_moved_away() {
     // The setting names a link of the user's: what it leads to is protected by its real name.
     let through = "rm -rf a b; git config core.hooksPath a/tools; mkdir -p real/tools; printf '#!/bin/sh\\n' > real/tools/pre-commit; chmod +x real/tools/pre-commit; ln -s real a";
     tree.is_harmless(through, "echo 'MARK' >> real/tools/pre-commit", COMMIT);
+    // A word of a command is a file of the tree, without a slash.
+    let pager = "echo cat > pager.sh; git config core.pager 'sh pager.sh'";
+    tree.is_harmless(
+        pager,
+        "echo 'MARK' > pager.sh",
+        "git -c core.pager=\"$(git config core.pager)\" var GIT_PAGER | sh",
+    );
     // A link of the first of two names.
     for (name, file) in [(".cargo", "config.toml"), (".config", "mise.toml"), (".yarn", "releases/yarn.js")] {
         let plant = format!("mkdir -p $(dirname c/{file}); echo 'MARK' > c/{file}; ln -s c {name}");

@@ -167,9 +167,13 @@ impl Survey {
             self.repositories.insert(here);
             // Relative to where git runs hooks, and to the file that includes another.
             let worktree = if place.ends_with(".git") { place.parent().unwrap_or(place) } else { place };
-            for written in git::led_to(dir, place) {
-                self.lead(worktree, &written, src);
-                self.lead(place, &written, src);
+            let is_file = |above: &Path, word: &Path| src.join(above).join(word).is_file();
+            for (written, is_path) in git::led_to(dir, place) {
+                for above in [worktree, place] {
+                    if is_path || is_file(above, &written) {
+                        self.lead(above, &written, src);
+                    }
+                }
             }
         }
         let runs = has_programs(place);

@@ -21,7 +21,7 @@ pub enum Met {
     Directory,
     /// Programs of the host would act on it, but it is empty: it is looked at again when it has content.
     Placeholder(PathBuf, survey::Id),
-    /// A link, or the `.git` file of a worktree, that leads to nothing yet: it is looked at again now and then.
+    /// A link that leads to nothing yet, or the `.git` file of a worktree: it is looked at again now and then.
     LeadsNowhere,
     /// It has another name now.
     MovedAway,
@@ -110,6 +110,8 @@ impl Protection {
             Leads::Unguarded if is_git => "it leads git to a place that is not guarded",
             Leads::Unguarded => "it leads to a directory that is not guarded",
             Leads::Nowhere => return Met::LeadsNowhere,
+            // It can be written through another name.
+            Leads::Well if facts.kind == FileType::RegularFile => return Met::LeadsNowhere,
             Leads::Well => return Met::Harmless,
         };
         self.set_aside(place, dir, path, reason);
