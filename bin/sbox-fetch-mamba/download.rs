@@ -167,7 +167,7 @@ fn attempt_once(
     if let (Some(mark), 1..) = (&known, had) {
         request = request.header("range", format!("bytes={had}-")).header("if-range", mark);
     }
-    let response = request.call().map_err(|error| reason(&error))?;
+    let response = request.call().map_err(|error| reason(&error, source))?;
     let resumes = response.status() == StatusCode::PARTIAL_CONTENT && starts_at(&response) == Some(had);
     if response.status() != StatusCode::OK && !resumes {
         return Err(refused(&response, source));
@@ -276,18 +276,37 @@ fn refused(response: &Response<Body>, source: &Source) -> Failure {
 }
 
 /// What went wrong before an answer came.
-fn reason(error: &ureq::Error) -> Failure {
+fn reason(error: &ureq::Error, source: &Source) -> Failure {
     let text = error.to_string();
     // The library's name for the kind of error says nothing to a reader.
     let text = visible(text.strip_prefix("io: ").unwrap_or(&text));
     let lower = text.to_lowercase();
     let fixed = lower.contains("certificate") || lower.contains("too many redirects") || lower.contains("https only");
     match fixed {
+        _ if is_without_network(error) => {
+            let why = text.replace("failed to lookup address information", "the name cannot be resolved");
+            Failure::Final(Error::new(format!("cannot download micromamba from '{}': {why}", visible(&source.shown()))))
+        }
         true if lower.contains("certificate") => Failure::Final(Error::new(format!(
             "cannot download micromamba: {text}; a company's own authority is found in the system's store, or by SSL_CERT_FILE"
         ))),
         true => Failure::Final(Error::new(format!("cannot download micromamba: {text}"))),
         false => Failure::Passing(text, None),
+    }
+}
+
+/// Whether there is no way to any server. The resolver has tried for a while by itself, and a machine without a network does
+/// not get one within seconds: the user, or another provider, waits for nothing.
+fn is_without_network(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind;
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::Timeout(ureq::Timeout::Resolve) => true,
+        ureq::Error::Io(error) => {
+            matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable)
+                // The resolver's errors have no kind of their own in the standard library.
+                || error.to_string().starts_with("failed to lookup address information")
+        }
+        _ => false,
     }
 }
 

@@ -204,6 +204,18 @@ fn a_failing_server_is_asked_again_and_what_came_is_kept() {
 }
 
 #[test]
+fn without_a_network_nothing_is_tried_again() {
+    let scratch = Scratch::new("fetch-resolve");
+    let mut command = scratch.program("sbox-fetch-mamba");
+    // A name that never resolves (RFC 6761).
+    let output = command.args(["--url", "https://nothing.invalid/x", "--connect-timeout", "5"]).output().unwrap();
+    let words = stderr(&output);
+    assert!(words.contains("cannot download micromamba from 'https://nothing.invalid/x': "), "{words}");
+    assert!(!words.contains("trying again"), "{words}");
+    assert_nothing(&scratch);
+}
+
+#[test]
 fn a_truncated_answer_is_an_error_that_counts_the_bytes() {
     let scratch = Scratch::new("fetch-short");
     let body = good(&scratch);
