@@ -15,10 +15,3 @@ pub struct Script {
     /// The script in the package cache, as micromamba sees it.
     pub cached: PathBuf,
 }
-
-impl Script {
-    /// What appears where, for the sandbox.
-    pub fn mount(&self) -> [&PathBuf; 2] {
-        [&self.starter, &self.cached]
-    }
-}

@@ -143,6 +143,11 @@ impl Spawn {
         self.option("--setenv", &[name.as_ref(), value])
     }
 
+    /// A variable of the command with the value that it has here: a password in it is not in the arguments.
+    pub fn env(self, name: &str) -> Spawn {
+        self.option("--env", &[name.as_ref()])
+    }
+
     /// The whole environment of the command, to be read from an inherited descriptor: it may hold secrets, and those never
     /// travel in arguments.
     pub fn env_fd(self, environment: impl AsFd) -> Spawn {
