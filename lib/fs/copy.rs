@@ -1,13 +1,12 @@
 //! Copies that share blocks where the file system can, and keep times.
 
-use super::make_dirs;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::escape::visible_path;
 use rustix::fs::{Timespec, Timestamps};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Copies a regular file: shares its blocks where the file system can, keeps mode and times to the nanosecond.
 /// Never a hard link: an agent that edits its copy must not edit the original.
@@ -18,7 +17,7 @@ pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
     // Never set-uid or set-gid: nothing in a sandbox needs it, and on the host it would be a way in.
     let mode = metadata.permissions().mode() & 0o777;
     let mut target = OpenOptions::new().write(true).create_new(true).mode(mode | 0o200).open(to).context(shown)?;
-    fill(&source, &mut target).context(shown)?;
+    fill_sized(&source, &mut target, &metadata).context(shown)?;
     keep_times(&target, &metadata).context(shown)?;
     target.set_permissions(std::fs::Permissions::from_mode(mode)).context(shown)
 }
@@ -31,10 +30,15 @@ thread_local! {
 /// The content of one open file into another: reflink first, then the kernel's own copy (`std::io::copy` uses
 /// copy_file_range and sendfile).
 pub fn fill(source: &File, target: &mut File) -> std::io::Result<()> {
+    fill_sized(source, target, &source.metadata()?)
+}
+
+/// The same for a caller who knows the metadata of the source.
+pub(super) fn fill_sized(source: &File, target: &mut File, metadata: &Metadata) -> std::io::Result<()> {
     use std::sync::atomic::{AtomicBool, Ordering};
     /// A file system that cannot share blocks is asked once, not for each file.
     static CANNOT_SHARE: AtomicBool = AtomicBool::new(false);
-    if !CANNOT_SHARE.load(Ordering::Relaxed) {
+    if !CANNOT_SHARE.load(Ordering::Relaxed) && metadata.len() > 0 {
         match rustix::fs::ioctl_ficlone(&*target, source) {
             Ok(()) => return Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOTTY) => CANNOT_SHARE.store(true, Ordering::Relaxed),
@@ -43,17 +47,17 @@ pub fn fill(source: &File, target: &mut File) -> std::io::Result<()> {
     }
     // Most files are small, and for those every call counts: what fits is read and written at once.
     let whole = SMALL.with_borrow_mut(|small| -> std::io::Result<bool> {
-        let length = std::io::Read::read(&mut &*source, small)?;
-        if length == small.len() {
+        if metadata.len() >= small.len() as u64 {
             return Ok(false);
         }
+        let length = std::io::Read::read(&mut &*source, small)?;
         target.write_all(&small[..length])?;
-        Ok(std::io::Read::read(&mut &*source, &mut small[..1])? == 0)
+        // Files that are made up as they are read have size 0, and are read to their end.
+        Ok(length as u64 == metadata.len() || std::io::Read::read(&mut &*source, &mut small[..1])? == 0)
     })?;
     if whole {
         return Ok(());
     }
-    let metadata = source.metadata()?;
     if metadata.blocks().saturating_mul(512) < metadata.len() {
         return fill_sparse(source, target, metadata.len());
     }
@@ -86,52 +90,12 @@ fn fill_sparse(source: &File, target: &mut File, size: u64) -> std::io::Result<(
 }
 
 /// Gives an open file the times of another, so that what compares times (Python's byte code, make) finds them unchanged.
-pub fn keep_times(target: &File, metadata: &std::fs::Metadata) -> std::io::Result<()> {
+pub fn keep_times(target: &File, metadata: &Metadata) -> std::io::Result<()> {
     let times = Timestamps {
         last_access: Timespec { tv_sec: metadata.atime(), tv_nsec: metadata.atime_nsec() as _ },
         last_modification: Timespec { tv_sec: metadata.mtime(), tv_nsec: metadata.mtime_nsec() as _ },
     };
     Ok(rustix::fs::futimens(target, &times)?)
-}
-
-/// Copies a whole tree to a place that does not exist yet; `keep` says which entries, by their path in the tree.
-/// Symbolic links stay links, other special files are left out.
-pub fn copy_tree(from: &Path, to: &Path, keep: &(dyn Fn(&Path) -> bool + Sync)) -> Result<()> {
-    let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(from)
-        .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || entry.path().strip_prefix(from).is_ok_and(keep))
-    {
-        let entry = entry.map_err(|error| Error::new(format!("cannot walk '{}': {error}", visible_path(from))))?;
-        let Ok(place) = entry.path().strip_prefix(from) else { continue };
-        let target = to.join(place);
-        let shown = || format!("copy '{}'", visible_path(entry.path()));
-        let kind = entry.file_type();
-        if kind.is_dir() {
-            make_dirs(&target)?;
-        } else if kind.is_symlink() {
-            let link = std::fs::read_link(entry.path()).context(shown)?;
-            std::os::unix::fs::symlink(link, &target).context(shown)?;
-        } else if kind.is_file() {
-            files.push((entry.path().to_owned(), target));
-        }
-    }
-    copy_files(&files)
-}
-
-/// Copies files with two workers: the cost is per file, mostly in the kernel, and more than two gain nothing (measured).
-fn copy_files(files: &[(PathBuf, PathBuf)]) -> Result<()> {
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let work = || {
-        while let Some((from, to)) = files.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            copy_file(from, to)?;
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| Err(Error::new("a copy failed"))))
-    })
 }
 
 /// The size of a tree: files, and bytes in them. Unreadable parts count nothing.

@@ -4,13 +4,15 @@
 
 mod atomic;
 mod copy;
+mod copy_tree;
 mod hash;
 mod holes;
 mod lock;
 mod trash;
 
 pub use atomic::{beside, make_dirs, read_plain, read_plain_or_error, write_atomic, write_locked};
-pub use copy::{copy_file, copy_tree, fill, keep_times, measure};
+pub use copy::{copy_file, fill, keep_times, measure};
+pub use copy_tree::copy_tree;
 pub use hash::{hex, is_sha256, sha256, sha256_of};
 pub use holes::{GRAIN, has_holes, segments};
 pub use lock::Lock;
