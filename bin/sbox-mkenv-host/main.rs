@@ -6,6 +6,7 @@
 
 mod elf;
 mod find;
+mod known;
 mod libraries;
 mod node;
 mod python;
@@ -17,6 +18,7 @@ use libsbox::fs;
 use libsbox::lockfile::Package;
 use libsbox::model::Language;
 use libsbox::provider::{self, Request};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
 }
 
 /// An interpreter that was found and asked.
+#[derive(Serialize, Deserialize)]
 pub struct Source {
     /// Its real path.
     pub executable: PathBuf,
@@ -55,12 +58,12 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let prefix = request.prefix;
     match runtime.language {
         Language::Python => {
-            let python = python::find(&runtime)?;
+            let python = python::find(&runtime, prefix.is_none())?;
             let source = Source { executable: python.executable.clone(), version: python.version.clone() };
             finish(&source, prefix, |prefix| python::make(&python, prefix))
         }
         Language::Node => {
-            let source = node::find(&runtime)?;
+            let source = node::find(&runtime, prefix.is_none())?;
             finish(&source, prefix, |prefix| node::make(&source, prefix))
         }
     }

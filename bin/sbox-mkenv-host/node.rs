@@ -1,5 +1,6 @@
 //! Node.js of the host: the binary, its npm, its headers.
 
+use crate::known::Known;
 use crate::{Source, find, libraries};
 use libsbox::cache::version_key;
 use libsbox::error::{Context, Error, Result};
@@ -12,18 +13,33 @@ use libsbox::provider::cannot;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The host's Node.js with the highest version that fits.
-pub fn find(runtime: &Runtime) -> Result<Source> {
+/// The host's Node.js with the highest version that fits. What is known from an earlier build will do if it is only asked
+/// about, and not copied.
+pub fn find(runtime: &Runtime, is_only_asked: bool) -> Result<Source> {
+    let mut known = Known::read();
+    let mut is_new = false;
     let candidates = find::nodes();
     let mut others = Vec::new();
     let mut best: Option<Source> = None;
     for file in &candidates {
-        let Some(source) = ask(file) else { continue };
+        let kept = if is_only_asked { known.get(file) } else { None };
+        let source = match kept {
+            Some(source) => source,
+            None => {
+                let Some(source) = ask(file) else { continue };
+                known.keep(file, &source);
+                is_new = true;
+                source
+            }
+        };
         if !runtime.accepts(&source.version) {
             others.push(format!("{} ({})", source.version, visible_path(file)));
         } else if best.as_ref().is_none_or(|best| version_key(&best.version) < version_key(&source.version)) {
             best = Some(source);
         }
+    }
+    if is_new {
+        known.write();
     }
     best.ok_or_else(|| match others.is_empty() {
         true => cannot("no Node.js on PATH, in nvm, asdf, mise, fnm, volta or Homebrew"),

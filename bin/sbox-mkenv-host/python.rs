@@ -1,5 +1,6 @@
 //! CPython of the host: the interpreter, its standard library, its headers, and pip.
 
+use crate::known::Known;
 use crate::{find, libraries};
 use libsbox::bytecode;
 use libsbox::cache::version_key;
@@ -11,14 +12,14 @@ use libsbox::model::Runtime;
 use libsbox::plumbing;
 use libsbox::plumbing::spawn;
 use libsbox::provider::cannot;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What an interpreter says of itself.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Python {
     pub version: String,
     implementation: String,
@@ -53,8 +54,9 @@ print(json.dumps({
 }))
 "#;
 
-/// The host's Python with the highest version that fits.
-pub fn find(runtime: &Runtime) -> Result<Python> {
+/// The host's Python with the highest version that fits. What is known from an earlier build will do if it is only asked
+/// about, and not copied.
+pub fn find(runtime: &Runtime, is_only_asked: bool) -> Result<Python> {
     let series = runtime.version.split('.').take(2).collect::<Vec<_>>().join(".");
     let names = [format!("python{series}"), "python3".into(), "python".into()];
     let mut others: Vec<String> = Vec::new();
@@ -64,10 +66,7 @@ pub fn find(runtime: &Runtime) -> Result<Python> {
     let is_shim = |file: &Path| file.parent().is_some_and(|place| place.ends_with("shims"));
     let is_likely = |file: &PathBuf| may_be(file, &series) && !is_shim(file);
     let (likely, unlikely): (Vec<_>, Vec<_>) = find::pythons(&names).into_iter().partition(is_likely);
-    let asked: Vec<Option<Python>> = std::thread::scope(|scope| {
-        let all: Vec<_> = likely.iter().map(|file| scope.spawn(|| ask(file))).collect();
-        all.into_iter().map(|one| one.join().unwrap_or(None)).collect()
-    });
+    let asked = ask_all(&likely, is_only_asked);
     let found = asked.iter().flatten().any(|python| runtime.accepts(&python.version));
     let rest = unlikely.iter().filter(|_| !found).map(|file| ask(file));
     for python in asked.into_iter().chain(rest).flatten() {
@@ -93,6 +92,35 @@ fn may_be(file: &Path, series: &str) -> bool {
     let named =
         name.strip_prefix("python").filter(|rest| rest.contains('.') && rest.starts_with(|c: char| c.is_ascii_digit()));
     named.is_none_or(|rest| rest == series)
+}
+
+/// Asks all at once.
+fn ask_all(files: &[PathBuf], is_only_asked: bool) -> Vec<Option<Python>> {
+    let mut known = Known::read();
+    let kept = |file: &PathBuf| if is_only_asked { known.get(file) } else { None };
+    let answers: Vec<(Option<Python>, bool)> = std::thread::scope(|scope| {
+        let asked = |file| match kept(file) {
+            Some(python) => Err(python),
+            None => Ok(scope.spawn(move || ask(file))),
+        };
+        let all: Vec<_> = files.iter().map(asked).collect();
+        let answer = |one: std::result::Result<std::thread::ScopedJoinHandle<'_, Option<Python>>, Python>| match one {
+            Ok(thread) => (thread.join().unwrap_or(None), true),
+            Err(python) => (Some(python), false),
+        };
+        all.into_iter().map(answer).collect()
+    });
+    let mut is_new = false;
+    for (file, (answer, is_fresh)) in files.iter().zip(&answers) {
+        if let (Some(python), true) = (answer, is_fresh) {
+            known.keep(file, python);
+            is_new = true;
+        }
+    }
+    if is_new {
+        known.write();
+    }
+    answers.into_iter().map(|(answer, _)| answer).collect()
 }
 
 fn ask(file: &Path) -> Option<Python> {

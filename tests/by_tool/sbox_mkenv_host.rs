@@ -111,6 +111,34 @@ fn an_interpreter_that_lies_is_not_taken() {
 }
 
 #[test]
+fn an_interpreter_is_asked_once_and_again_when_it_was_replaced() {
+    let scratch = Scratch::new("host-known");
+    let put = |version: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let say = format!(
+            r#"{{"version":"{version}","implementation":"cpython","executable":"/bin/sh","prefix":"/p","built_prefix":"/p","stdlib":"/p/l","include":"/p/i","debian":false}}"#
+        );
+        let asked = scratch.path("asked");
+        let path = scratch.write("bin/.new", &format!("#!/bin/sh\necho >>{}\necho '{say}'\n", asked.display()));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(path, scratch.path("bin/python3.98")).unwrap();
+    };
+    let resolved = || {
+        let path = format!("{}:/usr/bin:/bin", scratch.path("bin").display());
+        let output =
+            scratch.program("sbox-mkenv-host").env("PATH", path).args(["--resolve", "python:3.98"]).output().unwrap();
+        let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let count = scratch.read("asked").lines().count();
+        (json["version"].as_str().unwrap().to_owned(), count)
+    };
+    put("3.98.1");
+    assert_eq!((resolved(), resolved()), (("3.98.1".into(), 1), ("3.98.1".into(), 1)));
+    // As a package manager does it: under the same name, of the same size.
+    put("3.98.2");
+    assert_eq!((resolved(), resolved()), (("3.98.2".into(), 2), ("3.98.2".into(), 2)));
+}
+
+#[test]
 fn a_node_of_the_host_is_copied_with_its_npm() {
     if !crate::common::need_sandbox() {
         return;
