@@ -150,12 +150,13 @@ pub fn stage(place: &Path, planner: &Planner<'_>, plan: &Plan, trees: &[Tree], d
             })?;
         }
     }
-    let text = serde_json::to_vec(&journal).map_err(|error| Error::new(error.to_string()))?;
+    // Without a place of the caller's nobody would find it: then the move is finished by this run or not at all.
     if durable {
+        let text = serde_json::to_vec(&journal).map_err(|error| Error::new(error.to_string()))?;
         // After a power cut, too, a journal must not name files whose content was not written.
         rustix::fs::syncfs(&staging).context(|| "write the journal".into())?;
+        fs::write_atomic(&place.join(NAME), &text, 0o600)?;
     }
-    fs::write_atomic(&place.join(NAME), &text, 0o600)?;
     Ok(journal)
 }
 
