@@ -9,4 +9,5 @@ mod layout;
 mod manual;
 mod named_sets;
 mod stand_in;
+mod system_calls;
 mod terminal;
