@@ -164,13 +164,27 @@ pub fn placed_micromamba(project: &Project) -> Option<PathBuf> {
     if linked.is_some() && linked == micromamba().ok() { None } else { Some(path) }
 }
 
+/// The lock under which packages are chosen and fetched: several micromambas with one cache break each other's downloads.
+/// It lies beside the packages, so that they can be moved away under it.
+pub fn lock_packages(waiting: impl FnOnce()) -> Result<fs::Lock> {
+    let root = root()?;
+    fs::make_dirs(&root)?;
+    fs::Lock::exclusive(&root.join(".pkgs.lock"), waiting)
+}
+
 /// Removes packages and programs that were downloaded; the next build fetches them again.
 pub fn clear_rest() -> Result<()> {
     let root = root()?;
-    for name in ["pkgs", "npm", "bin"] {
-        fs::set_aside(&root.join(name), &root.join(".trash"))?;
+    let trash = root.join(".trash");
+    if root.join("pkgs").symlink_metadata().is_ok() {
+        // A build that fetches would lose what it has just checked.
+        let _lock = lock_packages(|| crate::output::info("waiting for a build to leave the package cache"))?;
+        fs::set_aside(&root.join("pkgs"), &trash)?;
     }
-    fs::empty_trash(&root.join(".trash"));
+    for name in ["npm", "bin", "interpreters.json"] {
+        fs::set_aside(&root.join(name), &trash)?;
+    }
+    fs::empty_trash(&trash);
     Ok(())
 }
 
@@ -230,17 +244,27 @@ fn read_entry(path: &Path) -> Option<Entry> {
 pub struct Draft {
     directory: PathBuf,
     group: PathBuf,
+    /// Held by whoever makes it, and by the programs that it started.
+    _making: fs::Lock,
 }
 
+/// The file by whose lock a draft is in use.
+const MAKING: &str = "making";
+
 impl Draft {
-    /// A fresh place in the group that serves `runtime`.
+    /// A fresh place in the group that serves `runtime`. Drafts that a killed process left there are removed.
     pub fn new(runtime: &Runtime) -> Result<Draft> {
-        let group = root()?.join("runtimes").join(group(runtime));
+        let name = group(runtime);
+        // For the moment that this takes, not while anything is made.
+        let _lock = lock(&name)?;
+        let group = root()?.join("runtimes").join(name);
         fs::make_dirs(&group)?;
+        sweep(&group)?;
         let directory = group.join(format!(".draft-{}", std::process::id()));
         fs::remove_tree(&directory)?;
         fs::make_dirs(&directory)?;
-        Ok(Draft { directory, group })
+        let _making = fs::Lock::exclusive(&directory.join(MAKING), || ())?;
+        Ok(Draft { directory, group, _making })
     }
 
     /// Where the environment goes.
@@ -259,6 +283,7 @@ impl Draft {
         fs::write_atomic(&self.directory.join(checksums::NAME), &text, 0o644)?;
         let text = serde_json::to_string_pretty(&entry).map_err(|error| Error::new(error.to_string()))?;
         fs::write_atomic(&self.directory.join("entry.json"), text.as_bytes(), 0o644)?;
+        std::fs::remove_file(self.directory.join(MAKING)).context(|| "publish a cache entry".into())?;
         // The name must not survive a power cut that the content does not.
         let directory = std::fs::File::open(&self.directory).context(|| "sync the cache".into())?;
         rustix::fs::syncfs(&directory).context(|| "sync the cache".into())?;
@@ -279,21 +304,31 @@ impl Drop for Draft {
     }
 }
 
-/// Takes the lock under which entries of a group are made: two builds of one runtime make it once.
-pub fn lock(runtime: &Runtime) -> Result<fs::Lock> {
+/// Takes the lock under which what serves a request is made: two builds of one request make it once. Another request for
+/// the same runtime has a lock of its own: scripts of packages that somebody else asked for may take as long as they like.
+pub fn lock_making(runtime: &Runtime, request: &str) -> Result<fs::Lock> {
+    let group = group(runtime);
+    lock(&if request.is_empty() {
+        format!("{group}.making")
+    } else {
+        format!("{group}-{}.making", &request[..16.min(request.len())])
+    })
+}
+
+fn lock(name: &str) -> Result<fs::Lock> {
     let runtimes = root()?.join("runtimes");
     fs::make_dirs(&runtimes)?;
-    let name = group(runtime);
     fs::Lock::exclusive(&runtimes.join(format!(".{name}.lock")), || {
+        let name = name.trim_end_matches(".making");
         crate::output::info(format_args!("waiting for another build of {name}"));
     })
 }
 
-/// Removes drafts that a killed process left in the group. The caller holds the group's lock, so that none is in use.
-pub fn sweep(runtime: &Runtime) -> Result<()> {
-    let directory = root()?.join("runtimes").join(group(runtime));
-    for item in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        if item.file_name().as_encoded_bytes().starts_with(b".draft-") {
+/// Removes drafts that a killed process left in a group. The caller holds the group's lock, so that none appears meanwhile.
+fn sweep(group: &Path) -> Result<()> {
+    for item in std::fs::read_dir(group).into_iter().flatten().flatten() {
+        let is_draft = item.file_name().as_encoded_bytes().starts_with(b".draft-");
+        if is_draft && fs::Lock::at_once(&item.path().join(MAKING))?.is_some() {
             fs::remove_tree(&item.path())?;
         }
     }

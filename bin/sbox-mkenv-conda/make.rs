@@ -6,6 +6,7 @@
 use crate::mamba_error::{Cause, MambaError};
 use crate::micromamba::{Micromamba, Step};
 use crate::{channel, explain, finish, list, patience, reach, scripts};
+use libsbox::cache;
 use libsbox::error::Result;
 use libsbox::fs;
 use libsbox::lockfile::Package;
@@ -49,9 +50,9 @@ enum State {
 
 /// The packages that were asked for, chosen if nobody said which, and all in the cache.
 fn fetched(mamba: &Micromamba, request: &Request, specs: &[String], known: Option<&[Package]>) -> Result<Vec<Package>> {
-    let _lock = fs::Lock::exclusive(&mamba.cache.dir.join(".sbox.lock"), || {
-        output::info("waiting for another build to leave the package cache");
-    })?;
+    let _lock = cache::lock_packages(|| output::info("waiting for another build to leave the package cache"))?;
+    // `sbox cache clean` may have moved it away while this waited.
+    fs::make_dirs(&mamba.cache.dir)?;
     let locked = match (known, &request.lock) {
         (Some(packages), _) => Some(packages.to_vec()),
         (None, Some(file)) => Some(list::locked(file, &request.channels)?),

@@ -203,11 +203,10 @@ fn find_or_make(
     if let Err(refusal) = resolved {
         return Ok(Err(refusal));
     }
-    let _lock = cache::lock(group)?;
+    let _lock = cache::lock_making(group, request)?;
     if let Some(entry) = there(fingerprint.as_deref())? {
         return Ok(Ok((entry, true)));
     }
-    cache::sweep(group)?;
     let draft = Draft::new(group)?;
     let made = match provider.make(ask, &draft.env())? {
         Ok(made) => made,

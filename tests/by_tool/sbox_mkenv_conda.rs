@@ -194,15 +194,23 @@ fn two_projects_at_once_on_an_empty_cache() {
 fn the_package_cache_is_used_by_one_at_a_time() {
     let Some(place) = Place::new("conda-lock") else { return };
     place.project("one", "packages: [tool]\n");
-    let pkgs = place.scratch.path("cache/pkgs");
-    std::fs::create_dir_all(&pkgs).unwrap();
-    let busy = std::fs::File::create(pkgs.join(".sbox.lock")).unwrap();
+    std::fs::create_dir_all(place.scratch.path("cache")).unwrap();
+    let busy = std::fs::File::create(place.scratch.path("cache/.pkgs.lock")).unwrap();
     flock(&busy, FlockOperation::LockExclusive).unwrap();
     let mut build = place.sbox("one", &["build"]);
     build.timeout(std::time::Duration::from_secs(3)).assert().interrupted();
     assert_eq!(place.fetched(), 0, "it waits");
     drop(busy);
     place.sbox("one", &["build"]).assert().success();
+    // Nor is it emptied while another build uses it.
+    let busy = std::fs::File::open(place.scratch.path("cache/.pkgs.lock")).unwrap();
+    flock(&busy, FlockOperation::LockExclusive).unwrap();
+    let mut clean = place.sbox("one", &["cache", "clean", "--all"]);
+    clean.timeout(std::time::Duration::from_secs(3)).assert().interrupted();
+    assert!(place.cached("tool-2.0-0").is_dir());
+    drop(busy);
+    place.sbox("one", &["cache", "clean", "--all"]).assert().success();
+    assert!(!place.scratch.path("cache/pkgs").exists());
 }
 
 #[test]
