@@ -3,6 +3,9 @@
 //! A link may lead to something in the archive's folder, or to the system's own directories. What the archive says of itself
 //! allows nothing. A link to the place where the project was before is written as a link to the folder that is made here,
 //! which is where `sbox unpack` would make it lead, and is judged as such.
+//!
+//! The root file system of the sandbox is the root to whatever runs there: an absolute link in it (`/app/x`, `/home/agent/y`)
+//! leads to its own files, and no program of ours follows a link in it on the host.
 
 use libsbox::error::{Error, Result};
 use libsbox::escape::visible_path;
@@ -14,6 +17,9 @@ use std::path::{Component, Path, PathBuf};
 /// What a link may name beside the directories of the system: it is the same inside every sandbox, and belongs to root.
 /// `/proc` is not among them: `/proc/self/root` leads everywhere.
 const LED_TO: [&str; 2] = ["/etc/alternatives", "/etc/ssl/certs"];
+
+/// What the agent has as its root, below the archive's folder.
+const ROOTFS: &str = ".sbox/rootfs";
 
 /// The kernel follows no more than this.
 const MOST: u32 = 40;
@@ -57,6 +63,9 @@ impl Links {
         let mut here: Vec<OsString> = parts(path.parent().unwrap_or(Path::new("")));
         // What is to be walked still, the next last.
         let mut left: Vec<PathBuf> = vec![target.to_owned()];
+        let rootfs = self.top.join(ROOTFS);
+        // How many directories above here there have to be: the archive's folder, or the sandbox's root.
+        let mut floor = 1;
         let mut followed = 0;
         if target.as_os_str().is_empty() {
             return false;
@@ -69,7 +78,13 @@ impl Links {
                         left.push(below.to_owned());
                     }
                     // Out of the system's directories there must be no way back up.
-                    Err(_) => return is_the_systems(&next) && left.iter().all(|part| is_plain(part)),
+                    Err(_) if is_the_systems(&next) => return left.iter().all(|part| is_plain(part)),
+                    Err(_) if path.starts_with(&rootfs) && is_the_sandboxes(&next) => {
+                        here = parts(&rootfs);
+                        floor = here.len();
+                        left.extend(next.strip_prefix("/").map(Path::to_owned));
+                    }
+                    Err(_) => return false,
                 }
                 continue;
             }
@@ -79,7 +94,7 @@ impl Links {
             match first {
                 Component::Normal(name) => here.push(name.to_owned()),
                 Component::CurDir => continue,
-                Component::ParentDir if here.len() > 1 => {
+                Component::ParentDir if here.len() > floor => {
                     here.pop();
                     continue;
                 }
@@ -109,6 +124,11 @@ fn is_plain(path: &Path) -> bool {
 
 fn is_the_systems(path: &Path) -> bool {
     is_plain(path) && (is_system(path) || LED_TO.iter().any(|place| path.starts_with(place)))
+}
+
+/// Whether an absolute path can be one of the sandbox's own files. Those of the kernel lead wherever it likes.
+fn is_the_sandboxes(path: &Path) -> bool {
+    is_plain(path) && !["/proc", "/sys"].iter().any(|place| path.starts_with(place))
 }
 
 /// The target of a link into the project at its old place, at the new one.
@@ -164,6 +184,27 @@ mod tests {
         assert!(taken(&[("top/a/b", "../c"), ("top/x", "a/b/../y")]));
         // One that leads to itself leads nowhere.
         assert!(taken(&[("top/x", "x"), ("top/y", "z"), ("top/z", "y")]));
+    }
+
+    #[test]
+    fn in_the_root_file_system_an_absolute_link_leads_to_the_sandbox_s_own_files() {
+        let rootfs = |links: &[(&str, &str)]| {
+            let links: Vec<(String, &str)> =
+                links.iter().map(|(path, target)| (format!("top/.sbox/rootfs/{path}"), *target)).collect();
+            taken(&links.iter().map(|(path, target)| (path.as_str(), *target)).collect::<Vec<_>>())
+        };
+        for target in ["/app/x", "/home/agent/.local/bin/x", "/tmp/x", "/dev/null", "../../app/x"] {
+            assert!(rootfs(&[("home/bin/x", target)]), "{target}");
+        }
+        assert!(rootfs(&[("app/d", "/home/d"), ("home/d", "/tmp"), ("app/x", "/app/d/y")]));
+        for target in ["/proc/self/root/etc/passwd", "/sys/x", "/app/../../x", "/app/../etc", "../../../../../x"] {
+            assert!(!rootfs(&[("home/bin/x", target)]), "{target}");
+        }
+        // Not past the sandbox's root, and not out of the archive from anywhere else.
+        assert!(!rootfs(&[("app/up", ".."), ("app/x", "/app/up/../../..")]));
+        assert!(!rootfs(&[("app/up", "../.."), ("app/x", "/app/up/env")]));
+        assert!(!taken(&[("top/.sbox/env/x", "/app/x")]) && !taken(&[("top/.sbox/rootfs2/x", "/app/x")]));
+        assert!(!taken(&[("top/.sbox/rootfs/app/x", "/home/you"), ("top/x", ".sbox/rootfs/app/x/.ssh")]));
     }
 
     #[test]
