@@ -6,17 +6,22 @@ use crate::common::conda::{before, need_conda};
 use crate::common::{stderr, stdout};
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 impl Bench {
     /// The provider, with a micromamba in its cache, and `channel` beside those that are named.
     fn provider(&self, channels: &[&str], packages: &[&str]) -> Command {
+        self.asked("sbox-mkenv-conda", channels, packages)
+    }
+
+    fn asked(&self, program: &str, channels: &[&str], packages: &[&str]) -> Command {
         let place = self.scratch.path("sbox/bin/micromamba");
         if !place.exists() {
             std::fs::create_dir_all(place.parent().unwrap()).unwrap();
             std::fs::copy(&need_conda().unwrap().micromamba, &place).unwrap();
         }
-        let mut command = self.scratch.program("sbox-mkenv-conda");
+        let mut command = self.scratch.program(program);
         command.env("SBOX_CACHE", self.scratch.path("sbox")).timeout(Duration::from_secs(120));
         for channel in std::iter::once("channel").chain(channels.iter().copied()) {
             command.arg("--channel");
@@ -41,6 +46,20 @@ impl Bench {
         let output = command.args(options).arg("node:22").arg(self.at(name)).output().unwrap();
         assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
         (serde_json::from_str(&stdout(&output)).unwrap(), stderr(&output))
+    }
+
+    /// Waits until the script that hangs was linked: then it runs, or is about to.
+    fn wait_for_script(&self, build: &std::thread::ScopedJoinHandle<'_, Output>) {
+        let is_there = || {
+            walkdir::WalkDir::new(&self.scratch.root)
+                .into_iter()
+                .flatten()
+                .any(|entry| entry.file_name() == "hangs" && entry.file_type().is_file())
+        };
+        while !is_there() {
+            assert!(!build.is_finished(), "it never began");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// How often a file was asked for.
@@ -249,16 +268,7 @@ fn a_script_that_hangs_is_ended_and_does_not_hold_the_cache() {
             let mut command = bench.provider(&["extra"], &["script-hangs"]);
             command.env("SBOX_LINK_TIMEOUT", "20").arg("node:22").arg(bench.at("hangs")).output().unwrap()
         });
-        let is_linking = || {
-            walkdir::WalkDir::new(&bench.scratch.root)
-                .into_iter()
-                .flatten()
-                .any(|entry| entry.file_name() == "hangs" && entry.file_type().is_file())
-        };
-        while !is_linking() {
-            assert!(!hanging.is_finished(), "it never began");
-            std::thread::yield_now();
-        }
+        bench.wait_for_script(&hanging);
         bench.build(&["extra"], &["small"], &[], "other");
         assert!(!hanging.is_finished(), "another build is made meanwhile");
         let output = hanging.join().unwrap();
@@ -270,6 +280,29 @@ fn a_script_that_hangs_is_ended_and_does_not_hold_the_cache() {
         );
     });
     assert!(!bench.at("hangs").exists());
+}
+
+#[test]
+fn a_script_that_hangs_holds_up_no_other_request_for_the_same_runtime() {
+    let Some(bench) = bench("provider-requests") else { return };
+    let build = |package: &str, name: &str| {
+        let mut command = bench.asked("sbox-mkenv", &["extra"], &[package]);
+        command.args(["--provider", "conda", "node:22"]).arg(bench.at(name));
+        command
+    };
+    std::thread::scope(|scope| {
+        let hanging = scope.spawn(|| build("script-hangs", "hangs").env("SBOX_LINK_TIMEOUT", "30").output().unwrap());
+        bench.wait_for_script(&hanging);
+        let output = build("small", "other").output().unwrap();
+        let words = stderr(&output);
+        assert!(output.status.success() && !words.contains("waiting for another build"), "{words}");
+        // Nor did it tidy away what is being made.
+        let drafts = std::fs::read_dir(bench.at("sbox/runtimes/node-22")).unwrap().flatten();
+        let count = drafts.filter(|entry| entry.file_name().to_string_lossy().starts_with(".draft-")).count();
+        assert!(count == 1 || hanging.is_finished());
+        assert_eq!(hanging.join().unwrap().status.code(), Some(1));
+    });
+    assert!(bench.at("other/share/plain.txt").exists() && !bench.at("hangs").exists());
 }
 
 #[test]
