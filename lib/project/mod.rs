@@ -6,6 +6,9 @@ use crate::error::{Context, Error, Result};
 use crate::escape::visible_path;
 use std::path::{Path, PathBuf};
 
+/// Where the wheels of pip's packages are that came with an archive, below the agent's home.
+pub const WHEELS: &str = ".cache/sbox-wheels";
+
 /// A project, by its absolute root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {

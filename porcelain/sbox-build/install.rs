@@ -14,6 +14,7 @@ use libsbox::output;
 use libsbox::plumbing;
 use libsbox::plumbing::sandbox::ProjectSandbox;
 use libsbox::plumbing::stage::Sources;
+use libsbox::project::WHEELS;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -136,6 +137,7 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     if build.options.offline {
         config.network = libsbox::model::Network::None;
         config.reach.clear();
+        config.env.extend(from_caches(build));
     }
     let mut confine = ProjectSandbox::new(build.project, &config);
     confine.env.clone_from(&build.env);
@@ -167,6 +169,22 @@ fn run(build: &Build<'_>, command: &str) -> Result<()> {
     let code = status.code().map_or_else(|| "a signal".into(), |code| code.to_string());
     Err(Error::new(format!("install command failed (exit code {code}): {}", escape::visible(command)))
         .hint("fix it and run 'sbox build' again; the build resumes here. Full output: .sbox/logs/build.log"))
+}
+
+/// What has pip and npm take what came with an archive, instead of asking an index or a registry. Settings of the user's own
+/// stay, and so does pip's cache, if there are no wheels.
+fn from_caches(build: &Build<'_>) -> Vec<(String, String)> {
+    let inside = Built::seen_from_inside(build.project).home().join(WHEELS);
+    let is_there = Dir::open(&build.project.home()).and_then(|home| home.sub(WHEELS)).is_ok();
+    let mut variables = vec![("npm_config_offline".to_owned(), "true".to_owned())];
+    if is_there {
+        // An address, since pip takes a blank for the end of a place; and a dollar would begin the name of a variable.
+        let text = inside.to_string_lossy().replace('%', "%25").replace(' ', "%20").replace('$', "$$");
+        let place = format!("file://{text}");
+        variables.extend([("PIP_NO_INDEX".into(), "1".into()), ("PIP_FIND_LINKS".into(), place)]);
+    }
+    variables.retain(|(name, _)| build.config.env.iter().all(|(known, _)| known != name));
+    variables
 }
 
 /// Where a command runs: in the workdir, unless a path that it names is only there when seen from `/`. Both are habits:

@@ -1,6 +1,7 @@
 //! sbox-pack: a built sandbox as one file that works elsewhere.
 #![forbid(unsafe_code)]
 
+mod fetched;
 mod oci;
 mod secrets;
 
@@ -31,8 +32,8 @@ Write the built sandbox into FILE: an archive that tar can read, for
 
   -o, --output FILE      where to write [PROJECT-sbox.tar.gz in the project]
       --exclude-env      leave the runtime out; 'sbox build' makes it there
-      --include-cache    add the cached runtime, so that 'sbox build' can make
-                         it there without a network
+      --include-cache    add the cached runtime, and what pip and npm fetched:
+                         'sbox build --offline' needs no network there
       --format FORMAT    tar.gz, tar.zst, or oci: an image for podman, docker,
                          skopeo and Kubernetes [tar.gz]
       --base DIR         with oci: build on the image in DIR (an OCI layout),
@@ -116,6 +117,9 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         lock.ok_or_else(|| Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"))?;
     // Whoever writes in the meantime writes half of something into the archive.
     let _build = fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for a build to end"))?;
+    if options.include_cache {
+        fetched::collect(&project, &config)?;
+    }
     let _unused = match (options.force, libsbox::daemon::require_unused(&project)) {
         (true, _) => None,
         (false, Ok(lock)) => Some(lock),
@@ -216,7 +220,11 @@ fn items(project: &Project, config: &Config, lock: &Built, options: &Options) ->
     if let Some(text) = fs::read_plain(&project.slots()).and_then(|bytes| String::from_utf8(bytes).ok()) {
         items.push(json!({"dst": ".sbox/slots.json", "text": text}));
     }
-    let skip: Vec<&str> = CACHES.into_iter().chain(["tmp"]).collect();
+    let caches = match options.include_cache {
+        true => fetched::skipped(project, &CACHES),
+        false => CACHES.map(String::from).into(),
+    };
+    let skip: Vec<String> = caches.into_iter().chain(["tmp".into()]).collect();
     let inside = |place: &str| place.trim_start_matches('/').to_owned();
     // What is mounted is the host's: at weaker levels there is a link to it.
     let is_link = |place: &String| project.rootfs().join(place).is_symlink();

@@ -1,4 +1,5 @@
 use crate::common::daemons::{Standing, long_nap};
+use crate::common::http::{Server, send};
 use crate::common::skip::skip;
 use crate::common::{Scratch, becomes, need_program, need_python, need_sandbox, running, stderr, stdout};
 use predicates::prelude::PredicateBooleanExt;
@@ -226,6 +227,64 @@ fn an_archive_without_the_environment_is_built_where_the_sources_are_not() {
     std::fs::remove_dir_all(scratch.path("there/p/app")).unwrap();
     std::fs::remove_file(scratch.path("there/p/metadata.json")).unwrap();
     sbox(&["build"]).assert().code(1).stderr(contains("ource does not exist"));
+}
+
+/// A wheel of a package `small`.
+fn wheel(scratch: &Scratch) -> Vec<u8> {
+    let make = r#"
+import sys, zipfile
+name = "small-1.0.dist-info/"
+with zipfile.ZipFile(sys.argv[1], "w") as wheel:
+    wheel.writestr("small.py", "NAME = 'small'\n")
+    wheel.writestr(name + "METADATA", "Metadata-Version: 2.1\nName: small\nVersion: 1.0\n")
+    wheel.writestr(name + "WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(name + "RECORD", "small.py,,\n%sMETADATA,,\n%sWHEEL,,\n%sRECORD,,\n" % (name, name, name))
+"#;
+    let file = scratch.path("small-1.0-py3-none-any.whl");
+    assert!(Command::new("python3").args(["-c", make]).arg(&file).status().unwrap().success());
+    std::fs::read(file).unwrap()
+}
+
+#[test]
+fn what_was_installed_is_installed_again_where_there_is_no_network() {
+    let Some(spec) = need_python() else { return };
+    let scratch = Scratch::new("pack-fetched");
+    let small = wheel(&scratch);
+    let server = Server::start(move |request, stream| match request.path() {
+        "/simple/small/" => {
+            let page = b"<a href='/small-1.0-py3-none-any.whl'>small-1.0-py3-none-any.whl</a>";
+            send(stream, "200 OK", "Content-Type: text/html\r\n", page);
+        }
+        path if path.ends_with(".whl") => send(stream, "200 OK", "", &small),
+        _ => send(stream, "404 Not Found", "", b""),
+    });
+    scratch.project(
+        "first/p",
+        &format!(
+            "runtime: {spec}\nprovider: host\nenv: {{PIP_INDEX_URL: '{}'}}\ninstall: [pip install small]\n\
+             cmd: python -c 'import small; print(small.NAME)'\n",
+            server.url("simple")
+        ),
+    );
+    scratch.sbox("first/p").arg("build").assert().success();
+    // What an agent has in its cache beside it does not travel.
+    scratch.write("first/p/.sbox/rootfs/home/.cache/other/file", "");
+    sent(&scratch, &["--exclude-env", "--include-cache"]);
+    drop(server);
+    let sbox = |words: &[&str]| {
+        let mut command = scratch.sbox("there/p");
+        command.args(words).env("SBOX_CACHE", scratch.path("empty"));
+        command
+    };
+    sbox(&["unpack"]).assert().success();
+    let wheels = scratch.path("there/p/.sbox/rootfs/home/.cache/sbox-wheels");
+    assert!(wheels.join("small-1.0-py3-none-any.whl").exists() && !wheels.with_file_name("other").exists());
+    let kept = scratch.path("wheels");
+    std::fs::rename(&wheels, &kept).unwrap();
+    sbox(&["build", "--offline"]).assert().code(1).stderr(contains("install command failed"));
+    std::fs::rename(&kept, &wheels).unwrap();
+    sbox(&["build", "--offline"]).assert().success();
+    assert_eq!(stdout(&sbox(&["run"]).output().unwrap()), "small\n");
 }
 
 #[test]
