@@ -46,7 +46,9 @@ pub fn collect(project: &Project, config: &Config) -> Result<()> {
     let command = plumbing::die_with_parent(&mut prepared.command).stdin(Stdio::null()).stderr(Stdio::inherit());
     let made = command.output().context(|| "start 'sbox-spawn'".into())?;
     let missing = String::from_utf8_lossy(&made.stdout).into_owned();
-    for package in missing.lines().take(20) {
+    // Those come with the runtime, and an index that is a company's own may lack them.
+    let is_own = |package: &&str| package.starts_with("setuptools==") || package.starts_with("wheel==");
+    for package in missing.lines().filter(|package| !is_own(package)).take(20) {
         output::warn(format_args!("'{}' cannot be fetched as a wheel: it is not in the archive", visible(package)));
     }
     if !made.status.success() {

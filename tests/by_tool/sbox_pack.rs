@@ -278,7 +278,9 @@ fn what_was_installed_is_installed_again_where_there_is_no_network() {
     };
     sbox(&["unpack"]).assert().success();
     let wheels = scratch.path("there/p/.sbox/rootfs/home/.cache/sbox-wheels");
-    assert!(wheels.join("small-1.0-py3-none-any.whl").exists() && !wheels.with_file_name("other").exists());
+    assert!(
+        wheels.join("small-1.0-py3-none-any.whl").exists() && !wheels.with_file_name("other").join("file").exists()
+    );
     let kept = scratch.path("wheels");
     std::fs::rename(&wheels, &kept).unwrap();
     sbox(&["build", "--offline"]).assert().code(1).stderr(contains("install command failed"));
