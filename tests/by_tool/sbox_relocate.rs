@@ -190,7 +190,17 @@ fn a_move_killed_at_any_moment_is_finished_by_the_next() {
     let places: Vec<String> =
         (0..120).map(|number| format!("{}/{}/f{number}", ["env", "rootfs"][number % 2], number % 7)).collect();
     let (mut whole, mut early, mut late) = (0, 0, 0);
-    for round in 0..12u64 {
+    // How far it has come, by what is in its directory: new files, then the journal too, then fewer and fewer.
+    let staged = || std::fs::read_dir(scratch.path("moving")).map_or(0, Iterator::count);
+    let has_journal = || scratch.path("moving/journal.json").exists();
+    for round in 0..12 {
+        let is_the_moment = || match round {
+            0 => true,
+            1..=4 => staged() >= round * 25,
+            5 => has_journal(),
+            6..=10 => has_journal() && staged() <= places.len() - (round - 5) * 20,
+            _ => false,
+        };
         for place in &places {
             scratch.write(place, "/old/p/.sbox/env\n");
         }
@@ -198,7 +208,9 @@ fn a_move_killed_at_any_moment_is_finished_by_the_next() {
         command.args(["--from", "/old/p", "--to", "/new/place", "--data"]).arg(scratch.path("rootfs"));
         command.arg("--journal").arg(scratch.path("moving")).arg(scratch.path("env"));
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_micros(round * 1200));
+        while !is_the_moment() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
         let _ = child.kill();
         let _ = child.wait();
         let moved = places.iter().filter(|place| scratch.read(place).starts_with("/new")).count();
@@ -216,7 +228,7 @@ fn a_move_killed_at_any_moment_is_finished_by_the_next() {
         }
         std::fs::remove_dir_all(scratch.path("moving")).unwrap();
     }
-    assert!(early > 0, "killed before, in and after the writing: {early} {late} {whole}");
+    assert!(early > 0 && whole > 0, "killed before, in and after the writing: {early} {late} {whole}");
 }
 
 #[test]
