@@ -41,8 +41,8 @@ _sbox_options() {
         status) echo "-j --json -h --help -V --version" ;;
         info) echo "-j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
-        diff) echo "--stat --name-only -j --json --no-pager --for-reading --digests -h --help -V --version" ;;
-        apply) echo "-n --dry-run -i --interactive --partial --commits -h --help -V --version" ;;
+        diff) echo "--stat --name-only -j --json --ignored --no-pager --for-reading --digests -h --help -V --version" ;;
+        apply) echo "-n --dry-run -i --interactive --ignored --partial --commits -h --help -V --version" ;;
         discard) echo "-n --dry-run -f --force -h --help -V --version" ;;
         pack) echo "-o --output --exclude-env --include-cache --format --base --level -f --force -h --help -V --version" ;;
         unpack) echo "-n --dry-run -v --verbose --json --verify -h --help -V --version" ;;

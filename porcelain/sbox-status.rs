@@ -47,6 +47,8 @@ struct Status {
     daemons: Vec<Record>,
     logs: Vec<(String, u64)>,
     changes: Vec<(PathBuf, usize, bool)>,
+    /// Where layers were mounted that the configuration does not mount any more.
+    strays: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,11 +114,13 @@ fn look() -> Result<Status> {
     let isolation = spawn::probe(config.isolation);
     let (daemons, logs) = (record::list(&project)?, logs::list(&project));
     let mut changes = Vec::new();
-    for layer in cow::Layer::all(&project, &config.mount)? {
+    let layers = cow::Layer::all(&project, &config.mount)?;
+    let strays = cow::Layer::strays(&project, &layers).iter().map(|layer| layer.dst().to_owned()).collect();
+    for layer in layers {
         let (count, commits) = cow::pending(&layer)?;
         changes.push((layer.dst().to_owned(), count, commits));
     }
-    Ok(Status { project, config, lock, built, state, isolation, daemons, logs, changes })
+    Ok(Status { project, config, lock, built, state, isolation, daemons, logs, changes, strays })
 }
 
 /// Asks `sbox-build` itself, so that its answer and this one are the same.
@@ -143,6 +147,7 @@ fn to_json(status: &Status) -> serde_json::Value {
         "up_to_date": status.state == State::UpToDate,
         "state": status.state.words(),
         "isolation": status.isolation,
+        "unmounted_changes": status.strays,
         "changes": status.changes.iter().map(|(dst, count, commits)| json!({"dst": dst, "count": count, "git": commits})).collect::<Vec<_>>(),
         "processes": {"running": running(status).count(), "total": status.daemons.len(), "daemons": status.daemons},
         "logs": status.logs.iter().map(|(name, _)| name).collect::<Vec<_>>(),
@@ -189,7 +194,7 @@ fn drawing(status: &Status) -> String {
     section("Configuration", rows);
     section("Build Status", build_rows(status, colour));
     section("Isolation", isolation_rows(status, colour));
-    if !status.changes.is_empty() {
+    if !status.changes.is_empty() || !status.strays.is_empty() {
         section("Copy-on-write", change_rows(status));
     }
     section("Processes", daemon_rows(status));
@@ -243,6 +248,11 @@ fn change_rows(status: &Status) -> Vec<(&'static str, String)> {
     if status.changes.iter().any(|(_, count, _)| *count > 0) {
         rows.push(("Take over", "sbox diff, sbox apply, sbox discard".into()));
     }
+    let stray = |dst: &PathBuf| {
+        let word = plumbing::quote(&escape::visible_path(dst));
+        ("•", format!("{}: not mounted any more, its changes are kept: sbox discard {word}", escape::visible_path(dst)))
+    };
+    rows.extend(status.strays.iter().map(stray));
     rows
 }
 

@@ -40,6 +40,8 @@ pub struct Scan {
     pub changes: Vec<Change>,
     /// `.git` files and directories with changes: not applied as files.
     pub repositories: Vec<PathBuf>,
+    /// What the host's git ignores, if it was not asked for. It stays in the layer.
+    pub ignored: Vec<Change>,
     /// What is the same on both sides by now, and need not be in the layer any more.
     pub settled: Vec<PathBuf>,
 }

@@ -101,6 +101,15 @@ impl Layer {
         Ok(layers)
     }
 
+    /// The layers of mounts that the configuration does not have any more; `known` are those that it has.
+    pub fn strays(project: &Project, known: &[Layer]) -> Vec<Layer> {
+        let Ok(all) = Dir::open(&project.state()).and_then(|state| state.sub("cow")) else { return Vec::new() };
+        let is_known = |path: &Path| known.iter().any(|layer| layer.path() == path);
+        let paths =
+            all.entries().unwrap_or_default().into_iter().map(|entry| Layer::all_below(project).join(entry.name));
+        paths.filter(|path| !is_known(path)).filter_map(|path| Layer::open(&path).ok()?).collect()
+    }
+
     /// Prepares the layer of a mount for a run that begins now. `can_overlay` is asked when the layer is made.
     pub fn begin(project: &Project, src: &Path, dst: &Path, can_overlay: impl FnOnce(&Path) -> bool) -> Result<Use> {
         let path = Layer::place(project, dst);

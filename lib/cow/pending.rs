@@ -1,14 +1,23 @@
 //! What waits in a layer, in one line.
 
-use super::{Layer, scan};
+use super::{Layer, scan_without_ignored};
 use crate::error::Result;
 use crate::escape::visible_path;
 use std::path::Path;
 
 /// How many changes wait in a layer, and whether git's own data is among what changed.
 pub fn pending(layer: &Layer) -> Result<(usize, bool)> {
-    let scan = scan(layer)?;
+    let scan = scan_without_ignored(layer, &[])?;
     Ok((scan.changes.len(), !scan.repositories.is_empty()))
+}
+
+/// What is said of changes that were left out because the host's git ignores the files.
+pub fn ignored_line(count: usize) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("1 ignored file is left out (--ignored shows it)".into()),
+        count => Some(format!("{count} ignored files are left out (--ignored shows them)")),
+    }
 }
 
 /// What the end of a run says of the layer in this directory: nothing if nothing waits in it.

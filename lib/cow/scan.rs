@@ -4,12 +4,19 @@ use super::change::{Change, Scan, Verdict, is_git, is_repository, leads_out, ver
 use super::held::Held;
 use super::known::Known;
 use super::node::{Node, What, attribute, open_directory};
-use super::{DEPTH, Kind, Layer, Runs, led, offline, private, same};
+use super::{DEPTH, Kind, Layer, Runs, ignored, led, offline, private, same};
 use crate::dir::Dir;
 use crate::error::Result;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+
+/// Compares a layer with the tree of the host. What git ignores there is left out, but for what is in `named`.
+pub fn scan_without_ignored(layer: &Layer, named: &[PathBuf]) -> Result<Scan> {
+    let mut scan = scan(layer)?;
+    scan.ignored = ignored::take(layer, &mut scan.changes, named);
+    Ok(scan)
+}
 
 /// Compares a layer with the tree of the host.
 pub fn scan(layer: &Layer) -> Result<Scan> {

@@ -25,7 +25,7 @@ use write::{Outcome, Shown, Writer};
 
 const TOOL: Tool = Tool { name: "sbox-apply", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox apply [-n] [-i] [--partial] [PATH...]
+usage: sbox apply [-n] [-i] [--ignored] [--partial] [PATH...]
        sbox apply [-n] --commits [BRANCH]
 Bring what the agent changed in copy-on-write mounts to the host, file by file.
 With PATHs only what is at or below them: paths of the host, or as the sandbox
@@ -33,6 +33,7 @@ sees them. Files that programs of the host act on are applied only when named.
 
   -n, --dry-run        print what would change
   -i, --interactive    show each change and ask for one key
+      --ignored        files that the host's git ignores, too
       --partial        leave files that changed on both sides, apply the rest
       --commits        bring the agent's commits, as branch sbox/BRANCH
                        [the branch that is checked out inside]
@@ -49,6 +50,7 @@ struct Options {
     dry_run: bool,
     interactive: bool,
     partial: bool,
+    ignored: bool,
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
@@ -58,13 +60,14 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('n') | Long("dry-run") => options.dry_run = true,
             Short('i') | Long("interactive") => options.interactive = true,
             Long("partial") => options.partial = true,
+            Long("ignored") => options.ignored = true,
             Long("commits") => commits = true,
             Value(word) => words.push(PathBuf::from(word)),
             other => return Err(cli::common(other)),
         }
     }
-    if commits && (options.interactive || options.partial) {
-        return Err(Error::usage("'--commits' cannot be used together with '-i' or '--partial'"));
+    if commits && (options.interactive || options.partial || options.ignored) {
+        return Err(Error::usage("'--commits' cannot be used together with '-i', '--ignored' or '--partial'"));
     }
     if options.interactive && options.dry_run {
         return Err(Error::usage("'-i' and '-n' cannot be used together"));
@@ -82,7 +85,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 }
 
 fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Options) -> Result<u8> {
-    let selection = Selection::new(project, &config.mount, words)?;
+    let mut selection = Selection::new(project, &config.mount, words)?.without_strays()?;
+    selection.with_ignored = options.ignored;
     let mut report = Report::new();
     // Held until the end: nobody else changes host or layer meanwhile.
     let _alone = match options.dry_run {
@@ -109,6 +113,7 @@ fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Option
     for (layer, scan) in selection.scan()? {
         settled.insert(layer.path().to_owned(), scan.settled);
         report.repositories(layer, &scan.repositories);
+        report.ignored(&scan.ignored);
         let mut plan = Vec::new();
         for change in scan.changes {
             let left = interrupted.get(layer.path());

@@ -19,6 +19,7 @@ pub struct Report {
     never: Vec<(String, String)>,
     failed: usize,
     repositories: usize,
+    ignored: usize,
     conflicts_said: bool,
 }
 
@@ -31,6 +32,7 @@ impl Report {
             never: Vec::new(),
             failed: 0,
             repositories: 0,
+            ignored: 0,
             conflicts_said: false,
         }
     }
@@ -49,6 +51,11 @@ impl Report {
     /// Git's own data that differs.
     pub fn repositories(&mut self, _: &Layer, paths: &[std::path::PathBuf]) {
         self.repositories += paths.len();
+    }
+
+    /// What the host's git ignores, and was not asked for.
+    pub fn ignored(&mut self, changes: &[Change]) {
+        self.ignored += changes.len();
     }
 
     pub fn has_conflicts(&self) -> bool {
@@ -104,6 +111,9 @@ impl Report {
     /// The end of it.
     pub fn finish(&mut self) {
         self.print_conflicts(false);
+        if let Some(line) = libsbox::cow::ignored_line(self.ignored) {
+            output::info(line);
+        }
         if !self.held.is_empty() {
             let count = self.held.len();
             let what = plural(count, "change is", "changes are");
@@ -119,7 +129,9 @@ impl Report {
         if self.repositories > 0 && self.applied + self.held.len() + self.conflicts.len() == 0 {
             output::info("git's own data changed: it is never applied as files");
             output::hint("sbox apply --commits brings the agent's commits");
-        } else if self.applied + self.held.len() + self.conflicts.len() + self.never.len() + self.failed == 0 {
+        } else if self.applied + self.held.len() + self.conflicts.len() + self.never.len() + self.failed + self.ignored
+            == 0
+        {
             output::info("nothing to apply");
         }
     }

@@ -10,6 +10,7 @@ use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::cow::{Change, Layer, Node, Scan, Selection, Tree};
 use libsbox::error::{Error, Kind, Result};
+use libsbox::output;
 use libsbox::project::Project;
 use patch::Shown;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const TOOL: Tool = Tool { name: "sbox-diff", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox diff [--stat | --name-only | -j] [--no-pager] [PATH...]
+usage: sbox diff [--stat | --name-only | -j] [--ignored] [--no-pager] [PATH...]
 Show what the agent changed in copy-on-write mounts, as a patch that 'git apply'
 takes. With PATHs only what is at or below them: paths of the host, or as the
 sandbox sees them.
@@ -26,6 +27,7 @@ sandbox sees them.
       --stat           one line for each file: how many lines changed
       --name-only      the paths alone
   -j, --json           print it as JSON
+      --ignored        files that the host's git ignores, too
       --no-pager       do not start a pager on a terminal
       --for-reading    make control characters visible, also in a file
       --digests FILE   write SHA-256 and path of each version shown to FILE
@@ -48,12 +50,16 @@ enum Form {
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let (mut form, mut use_pager, mut for_reading, mut words) = (Form::Patch, true, false, Vec::new());
-    let mut digests = None;
+    let (mut digests, mut with_ignored) = (None, false);
     while let Some(arg) = args.next()? {
         let wanted = match arg {
             Long("stat") => Form::Stat,
             Long("name-only") => Form::NameOnly,
             Short('j') | Long("json") => Form::Json,
+            Long("ignored") => {
+                with_ignored = true;
+                continue;
+            }
             Long("no-pager") => {
                 use_pager = false;
                 continue;
@@ -79,7 +85,12 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let project = Project::find()?;
     let config = libsbox::check::load(&project)?;
-    let selection = Selection::new(&project, &config.mount, &words)?;
+    let mut selection = Selection::new(&project, &config.mount, &words)?;
+    if selection.everything {
+        selection = selection.without_strays()?;
+    }
+    // The one who asks has left it out or not.
+    selection.with_ignored = with_ignored || digests.is_some();
     let scans = selection.scan()?;
     match form {
         Form::Json => summary::json(&scans)?,
@@ -94,6 +105,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
                 _ => {}
             }
         }
+    }
+    let ignored = scans.iter().map(|(_, scan)| scan.ignored.len()).sum();
+    if let Some(line) = libsbox::cow::ignored_line(ignored) {
+        output::info(line);
     }
     Ok(0)
 }

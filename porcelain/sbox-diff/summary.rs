@@ -81,6 +81,7 @@ pub fn json(scans: &[(&Layer, Scan)]) -> Result<()> {
             "src": layer.src(),
             "kind": if layer.kind() == Kind::Overlay { "overlay" } else { "copy" },
             "changes": changes,
+            "ignored": scan.ignored.len(),
             "repositories": scan.repositories.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
         }));
     }

@@ -42,9 +42,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let project = Project::find()?;
     let config = libsbox::check::load(&project)?;
-    let selection = Selection::new(&project, &config.mount, &words)?;
+    let mut selection = Selection::new(&project, &config.mount, &words)?;
+    selection.with_ignored = true;
     let (mut count, mut text) = (0, String::new());
-    for (_, scan) in selection.scan()? {
+    for (_, scan) in selection.scan_for_discard()? {
         count += scan.changes.len();
         let paths = scan.changes.iter().map(|change| &change.path).chain(&scan.repositories);
         text.extend(paths.map(|path| visible_path(path) + "\n"));
@@ -55,10 +56,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if selection.everything && !force && !selection.layers.is_empty() {
         confirm(count)?;
     }
-    for (layer, named) in &selection.layers {
+    for (layer, named) in selection.layers.iter().filter(|(_, named)| selection.everything || !named.is_empty()) {
         let _alone = layer.alone()?;
         let Some(offline) = layer.take()? else { return Err(in_use(&project, layer)) };
-        match selection.everything {
+        let is_whole = named.iter().any(|path| path.as_os_str().is_empty()) && selection.is_stray(layer);
+        match selection.everything || is_whole {
             true => layer.forget(&offline)?,
             false => cow::discard(layer, &offline, named)?,
         }

@@ -538,3 +538,96 @@ fn a_link_in_the_path_of_the_source_leads_no_apply_elsewhere() {
     tree.sbox().arg("apply").assert().failure();
     assert!(std::fs::read_dir(elsewhere.join("repo")).unwrap().next().is_none());
 }
+
+/// A tree that is a repository with one tracked file of a name that is ignored.
+fn ignoring(name: &str) -> Tree {
+    let tree = Tree::new(name);
+    tree.write(".gitignore", "/.sbox\n*.o\nout/\n");
+    tree.write("kept.o", "one\n");
+    tree.write("out/mine", "one\n");
+    let script = "git init -q . && git add -f .gitignore kept.o && git -c user.name=u -c user.email=u@u commit -qm x";
+    let status = std::process::Command::new("sh").args(["-ec", script]).current_dir(tree.root()).status().unwrap();
+    assert!(status.success());
+    tree
+}
+
+#[test]
+fn what_the_hosts_git_ignores_is_left_out_and_counted_unless_it_is_named() {
+    if !need_overlay() || !need_program("git") {
+        return;
+    }
+    let tree = ignoring("apply-ignored");
+    assert!(
+        tree.inside("echo 2 >a.o; echo 2 >src; mkdir -p sub/out; echo 2 >sub/out/x; echo 2 >out/mine; echo 2 >out/new")
+    );
+    let output = tree.sbox().args(["diff", "--name-only"]).output().unwrap();
+    assert_eq!(stdout(&output), "src\nsub\n");
+    // a.o, sub/out and what is in it, two files of out.
+    assert!(stderr(&output).contains("5 ignored files are left out (--ignored shows them)"), "{}", stderr(&output));
+    let all = stdout(&tree.sbox().args(["diff", "--name-only", "--ignored"]).output().unwrap());
+    assert_eq!(all.lines().count(), 7, "{all}");
+    let named = stdout(&tree.sbox().args(["diff", "--name-only", "out"]).output().unwrap());
+    assert_eq!(named, "out/mine\nout/new\n");
+    assert!(stdout(&tree.sbox().arg("status").output().unwrap()).contains("/work: 2 changes wait"));
+    tree.sbox().arg("apply").assert().success().stderr(contains("5 ignored files"));
+    assert_eq!((tree.read("src"), tree.read("out/mine")), ("2\n".into(), "one\n".into()));
+    assert!(!tree.path("a.o").exists() && !tree.path("sub/out").exists() && tree.path("sub").is_dir());
+    // The agent still has them.
+    assert!(tree.inside("test -e a.o && test -e out/new"));
+    tree.sbox().args(["apply", "a.o"]).assert().success();
+    assert!(tree.path("a.o").exists() && !tree.path("out/new").exists());
+    tree.sbox().args(["apply", "--ignored"]).assert().success();
+    assert!(tree.path("out/new").exists() && tree.path("sub/out/x").exists());
+    assert_eq!(tree.upper(), Vec::<String>::new());
+}
+
+#[test]
+fn an_agent_cannot_hide_a_change_by_rules_of_its_own_nor_of_a_tracked_file_by_any() {
+    if !need_overlay() || !need_program("git") {
+        return;
+    }
+    let tree = ignoring("apply-hiding");
+    tree.write("mine", "one\n");
+    let hide = "echo '*' >>.gitignore; echo '*' >>.git/info/exclude; git config core.excludesFile /work/all; echo '*' >all
+                printf '*\\n!.gitignore\\n' >d/.gitignore; touch d/new; echo evil >mine; echo evil >kept.o; git rm -qf --cached kept.o";
+    assert!(tree.inside(&format!("mkdir d; {hide}")));
+    let names = stdout(&tree.sbox().args(["diff", "--name-only"]).output().unwrap());
+    for name in [".gitignore", "all", "d/new", "kept.o", "mine"] {
+        assert!(names.lines().any(|line| line == name), "{name}: {names}");
+    }
+    // A link in the way makes git say nothing: then it is asked about the others alone.
+    let tree = ignoring("apply-hiding-link");
+    std::os::unix::fs::symlink("out", tree.path("link")).unwrap();
+    assert!(tree.inside("rm link; mkdir link; echo 2 >link/x; echo 2 >b.o; echo 2 >c"));
+    let names = stdout(&tree.sbox().args(["diff", "--name-only"]).output().unwrap());
+    assert_eq!(names, "c\nlink\nlink/x\n");
+}
+
+#[test]
+fn a_directory_with_ignored_files_in_it_is_not_half_deleted() {
+    if !need_overlay() || !need_program("git") {
+        return;
+    }
+    let tree = ignoring("apply-ignored-gone");
+    tree.write("pkg/out/x", "one\n");
+    tree.write("pkg/src", "one\n");
+    assert!(tree.inside("rm -r pkg"));
+    tree.sbox().arg("apply").assert().success().stderr(contains("ignored file"));
+    assert!(!tree.path("pkg/src").exists() && tree.path("pkg/out/x").exists());
+    tree.sbox().args(["apply", "--ignored"]).assert().success();
+    assert!(!tree.path("pkg").exists());
+}
+
+#[test]
+fn a_tree_that_a_repository_above_ignores_as_a_whole_has_no_ignored_files() {
+    if !need_overlay() || !need_program("git") {
+        return;
+    }
+    let tree = Tree::new("apply-ignored-whole");
+    let above = tree.scratch.path("");
+    std::fs::write(above.join(".gitignore"), "*\n").unwrap();
+    let status = std::process::Command::new("git").args(["init", "-q", "."]).current_dir(&above).status().unwrap();
+    assert!(status.success());
+    assert!(tree.inside("echo 2 >a"));
+    assert_eq!(stdout(&tree.sbox().args(["diff", "--name-only"]).output().unwrap()), "a\n");
+}

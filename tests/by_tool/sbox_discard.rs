@@ -1,5 +1,6 @@
 use crate::common::cow::{Tree, need_overlay, snapshot};
 use crate::common::stdout;
+use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
 fn names(tree: &Tree) -> String {
@@ -110,4 +111,33 @@ fn a_private_copy_gets_the_host_version_again() {
     tree.sbox().args(["discard", "a", "d"]).assert().success();
     assert_eq!(names(&tree), "new\n");
     assert!(tree.begin_as("copy").inside("test $(cat a d/x | wc -l) = 2 && test -e new"));
+}
+
+#[test]
+fn the_layer_of_a_mount_that_was_taken_out_of_the_configuration_is_told_of_and_can_be_forgotten() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("discard-stray");
+    tree.write("f", "one\n");
+    assert!(tree.inside("echo two >f"));
+    tree.write(".sbox/config.yaml", "runtime: node:22\n");
+    tree.sbox()
+        .arg("status")
+        .assert()
+        .stdout(contains("/work: not mounted any more").and(contains("sbox discard /work")));
+    tree.sbox().args(["apply", "/work/f"]).assert().failure().stderr(contains("not a mount of the configuration"));
+    assert_eq!(tree.read("f"), "one\n");
+    tree.sbox().args(["diff", "/work/f"]).assert().success().stdout(contains("+two"));
+    tree.sbox().args(["discard", "/work"]).assert().success().stderr(contains("1 change forgotten"));
+    let status = tree.sbox().arg("status").output().unwrap();
+    assert!(!crate::common::stdout(&status).contains("not mounted any more"));
+    assert!(!tree.layer().join("upper").exists());
+    // Its tree need not be there any more.
+    tree.write(".sbox/config.yaml", "runtime: node:22\nmount:\n  - ./src:/src:cow\n");
+    tree.write("src/f", "one\n");
+    assert!(tree.inside("echo two >f"));
+    std::fs::remove_dir_all(tree.path("src")).unwrap();
+    tree.write(".sbox/config.yaml", "runtime: node:22\n");
+    tree.sbox().args(["discard", "-f"]).assert().success();
 }
