@@ -44,6 +44,7 @@ _sbox_options() {
         diff) echo "--stat --name-only -j --json --ignored --no-pager --for-reading --digests -h --help -V --version" ;;
         apply) echo "-n --dry-run -i --interactive --ignored --partial --commits -h --help -V --version" ;;
         discard) echo "-n --dry-run -f --force -h --help -V --version" ;;
+        cp) echo "-q --quiet -h --help -V --version" ;;
         pack) echo "-o --output --exclude-env --include-cache --format --base --level -f --force -h --help -V --version" ;;
         unpack) echo "-n --dry-run -v --verbose --json --verify -h --help -V --version" ;;
         cache) echo "-a --all --older-than -n --dry-run -q --quiet -j --json -h --help -V --version" ;;
@@ -247,6 +248,7 @@ _sbox_positional() {
         'diff '*) _sbox_files -f ;;
         'apply '*) _sbox_files -f ;;
         'discard '*) _sbox_files -f ;;
+        'cp '*) _sbox_files -f; _sbox_files -d ;;
         'pack '*) _sbox_files -f ;;
         'unpack '*) _sbox_files -d ;;
         'cache ') _sbox_words list info path clean prune verify ;;
@@ -323,4 +325,4 @@ _sbox() {
     fi
 }
 
-complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
+complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive

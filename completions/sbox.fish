@@ -206,6 +206,13 @@ complete -c sbox -n '__sbox_is discard' -s h -l help -d 'print this text'
 complete -c sbox -n '__sbox_is discard' -s V -l version -d 'print the version'
 complete -c sbox -n '__sbox_is discard' -F
 complete -c sbox-discard -w 'sbox discard'
+complete -c sbox -n 'not __sbox_words' -a cp -d 'copy files into the sandbox, or out of it'
+complete -c sbox -n '__sbox_is cp' -s q -l quiet -d 'do not say what was copied'
+complete -c sbox -n '__sbox_is cp' -s h -l help -d 'print this text'
+complete -c sbox -n '__sbox_is cp' -s V -l version -d 'print the version'
+complete -c sbox -n '__sbox_is cp' -F
+complete -c sbox -n '__sbox_is cp' -f -a '(__fish_complete_directories)'
+complete -c sbox-cp -w 'sbox cp'
 complete -c sbox -n 'not __sbox_words' -a pack -d 'write the built sandbox into one file'
 complete -c sbox -n '__sbox_is pack' -s o -l output -r -F -d 'where to write [PROJECT-sbox.tar.gz in the project]'
 complete -c sbox -n '__sbox_is pack' -l exclude-env -d 'leave the runtime out; \'sbox build\' makes it there'

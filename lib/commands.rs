@@ -33,6 +33,7 @@ macro_rules! commands {
             "apply" Changes "bring its changes to the host, file by file";
             "discard" Changes "forget its changes";
 
+            "cp" Carry "copy files into the sandbox, or out of it";
             "pack" Carry "write the built sandbox into one file";
             "unpack" Carry "make an extracted sandbox work where it is now";
             "cache" Carry "list, check and remove cached runtimes";

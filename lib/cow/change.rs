@@ -82,7 +82,7 @@ pub(super) fn is_repository(upper: &Dir, host: Option<&Dir>, opaque: bool) -> bo
 
 /// Whether a link at `path` may lead out of the tree, by its text. `..` counts at the start only, where what is above is
 /// known to be directories: behind a name, which may be another link, nobody knows where it leads.
-pub(super) fn leads_out(path: &Path, target: &Path) -> bool {
+pub fn leads_out(path: &Path, target: &Path) -> bool {
     let (mut above, mut named) = (path.components().count().saturating_sub(1), false);
     for part in target.components() {
         match part {

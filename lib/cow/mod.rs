@@ -29,7 +29,7 @@ mod worktree;
 /// How deep a tree may be: deeper ones are made to exhaust who walks them.
 const DEPTH: usize = 200;
 
-pub use change::{Change, Scan, Verdict};
+pub use change::{Change, Scan, Verdict, leads_out};
 pub use compare::{same, same_as};
 pub use held::{Held, held};
 pub use layer::{Kind, Layer, Use};

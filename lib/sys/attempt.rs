@@ -80,9 +80,11 @@ pub fn try_unshare_user() -> io::Result<()> {
     super::check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into()).map(drop)
 }
 
-/// sched_setscheduler(2): a real-time class for this process.
+/// sched_setscheduler(2): a real-time class for this process. By its number: musl's function never asks the kernel.
 pub fn try_real_time() -> io::Result<()> {
-    let parameter = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the structure outlives the call.
-    super::check(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const parameter) }.into()).map(drop)
+    // The kernel's sched_param, which is one number; the C library's may be longer.
+    let priority: libc::c_int = 1;
+    // SAFETY: the number outlives the call, which reads nothing else.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_RR, &raw const priority) };
+    super::check(result).map(drop)
 }

@@ -7,6 +7,7 @@ mod sbox_attempt;
 mod sbox_build;
 mod sbox_cache;
 mod sbox_clean;
+mod sbox_cp;
 mod sbox_demo;
 mod sbox_diff;
 mod sbox_discard;
