@@ -24,7 +24,7 @@ _sbox_files() {
 # Prints the options of a command.
 _sbox_options() {
     case $1 in
-        init) echo "-r --runtime -t --template --list-templates -f --force --copy -h --help -V --version" ;;
+        init) echo "-r --runtime -f --force --copy -h --help -V --version" ;;
         build) echo "--locked --update --offline -f --force -v --verbose -n --check -h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         clean) echo "--home --logs -a --all -h --help -V --version" ;;
@@ -33,8 +33,9 @@ _sbox_options() {
         shell) echo "--isolation -h --help -V --version" ;;
         refresh) echo "-h --help -V --version" ;;
         ps) echo "-a --all -g --global -q --quiet --names -j --json -h --help -V --version" ;;
-        logs) echo "-f --follow -n --lines --since --network --list -j --json -h --help -V --version" ;;
-        stop) echo "-a --all -g --global -t --timeout -h --help -V --version" ;;
+        top) echo "-n --count -i --interval -j --json -h --help -V --version" ;;
+        logs) echo "-f --follow -n --lines --since -t --timestamps --network --list -j --json -h --help -V --version" ;;
+        stop) echo "-a --all -t --timeout -h --help -V --version" ;;
         restart) echo "-h --help -V --version" ;;
         wait) echo "-t --timeout -j --json -h --help -V --version" ;;
         rm) echo "-f --force -a --all -h --help -V --version" ;;
@@ -51,10 +52,10 @@ _sbox_options() {
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --reach --isolation --nested --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --cow --tmpfs --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --isolation --nested --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
         supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd -h --help -V --version" ;;
-        forward) echo "--user --network --receive -h --help -V --version" ;;
+        forward) echo "--user --network -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
         stage) echo "-n --dry-run -f --force --into --record --keep-missing --list -j --json -h --help -V --version" ;;
@@ -72,12 +73,13 @@ _sbox_options() {
 _sbox_takes() {
     case "$1 $2" in
         'init -r' | 'init --runtime') return 0 ;;
-        'init -t' | 'init --template') return 0 ;;
         'run -n' | 'run --name') return 0 ;;
         'run --isolation') return 0 ;;
         'exec --in') return 0 ;;
         'exec --isolation') return 0 ;;
         'shell --isolation') return 0 ;;
+        'top -n' | 'top --count') return 0 ;;
+        'top -i' | 'top --interval') return 0 ;;
         'logs -n' | 'logs --lines') return 0 ;;
         'logs --since') return 0 ;;
         'stop -t' | 'stop --timeout') return 0 ;;
@@ -95,9 +97,6 @@ _sbox_takes() {
         'spawn --ro-bind') return 0 ;;
         'spawn --cow') return 0 ;;
         'spawn --tmpfs') return 0 ;;
-        'spawn --dev-bind') return 0 ;;
-        'spawn --symlink') return 0 ;;
-        'spawn --file') return 0 ;;
         'spawn --hide') return 0 ;;
         'spawn --bind-nofollow') return 0 ;;
         'spawn --chdir') return 0 ;;
@@ -113,7 +112,6 @@ _sbox_takes() {
         'spawn --access-log') return 0 ;;
         'spawn --refusal-log') return 0 ;;
         'spawn --port') return 0 ;;
-        'spawn --reach') return 0 ;;
         'spawn --isolation') return 0 ;;
         'spawn --status-fd') return 0 ;;
         'spawn --join') return 0 ;;
@@ -134,7 +132,6 @@ _sbox_takes() {
         'proxy --refused-fd') return 0 ;;
         'forward --user') return 0 ;;
         'forward --network') return 0 ;;
-        'forward --receive') return 0 ;;
         'attempt -c' | 'attempt --class') return 0 ;;
         'attempt --fixture') return 0 ;;
         'envsh --format') return 0 ;;
@@ -325,4 +322,4 @@ _sbox() {
     fi
 }
 
-complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
+complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive

@@ -19,6 +19,7 @@ macro_rules! commands {
             "refresh" Run "show what you changed on the host inside, at once";
 
             "ps" KeepRunning "list the daemons that 'sbox run -d' started";
+            "top" KeepRunning "show what all sandboxes use, now";
             "logs" KeepRunning "print what a daemon printed";
             "stop" KeepRunning "stop daemons";
             "restart" KeepRunning "stop a daemon and start it again";

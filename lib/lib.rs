@@ -45,3 +45,4 @@ pub mod suggest;
 pub mod sys;
 pub mod time;
 pub mod trust;
+pub mod width;

@@ -1,5 +1,6 @@
 //! What the programs say to people, on stderr: `[STEP]`, `[INFO]`, `[OK]`, `[WARN]`, `[ERROR]`, and a hint after an arrow.
 
+use crate::width;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
@@ -95,11 +96,22 @@ pub fn hint(text: impl Display) {
 /// comes from outside was made [visible](crate::escape::visible) before.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let widest = |column: usize| rows.iter().filter_map(|row| Some(width::of(row.get(column)?))).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(widest).collect();
     let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| width::padded(cell, *width)).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
     rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_by_what_is_seen() {
+        let rows = [["日本語", "1"], ["🦀", "2"], ["plain", "3"]].map(|row| row.map(String::from).to_vec());
+        assert_eq!(table(&rows), "日本語  1\n🦀      2\nplain   3\n");
+    }
 }

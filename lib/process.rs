@@ -132,20 +132,46 @@ impl Table {
         children
     }
 
+    /// A process and all below it that are there.
+    pub fn tree(&self, top: i32) -> Vec<i32> {
+        let (mut found, mut waiting) = (Vec::new(), vec![top]);
+        while let Some(pid) = waiting.pop().filter(|_| found.len() <= self.stats.len()) {
+            if self.stats.contains_key(&pid) {
+                found.push(pid);
+                waiting.extend(self.children.get(&pid).into_iter().flatten());
+            }
+        }
+        found
+    }
+
     /// What a process and all below it use.
     pub fn usage(&self, top: i32) -> Usage {
+        self.usage_of(&self.tree(top))
+    }
+
+    /// What these processes use.
+    pub fn usage_of(&self, pids: &[i32]) -> Usage {
         let per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
         let mut usage = Usage::default();
-        let mut waiting = vec![top];
-        while let Some(pid) = waiting.pop() {
-            let Some(stat) = self.stats.get(&pid) else { continue };
+        for (pid, stat) in pids.iter().filter_map(|pid| Some((*pid, self.stats.get(pid)?))) {
             usage.processes += 1;
             usage.cpu += stat.ticks as f64 / per_second;
             usage.memory += resident(pid).map_or(0, |(own, shared)| own + shared);
-            waiting.extend(self.children.get(&pid).into_iter().flatten());
         }
         usage
     }
+
+    /// Every process that was there.
+    pub fn pids(&self) -> impl Iterator<Item = i32> {
+        self.stats.keys().copied()
+    }
+}
+
+/// Seconds since a process was started.
+pub fn age(pid: i32) -> Option<u64> {
+    let uptime: f64 = read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
+    let started = Stat::of(pid)?.start / rustix::param::clock_ticks_per_second().max(1);
+    Some((uptime as u64).saturating_sub(started))
 }
 
 /// Every process that this one sees.

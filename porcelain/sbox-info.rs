@@ -16,6 +16,7 @@ use libsbox::locate::{Step, locate};
 use libsbox::name_rules::NameRules;
 use libsbox::plumbing::spawn;
 use libsbox::project::Project;
+use libsbox::width;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -121,10 +122,10 @@ fn text(facts: &serde_json::Value) -> String {
     };
     let mut section = |title: &str, rows: Vec<(String, String)>| {
         if !rows.is_empty() {
-            let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+            let widest = rows.iter().map(|(name, _)| width::of(name)).max().unwrap_or(0);
             out += &format!("{title}\n");
             for (name, value) in rows {
-                out += &format!("  {name:<width$}  {value}\n");
+                out += &format!("  {}  {value}\n", width::padded(name, widest));
             }
             out.push('\n');
         }

@@ -11,6 +11,7 @@ use libsbox::format;
 use libsbox::output;
 use libsbox::process::{Table, Usage};
 use libsbox::project::Project;
+use libsbox::width;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -130,7 +131,7 @@ fn print(rows: &[(Record, Usage)], global: bool, all: bool) -> Result<()> {
             record.restarts.to_string(),
             if runs { format::size(usage.memory) } else { dash() },
             share(record, usage).map_or_else(dash, |share| format!("{share:.1}%")),
-            shortened(&escape::visible(&record.command)),
+            escape::visible(&record.command),
         ]);
     }
     if global {
@@ -140,14 +141,15 @@ fn print(rows: &[(Record, Usage)], global: bool, all: bool) -> Result<()> {
             line.insert(2, escape::visible(&record.project));
         }
     }
-    cli::out(output::table(&lines).as_bytes())?;
+    let mut text = output::table(&lines);
+    if let Some(columns) = width::of_stdout() {
+        // The command, which comes last, gets what is left.
+        text = text.lines().map(|line| width::shortened(line, columns) + "\n").collect();
+    }
+    cli::out(text.as_bytes())?;
     let why = rows.iter().filter_map(|(record, _)| Some((record, record.reason.as_ref()?)));
     for (record, reason) in why {
         output::info(format_args!("{}: {}", escape::visible(&record.name), escape::visible(reason)));
     }
     Ok(())
-}
-
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= 40 { text.to_owned() } else { text.chars().take(39).chain(['…']).collect() }
 }

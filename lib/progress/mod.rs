@@ -6,6 +6,7 @@
 pub mod amount;
 
 use crate::output;
+use crate::width;
 use crate::{format, sys};
 use amount::Amount;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -181,7 +182,7 @@ impl Line {
             }
         }
         text += &format!(" ({})", format::span(self.start.elapsed().as_secs()));
-        text.chars().take(columns - 1).collect()
+        width::shortened(&text, columns - 1)
     }
 }
 
@@ -195,7 +196,7 @@ mod tests {
         assert!(line.text(80).ends_with(" making the runtime (0s)"));
         line.take(b"{\"what\":\"node\",\"done\":1,\"total\":60100000}\n{\"what\":\"node\",\"done\":12300000,\"total\":60100000}\n{\"wh");
         assert!(line.text(80).contains(": node 12.3 MB of 60.1 MB"));
-        assert_eq!(line.text(20).chars().count(), 19);
+        assert_eq!(width::of(&line.text(20)), 19);
         line.take(b"{\"what\":\"\",\"done\":0}\n");
         assert!(line.text(80).ends_with(" making the runtime (0s)"));
     }

@@ -16,7 +16,7 @@ use libsbox::model;
 use libsbox::output;
 use libsbox::project::Project;
 use libsbox::time;
-use printer::{Form, Printer};
+use printer::{Form, Head, Printer};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -24,15 +24,17 @@ use std::time::{Duration, Instant};
 
 const TOOL: Tool = Tool { name: "sbox-logs", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox logs [-f] [-n N] [--since TIME] [-j] [NAME | --network]
+usage: sbox logs [-f] [-n N] [--since TIME] [-t | -j] [NAME... | --network]
        sbox logs --list [-j]
 Print the log of the daemon NAME, or of the project's default daemon. The name
-'build' stands for the log of the last build.
+'build' stands for the log of the last build. Lines of several logs begin with
+their names.
 
   -f, --follow       go on with new lines until the daemon ends
   -n, --lines N      print the last N lines [50, or with --since all]
       --since TIME   print what is not older: 90s, 10m, 2h, 3d, or a time such
                      as 2026-01-30T12:00:00Z
+  -t, --timestamps   print before each line when it was written
       --network      print what was asked of the network instead: each name,
                      how often, and what would allow it
       --list         list the logs and their sizes
@@ -59,7 +61,8 @@ fn main() -> ExitCode {
 
 #[derive(Default)]
 struct Options {
-    name: Option<String>,
+    names: Vec<String>,
+    times: bool,
     follow: bool,
     lines: Option<usize>,
     since: Option<u64>,
@@ -78,11 +81,18 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Long("network") => options.network = true,
             Long("list") => options.list = true,
             Short('j') | Long("json") => options.json = true,
-            Value(name) if options.name.is_none() => options.name = Some(name.string()?),
+            Short('t') | Long("timestamps") => options.times = true,
+            Value(name) => options.names.push(name.string()?),
             other => return Err(cli::common(other)),
         }
     }
-    if options.network && options.name.is_some() {
+    if options.times && options.json {
+        return Err(Error::usage("'--timestamps' and '--json' cannot be used together").hint("JSON has the times"));
+    }
+    if options.times && options.network {
+        return Err(Error::usage("'--timestamps' and '--network' cannot be used together").hint("it has times anyway"));
+    }
+    if options.network && !options.names.is_empty() {
         return Err(Error::usage("'--network' and a name cannot be used together"));
     }
     let project = Project::find()?;
@@ -92,14 +102,6 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if options.network && !options.json {
         return network(&project, &options);
     }
-    let name = name(&project, &options)?;
-    let lines = options.lines.or(options.since.is_none().then_some(LINES));
-    let mut reader = Reader::open(&project, &name, options.since, lines)?;
-    let may_come = options.follow && is_live(&project, &name)?;
-    if !reader.is_there() && !may_come && !options.network {
-        let error = Error::new(format!("there is no log '{}'", escape::visible(&name)));
-        return Err(error.hint("sbox logs --list"));
-    }
     let form = match (options.json && !options.network, std::io::stdout().is_terminal()) {
         (true, _) => Form::Json,
         // Its lines are objects already.
@@ -107,12 +109,20 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         (false, true) => Form::Terminal,
         (false, false) => Form::Raw,
     };
-    let mut printer = Printer::new(form);
-    printer.print_rest(&mut reader)?;
-    if options.follow {
-        follow(&project, &name, &mut reader, &mut printer)?;
+    let mut all = Vec::new();
+    for (name, head) in heads(&names(&project, &options)?, options.times) {
+        all.push(open(&project, &options, name, Printer::new(form, head))?);
     }
-    printer.finish()?;
+    for one in &mut all {
+        one.printer.print_rest(&mut one.reader)?;
+        if !options.follow {
+            one.printer.finish()?;
+        }
+    }
+    if options.follow {
+        follow(&project, &mut all)?;
+        all.iter_mut().try_for_each(|one| one.printer.finish())?;
+    }
     Ok(0)
 }
 
@@ -130,23 +140,67 @@ fn network(project: &Project, options: &Options) -> Result<u8> {
     }
 }
 
-/// Whose log it is.
-fn name(project: &Project, options: &Options) -> Result<String> {
-    if options.network {
-        return Ok("network".into());
+/// One log that is printed.
+struct Log {
+    name: String,
+    reader: Reader,
+    printer: Printer,
+    /// Logs that are not of a daemon have no end.
+    is_daemon: bool,
+}
+
+fn open(project: &Project, options: &Options, name: String, printer: Printer) -> Result<Log> {
+    let lines = options.lines.or(options.since.is_none().then_some(LINES));
+    let reader = Reader::open(project, &name, options.since, lines)?;
+    let may_come = options.follow && is_live(project, &name)?;
+    if !reader.is_there() && !may_come && !options.network {
+        let error = Error::new(format!("there is no log '{}'", escape::visible(&name)));
+        return Err(error.hint("sbox logs --list"));
     }
-    match &options.name {
-        Some(name) if matches!(name.as_str(), "build" | "network") => Ok(name.clone()),
-        Some(name) => daemon::name::check(name).map(|()| name.clone()),
-        None => {
-            let own = daemon::name::default(project);
-            match daemon::choose(project, &record::list(project)?, None) {
-                Ok(record) => Ok(record.name),
-                // The record of the daemon is gone, its log is not.
-                Err(_) if logs::list(project).iter().any(|(name, _)| *name == own) => Ok(own),
-                Err(error) => Err(error),
-            }
+    let is_daemon = record::list(project)?.iter().any(|record| record.name == name);
+    Ok(Log { name, reader, printer, is_daemon })
+}
+
+/// What stands before the lines of each: names of the same width, in colours that differ.
+fn heads(names: &[String], times: bool) -> Vec<(String, Head)> {
+    const COLOURS: [&str; 6] = ["36", "33", "32", "35", "34", "31"];
+    let colour = output::colour(std::io::stdout().is_terminal());
+    let width = names.iter().map(String::len).max().unwrap_or(0);
+    let head = |(at, name): (usize, &String)| {
+        let prefix = format!("{name:<width$} | ");
+        let prefix = (names.len() > 1).then(|| output::paint(colour, COLOURS[at % COLOURS.len()], &prefix));
+        (name.clone(), Head { name: name.clone(), prefix, times })
+    };
+    names.iter().enumerate().map(head).collect()
+}
+
+/// Whose logs they are.
+fn names(project: &Project, options: &Options) -> Result<Vec<String>> {
+    if options.network {
+        return Ok(vec!["network".into()]);
+    }
+    let mut names: Vec<String> = Vec::new();
+    for name in &options.names {
+        if !matches!(name.as_str(), "build" | "network") {
+            daemon::name::check(name)?;
         }
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    if names.is_empty() {
+        names.push(default(project)?);
+    }
+    Ok(names)
+}
+
+fn default(project: &Project) -> Result<String> {
+    let own = daemon::name::default(project);
+    match daemon::choose(project, &record::list(project)?, None) {
+        Ok(record) => Ok(record.name),
+        // The record of the daemon is gone, its log is not.
+        Err(_) if logs::list(project).iter().any(|(name, _)| *name == own) => Ok(own),
+        Err(error) => Err(error),
     }
 }
 
@@ -174,21 +228,22 @@ fn list(project: &Project, as_json: bool) -> Result<u8> {
     Ok(0)
 }
 
-fn follow(project: &Project, name: &str, reader: &mut Reader, printer: &mut Printer) -> Result<()> {
-    // Logs that are not of a daemon have no end.
-    let is_daemon = record::list(project)?.iter().any(|record| record.name == name);
+fn follow(project: &Project, all: &mut [Log]) -> Result<()> {
     let mut looked = Instant::now();
-    loop {
+    let mut over: Vec<bool> = all.iter().map(|_| false).collect();
+    while over.contains(&false) {
         std::thread::sleep(LOOK);
-        printer.print_rest(reader)?;
-        if is_daemon && looked.elapsed() >= LOOK_AT_DAEMON {
+        let look = looked.elapsed() >= LOOK_AT_DAEMON;
+        if look {
             looked = Instant::now();
-            if !is_live(project, name)? {
-                // What it printed before it ended is in the log by now.
-                return printer.print_rest(reader);
-            }
+        }
+        for (log, over) in all.iter_mut().zip(&mut over).filter(|(_, over)| !**over) {
+            // What it printed before it ended is in the log by then.
+            *over = look && log.is_daemon && !is_live(project, &log.name)?;
+            log.printer.print_rest(&mut log.reader)?;
         }
     }
+    Ok(())
 }
 
 /// Whether a daemon runs, or will in a moment.

@@ -20,8 +20,26 @@ pub enum Form {
 /// A line longer than this is printed in parts.
 const LONGEST: usize = 64 * 1024;
 
+/// What stands before each line.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    /// Whose line it is.
+    pub name: String,
+    /// The same as it is printed, if several logs are.
+    pub prefix: Option<String>,
+    /// Whether to print when it was written.
+    pub times: bool,
+}
+
+impl Head {
+    fn is_empty(&self) -> bool {
+        self.prefix.is_none() && !self.times
+    }
+}
+
 pub struct Printer {
     form: Form,
+    head: Head,
     /// The beginning of a line whose end was not read yet.
     line: Vec<u8>,
     times: Option<(u64, Times)>,
@@ -29,8 +47,8 @@ pub struct Printer {
 }
 
 impl Printer {
-    pub fn new(form: Form) -> Printer {
-        Printer { form, line: Vec::new(), times: None, buffer: vec![0; LONGEST] }
+    pub fn new(form: Form, head: Head) -> Printer {
+        Printer { form, head, line: Vec::new(), times: None, buffer: vec![0; LONGEST] }
     }
 
     /// Prints what can be read now.
@@ -48,7 +66,7 @@ impl Printer {
     }
 
     fn print(&mut self, bytes: &[u8], reader: &Reader) -> Result<()> {
-        if self.form == Form::Raw {
+        if self.form == Form::Raw && self.head.is_empty() {
             return if bytes.is_empty() { Ok(()) } else { cli::out(bytes) };
         }
         let mut out = Vec::new();
@@ -57,10 +75,8 @@ impl Printer {
             at += part.len();
             self.line.extend(part);
             if part.ends_with(b"\n") || self.line.len() >= LONGEST {
-                let time = match self.form {
-                    Form::Json => reader.time(&mut self.times, (bytes.len() - at + 1) as u64),
-                    _ => None,
-                };
+                let timed = self.form == Form::Json || self.head.times;
+                let time = timed.then(|| reader.time(&mut self.times, (bytes.len() - at + 1) as u64)).flatten();
                 self.end_line(&mut out, time);
             }
         }
@@ -70,22 +86,31 @@ impl Printer {
     fn end_line(&mut self, out: &mut Vec<u8>, time: Option<u64>) {
         let line = std::mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&line);
-        let ended = text.ends_with('\n');
+        // Beside others' lines, each is whole.
+        let ended = text.ends_with('\n') || !self.head.is_empty();
         let text = text.trim_end_matches('\n').trim_end_matches('\r');
         if self.form == Form::Json {
-            let object = json!({"time": time.map(time::rfc3339), "line": text});
+            let object = json!({"name": self.head.name, "time": time.map(time::rfc3339), "line": text});
             out.extend(format!("{object}\n").bytes());
-        } else {
-            out.extend(harmless(text).bytes());
-            if ended {
-                out.push(b'\n');
-            }
+            return;
+        }
+        out.extend(self.head.prefix.iter().flat_map(|prefix| prefix.bytes()));
+        if self.head.times {
+            let time = time.map_or_else(|| "-".into(), time::rfc3339);
+            out.extend(format!("{time:<20} ").bytes());
+        }
+        match self.form {
+            Form::Raw => out.extend(line.strip_suffix(b"\n").unwrap_or(&line)),
+            _ => out.extend(harmless(text).bytes()),
+        }
+        if ended {
+            out.push(b'\n');
         }
     }
 
     /// Nothing more comes at the moment: a person sees the beginning of a line, a program waits for its end.
     fn pause(&mut self) -> Result<()> {
-        if self.form == Form::Terminal && !self.line.is_empty() {
+        if self.form == Form::Terminal && self.head.is_empty() && !self.line.is_empty() {
             let mut out = Vec::new();
             self.end_line(&mut out, None);
             return cli::out(&out);

@@ -37,6 +37,7 @@ mod sbox_stage;
 mod sbox_status;
 mod sbox_stop;
 mod sbox_supervise;
+mod sbox_top;
 mod sbox_trust;
 mod sbox_unpack;
 mod sbox_validate;

@@ -148,3 +148,48 @@ fn following_goes_on_across_a_restart() {
     assert_eq!(text.matches("begun\n").count(), 2, "{text}");
     assert_eq!(text.matches("stopped (exit code").count(), 2, "{text}");
 }
+
+#[test]
+fn several_logs_have_names_before_their_lines() {
+    let project = Standing::new("logs-several", "");
+    project.scratch.write("p/.sbox/logs/web.log", "one\ntwo");
+    project.scratch.write("p/.sbox/logs/worker.log", "three\n");
+    let text = project.stdout(&["logs", "web", "worker", "web"]);
+    assert_eq!(text, "web    | one\nweb    | two\nworker | three\n");
+    let json = project.stdout(&["logs", "--json", "web", "worker"]);
+    let names: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["name"].clone()).collect();
+    assert_eq!(names, ["web", "web", "worker"]);
+    project.sbox(&["logs", "web", "none"]).assert().code(1).stdout("").stderr(contains("there is no log 'none'"));
+}
+
+#[test]
+fn times_stand_before_lines_where_they_are_known() {
+    let project = Standing::new("logs-stamped", "");
+    project.scratch.write("p/.sbox/logs/web.log", "one\ntwo\n");
+    project.scratch.write("p/.sbox/logs/.web.log.times", "0 1769774400\n4 1769774402\n");
+    project.scratch.write("p/.sbox/logs/old.log", "three\n");
+    assert_eq!(project.stdout(&["logs", "-t", "web"]), "2026-01-30T12:00:00Z one\n2026-01-30T12:00:02Z two\n");
+    assert_eq!(project.stdout(&["logs", "-t", "-n", "1", "web"]), "2026-01-30T12:00:02Z two\n");
+    assert_eq!(project.stdout(&["logs", "-t", "old"]), format!("{:<20} three\n", "-"));
+    project.sbox(&["logs", "-t", "-j", "web"]).assert().code(2);
+}
+
+#[test]
+fn several_logs_are_followed_until_all_have_ended() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("logs-follow-several", "");
+    for name in ["a", "b"] {
+        project.start(name, &format!("{GATE}; echo last of {name}"));
+    }
+    let mut reading = std::process::Command::new(bin().join("sbox-logs"));
+    reading.args(["-f", "a", "b"]).current_dir(project.scratch.path("p")).stdout(Stdio::piped());
+    let mut reading = Ends(reading.spawn().unwrap());
+    assert!(becomes(|| following(&project)));
+    project.open_gate();
+    let mut text = String::new();
+    reading.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(text.contains("a | last of a\n") && text.contains("b | last of b\n"), "{text}");
+}

@@ -1,0 +1,225 @@
+//! sbox-top: what all sandboxes of this user use, now.
+#![forbid(unsafe_code)]
+
+use lexopt::prelude::*;
+use libsbox::cli::{self, Tool};
+use libsbox::error::{Error, Result};
+use libsbox::escape;
+use libsbox::format;
+use libsbox::output;
+use libsbox::process::{self, Stat, Table, Usage};
+use libsbox::width;
+use serde_json::json;
+use std::collections::{HashMap, HashSet};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const TOOL: Tool = Tool { name: "sbox-top", usage: USAGE, runs_a_command: false };
+const USAGE: &str = "\
+usage: sbox top [-n N] [-i SECONDS] [-j]
+Show what the sandboxes of all your projects use: processor time as a share of
+one processor, memory, processes. On a terminal this is refreshed until Ctrl-C.
+
+  -n, --count N            look N times [without a terminal 1]
+  -i, --interval SECONDS   the time between two looks [2]
+  -j, --json               print JSON
+  -h, --help               print this text
+  -V, --version            print the version
+";
+
+const INTERVAL: u64 = 2;
+
+/// Before the first look: a share of the processor is that of some time.
+const FIRST: Duration = Duration::from_millis(200);
+
+/// Home, and nothing on the screen.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+fn main() -> ExitCode {
+    TOOL.main(run)
+}
+
+fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    let (mut count, mut interval, mut as_json) = (None, INTERVAL, false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('n') | Long("count") => count = Some(args.value()?.parse::<u64>()?),
+            Short('i') | Long("interval") => interval = args.value()?.parse()?,
+            Short('j') | Long("json") => as_json = true,
+            other => return Err(cli::common(other)),
+        }
+    }
+    if interval == 0 || count == Some(0) {
+        return Err(Error::usage("a number of looks or seconds begins with 1"));
+    }
+    let refresh = std::io::stdout().is_terminal() && !as_json && count != Some(1);
+    let count = count.or((!refresh).then_some(1));
+    let mut before = Look::now();
+    let mut pause = FIRST;
+    for look in 1.. {
+        std::thread::sleep(pause);
+        let now = Look::now();
+        let rows = rows(&before, &now);
+        match as_json {
+            true => cli::out_json(&rows.iter().map(Row::to_json).collect::<Vec<_>>())?,
+            false => print(&rows, refresh)?,
+        }
+        if count.is_some_and(|count| look >= count) {
+            break;
+        }
+        (before, pause) = (now, Duration::from_secs(interval));
+    }
+    Ok(0)
+}
+
+/// One sandbox, by its monitor's command line.
+struct Sandbox {
+    /// Its first process.
+    pid: i32,
+    /// That of the daemon, if it is one.
+    name: Option<String>,
+    project: String,
+    network: String,
+    command: String,
+    uptime: u64,
+}
+
+/// All of them at one moment.
+struct Look {
+    at: Instant,
+    found: Vec<(Sandbox, Usage)>,
+}
+
+impl Look {
+    fn now() -> Look {
+        let table = Table::read();
+        let supervised: HashMap<i32, Vec<String>> = process::running("sbox-supervise").into_iter().collect();
+        let running = process::running("sbox-spawn").into_iter();
+        let found = running.filter_map(|(monitor, words)| sandbox(&table, &supervised, monitor, &words));
+        let mut found: Vec<(Sandbox, Vec<i32>)> = found.collect();
+        add_joined(&table, &mut found);
+        let mut found: Vec<_> =
+            found.into_iter().map(|(sandbox, pids)| (sandbox, table.usage_of(&pids))).collect();
+        let key = |sandbox: &Sandbox| (sandbox.project.clone(), sandbox.name.clone(), sandbox.pid);
+        found.sort_by_key(|(sandbox, _)| key(sandbox));
+        Look { at: Instant::now(), found }
+    }
+}
+
+/// What `sbox exec --in` runs beside a daemon's command is not below its first process, and in the same namespace of
+/// processes.
+fn add_joined(table: &Table, found: &mut [(Sandbox, Vec<i32>)]) {
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = namespace(rustix::process::getpid().as_raw_pid());
+    let below: HashSet<i32> = found.iter().flat_map(|(_, pids)| pids.iter().copied()).collect();
+    let theirs: Vec<_> = found.iter().map(|(sandbox, _)| namespace(sandbox.pid).filter(|_| own.is_some())).collect();
+    for pid in table.pids().filter(|pid| !below.contains(pid)) {
+        let Some(inside) = namespace(pid).filter(|inside| Some(inside) != own.as_ref()) else { continue };
+        if let Some(at) = theirs.iter().position(|one| one.as_ref() == Some(&inside)) {
+            found[at].1.push(pid);
+        }
+    }
+}
+
+/// The value of an option of ours, which stand before the command.
+fn value<'a>(words: &'a [String], option: &str) -> Option<&'a str> {
+    let own = words.split(|word| word == "--").next()?;
+    own.windows(2).find(|pair| pair[0] == option).map(|pair| pair[1].as_str())
+}
+
+fn sandbox(
+    table: &Table,
+    supervised: &HashMap<i32, Vec<String>>,
+    monitor: i32,
+    words: &[String],
+) -> Option<(Sandbox, Vec<i32>)> {
+    // A monitor has one child; a process of ours that has none is about to end, or is the child itself.
+    let pid = *table.children(monitor).first()?;
+    let supervisor = Stat::of(monitor).and_then(|stat| supervised.get(&stat.parent));
+    let root = value(words, "--root").unwrap_or("/");
+    let at = words.iter().position(|word| word == "--").map_or(words.len(), |at| at + 1);
+    let sandbox = Sandbox {
+        pid,
+        name: supervisor.and_then(|words| value(words, "--name")).map(str::to_owned),
+        project: root.strip_suffix("/.sbox/rootfs").unwrap_or(root).to_owned(),
+        network: value(words, "--network").unwrap_or("host").to_owned(),
+        command: words[at..].join(" "),
+        uptime: process::age(pid)?,
+    };
+    Some((sandbox, table.tree(pid)))
+}
+
+struct Row<'a> {
+    sandbox: &'a Sandbox,
+    usage: Usage,
+    /// Percent of one processor since the look before.
+    share: f64,
+}
+
+fn rows<'a>(before: &Look, now: &'a Look) -> Vec<Row<'a>> {
+    let seconds = now.at.duration_since(before.at).as_secs_f64().max(0.001);
+    let row = |(sandbox, usage): &'a (Sandbox, Usage)| {
+        let old = before.found.iter().find(|(old, _)| old.pid == sandbox.pid).map_or(0.0, |(_, usage)| usage.cpu);
+        Row { sandbox, usage: *usage, share: (usage.cpu - old).max(0.0) * 100.0 / seconds }
+    };
+    now.found.iter().map(row).collect()
+}
+
+impl Row<'_> {
+    fn to_json(&self) -> serde_json::Value {
+        let round = |value: f64| (value * 100.0).round() / 100.0;
+        json!({
+            "pid": self.sandbox.pid,
+            "name": self.sandbox.name,
+            "project": self.sandbox.project,
+            "command": self.sandbox.command,
+            "network": self.sandbox.network,
+            "uptime": self.sandbox.uptime,
+            "cpu_percent": round(self.share),
+            "cpu_seconds": round(self.usage.cpu),
+            "memory": self.usage.memory,
+            "processes": self.usage.processes,
+        })
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let name = self.sandbox.name.as_deref().unwrap_or("-");
+        vec![
+            self.sandbox.pid.to_string(),
+            width::shortened(&escape::visible(name), 20),
+            format!("{:.1}%", self.share),
+            format::size(self.usage.memory),
+            self.usage.processes.to_string(),
+            self.sandbox.network.clone(),
+            format::span(self.sandbox.uptime),
+            escape::visible(&self.sandbox.project),
+        ]
+    }
+}
+
+fn print(rows: &[Row], refresh: bool) -> Result<()> {
+    let clear = if refresh { CLEAR } else { "" };
+    if rows.is_empty() {
+        cli::out(clear.as_bytes())?;
+        output::info("No sandboxes are running");
+        return Ok(());
+    }
+    let titles = ["PID", "NAME", "CPU", "MEMORY", "PROCS", "NETWORK", "UPTIME", "PROJECT"].map(String::from);
+    let lines: Vec<Vec<String>> = [titles.to_vec()].into_iter().chain(rows.iter().map(Row::cells)).collect();
+    let (mut text, columns) = (output::table(&lines), width::of_stdout());
+    if let Some(columns) = columns {
+        text = text.lines().map(|line| width::shortened(line, columns) + "\n").collect();
+    }
+    cli::out(format!("{clear}{text}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_says_the_default_of_the_code() {
+        assert_eq!(cli::default_in(USAGE, "--interval"), Some(INTERVAL.to_string().as_str()));
+    }
+}
