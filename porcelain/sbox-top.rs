@@ -99,8 +99,7 @@ impl Look {
         let found = running.filter_map(|(monitor, words)| sandbox(&table, &supervised, monitor, &words));
         let mut found: Vec<(Sandbox, Vec<i32>)> = found.collect();
         add_joined(&table, &mut found);
-        let mut found: Vec<_> =
-            found.into_iter().map(|(sandbox, pids)| (sandbox, table.usage_of(&pids))).collect();
+        let mut found: Vec<_> = found.into_iter().map(|(sandbox, pids)| (sandbox, table.usage_of(&pids))).collect();
         let key = |sandbox: &Sandbox| (sandbox.project.clone(), sandbox.name.clone(), sandbox.pid);
         found.sort_by_key(|(sandbox, _)| key(sandbox));
         Look { at: Instant::now(), found }

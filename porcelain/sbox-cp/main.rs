@@ -95,7 +95,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let _in_use = project.lock_shared()?;
     let places = Places::new(&project, &config);
     let (target, shown) = target_of(&places, &target, words.len() > 1)?;
-    let mut copier = Copier::new(&project, !matches!(&target, Target::Into(place) | Target::Named(place) if place.inside))?;
+    let mut copier =
+        Copier::new(&project, !matches!(&target, Target::Into(place) | Target::Named(place) if place.inside))?;
     let progress = Progress::spin("Copying");
     for word in &words {
         let source = source_of(&places, word)?;

@@ -32,9 +32,9 @@ impl Place {
 
     /// `below` in a directory whose own path is trusted.
     fn below(root: &Path, below: &Path, inside: bool) -> Result<Place> {
-        let name = below.file_name().ok_or_else(|| {
-            Error::new(format!("'{}' cannot be copied as a whole", visible_path(root.join(below))))
-        })?;
+        let name = below
+            .file_name()
+            .ok_or_else(|| Error::new(format!("'{}' cannot be copied as a whole", visible_path(root.join(below)))))?;
         let parent = below.parent().filter(|parent| !parent.as_os_str().is_empty());
         let root = Dir::open(root)?;
         let parent = parent.map_or(Ok(root.sub(".")?), |parent| root.sub(parent).map_err(|error| through(&error)))?;

@@ -108,7 +108,9 @@ fn what_programs_of_this_machine_act_on_is_left_until_it_is_named() {
         project.scratch.write(&format!("p/.sbox/rootfs/app/w/{file}"), "x");
     }
     let output = project.sbox(&["cp", ":/app/w", "w"]).assert().code(1);
-    output.stderr(contains("'.envrc' is not copied: ").and(contains("'repo/.git' is not")).and(contains("'bare' is not")));
+    output.stderr(
+        contains("'.envrc' is not copied: ").and(contains("'repo/.git' is not")).and(contains("'bare' is not")),
+    );
     let there = |path: &str| project.scratch.path("p/w").join(path).exists();
     assert_eq!(["ok", "repo", ".envrc", "repo/.git", "bare"].map(there), [true, true, false, false, false]);
     project.sbox(&["cp", ":/app/w/.envrc", "w"]).assert().success();

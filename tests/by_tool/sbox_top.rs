@@ -22,7 +22,8 @@ fn daemons_and_runs_are_there_with_what_they_use() {
     let _run = Ends(run.args(["exec", "sleep", &nap]).current_dir(project.scratch.path("p")).spawn().unwrap());
     assert!(becomes(|| running("sleep", &nap) == 2));
     let all = own(&project);
-    let (daemon, other) = (all.iter().find(|one| one["name"] == "web").unwrap(), all.iter().find(|one| one["name"].is_null()));
+    let (daemon, other) =
+        (all.iter().find(|one| one["name"] == "web").unwrap(), all.iter().find(|one| one["name"].is_null()));
     assert_eq!((all.len(), &daemon["pid"]), (2, &project.ps("web")["pid"]));
     assert!(daemon["cpu_percent"].as_f64() > Some(1.0) && daemon["processes"].as_u64() >= Some(3), "{daemon}");
     assert!(daemon["memory"].as_u64() > Some(50_000) && daemon["network"] == "none", "{daemon}");
