@@ -25,7 +25,9 @@ _sbox_files() {
 _sbox_options() {
     case $1 in
         init) echo "-r --runtime -f --force --copy -h --help -V --version" ;;
-        build) echo "--locked --update --offline -f --force -v --verbose -n --check -h --help -V --version" ;;
+        build) echo "--locked --update --offline --config -f --force -v --verbose -n --check -h --help -V --version" ;;
+        add) echo "-g --global -n --dry-run -v --verbose -h --help -V --version" ;;
+        edit) echo "-h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         clean) echo "--home --logs -a --all -h --help -V --version" ;;
         run) echo "-d --detach -n --name --wait --isolation -h --help -V --version" ;;
@@ -73,6 +75,7 @@ _sbox_options() {
 _sbox_takes() {
     case "$1 $2" in
         'init -r' | 'init --runtime') return 0 ;;
+        'build --config') return 0 ;;
         'run -n' | 'run --name') return 0 ;;
         'run --isolation') return 0 ;;
         'exec --in') return 0 ;;
@@ -180,6 +183,7 @@ _sbox_takes() {
 _sbox_value() {
     case $1 in
         'init -r' | 'init --runtime') _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24 ;;
+        'build --config') _sbox_files -f ;;
         'run -n' | 'run --name') _sbox_names ps --all --names ;;
         'run --isolation') _sbox_words auto namespace landlock env ;;
         'exec --in') _sbox_names ps --names ;;
@@ -322,4 +326,4 @@ _sbox() {
     fi
 }
 
-complete -F _sbox sbox sbox-init sbox-build sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
+complete -F _sbox sbox sbox-init sbox-build sbox-add sbox-edit sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive

@@ -10,6 +10,8 @@ macro_rules! commands {
         $make! {
             "init" Start "make a project";
             "build" Start "build its sandbox";
+            "add" Start "install packages, and write them into the configuration";
+            "edit" Start "edit the configuration, and check it";
             "validate" Start "check its configuration";
             "clean" Start "remove what was built";
 

@@ -67,6 +67,11 @@ pub fn line(text: impl Display) {
     let _ = std::io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
+/// Prints a question on stderr; the answer is typed behind it.
+pub fn ask(text: impl Display) {
+    let _ = std::io::stderr().lock().write_all(format!("{text} ").as_bytes());
+}
+
 /// A step begins.
 pub fn step(text: impl Display) {
     say(Label::Step, text);

@@ -8,7 +8,7 @@ mod page;
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::commands::{COMMANDS, Group};
+use libsbox::commands::{self, COMMANDS, Group};
 use libsbox::error::{Context, Error, Kind, Result, reason};
 use libsbox::escape;
 use libsbox::plumbing;
@@ -29,7 +29,8 @@ mounted, it does not exist for the agent.
 COMMANDS
   -C DIR             work as if started in DIR
       --exec-path    print the directory of sbox's programs
-      --list-cmds    print every command, plumbing and extensions included
+      --list-cmds    print the commands and extensions; --list-cmds=all: plumbing
+                     too
   -h, --help         print this text
   -V, --version      print the version
 
@@ -48,7 +49,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         match arg {
             Short('C') => enter(&PathBuf::from(args.value()?))?,
             Long("exec-path") => return cli::out_line(plumbing::exec_path()?.display()).map(|()| 0),
-            Long("list-cmds") => return list(),
+            Long("list-cmds") => {
+                let which = args.optional_value().map(|which| which.string()).transpose()?;
+                return list(which.as_deref());
+            }
             Short('V') | Long("version") => {
                 return cli::out_line(format_args!("sbox version {}", cli::VERSION)).map(|()| 0);
             }
@@ -137,8 +141,15 @@ fn available() -> Result<BTreeSet<String>> {
     Ok(names.filter(|name| !name.contains('.')).chain(["help".into(), "completion".into()]).collect())
 }
 
-fn list() -> Result<u8> {
-    for name in available()? {
+/// Every command that people type; with `all`, plumbing too.
+fn list(which: Option<&str>) -> Result<u8> {
+    let plumbing = match which {
+        None => false,
+        Some("all") => true,
+        Some(other) => return Err(Error::usage(format!("'--list-cmds' does not know '{}'", escape::visible(other)))),
+    };
+    let is_wanted = |name: &String| plumbing || commands::group(&format!("sbox-{name}")) != Some(Group::Plumbing);
+    for name in available()?.into_iter().filter(is_wanted) {
         cli::out_line(escape::visible(&name))?;
     }
     Ok(0)

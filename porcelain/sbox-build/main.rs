@@ -15,7 +15,7 @@ use libsbox::built::Built;
 use libsbox::check;
 use libsbox::cli::{self, Tool};
 use libsbox::config::{self, Config};
-use libsbox::error::{Error, Result};
+use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::fs;
 use libsbox::lockfile;
@@ -23,22 +23,25 @@ use libsbox::output;
 use libsbox::project::{Project, home};
 use libsbox::time;
 use libsbox::trust;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 const TOOL: Tool = Tool { name: "sbox-build", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox build [-f] [-v] [-n] [--locked | --update] [--offline]
+         [--config FILE]
 Build the project's sandbox: runtime, files, install commands.
 
-      --locked     use exactly the versions in sbox.lock, or fail
-      --update     look for newer versions, and print what changed
-      --offline    do not use the network, only caches
-  -f, --force      rebuild everything from scratch
-  -v, --verbose    show the output of install commands and each copied file
-  -n, --check      build nothing; exit code 1 if there is something to do
-  -h, --help       print this text
-  -V, --version    print the version
+      --locked        use exactly the versions in sbox.lock, or fail
+      --update        look for newer versions, and print what changed
+      --offline       do not use the network, only caches
+      --config FILE   use FILE, which becomes the configuration if all goes well
+  -f, --force         rebuild everything from scratch
+  -v, --verbose       show the output of install commands and each copied file
+  -n, --check         build nothing; exit code 1 if there is something to do
+  -h, --help          print this text
+  -V, --version       print the version
 ";
 
 fn main() -> ExitCode {
@@ -64,14 +67,14 @@ pub struct Build<'a> {
     /// What was built before; layers overwrite their part of it.
     built: Built,
     /// The environment that is worked on: the project's, or the one that will take its place.
-    env: std::path::PathBuf,
+    env: PathBuf,
     /// The root file system that is worked on, likewise, and its record.
-    rootfs: std::path::PathBuf,
-    record: std::path::PathBuf,
+    rootfs: PathBuf,
+    record: PathBuf,
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let mut options = Options::default();
+    let (mut options, mut file) = (Options::default(), None);
     while let Some(arg) = args.next()? {
         match arg {
             Short('f') | Long("force") => options.force = true,
@@ -80,6 +83,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Long("locked") => options.locked = true,
             Long("update") => options.update = true,
             Long("offline") => options.offline = true,
+            Long("config") => file = Some(PathBuf::from(args.value()?)),
             other => return Err(cli::common(other)),
         }
     }
@@ -87,7 +91,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Err(Error::usage("'--locked' and '--update' exclude each other"));
     }
     let project = Project::find()?;
-    let config = validated(&project)?;
+    let config = validated(&project, file.as_deref())?;
     if options.check {
         return layers::check(&project, &config);
     }
@@ -96,6 +100,9 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     trust::require(&project, &config)?;
     let begun = Instant::now();
     let changed = build(&project, &config, options)?;
+    if let Some(file) = &file {
+        std::fs::rename(file, project.config()).context(|| format!("put '{}' in place", escape::visible_path(file)))?;
+    }
     fs::empty_trash(&project.trash());
     let seconds = begun.elapsed().as_secs_f64();
     match changed {
@@ -109,8 +116,14 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 }
 
 /// The configuration, if nothing is wrong with it; what is, is printed as `sbox validate` does.
-fn validated(project: &Project) -> Result<Config> {
-    let report = check::check(&config::read(project)?, project.root());
+fn validated(project: &Project, file: Option<&Path>) -> Result<Config> {
+    let text = match file {
+        Some(file) => {
+            std::fs::read_to_string(file).context(|| format!("read '{}'", escape::visible_path(file)))?
+        }
+        None => config::read(project)?,
+    };
+    let report = check::check(&text, project.root());
     let errors = report.errors().count();
     report.print(false);
     match report.config {

@@ -1,8 +1,11 @@
 //! sbox-init: make a project.
 #![forbid(unsafe_code)]
 
+mod existing;
 mod templates;
+mod versions;
 
+use existing::Existing;
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Context, Error, Result};
@@ -12,7 +15,6 @@ use libsbox::model::{Language, Runtime};
 use libsbox::output;
 use libsbox::plumbing;
 use libsbox::project::Project;
-use libsbox::provider;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,10 +24,11 @@ usage: sbox init [-r SPEC] [-f] [--copy] NAME
        sbox init [-r SPEC] [-f] -t TEMPLATE NAME
        sbox init --list-templates
 Make a project in the directory NAME; '.' means the current directory. Existing
-files are kept.
+files are kept, and say what the configuration proposes: runtimes, what installs
+the dependencies, and a command.
 
-  -r, --runtime SPEC   python:VERSION or node:VERSION [the one that fits the
-                       files there, or else a Python of this host]
+  -r, --runtime SPEC   python:VERSION or node:VERSION; can be repeated [what the
+                       files there ask for, or else a Python of this host]
   -t, --template NAME  openclaw, claude-code, codex, gemini-cli, opencode,
                        qwen-code, copilot, aider, mini-swe-agent, jupyter,
                        playwright, python, node, or the NAME of a file
@@ -43,10 +46,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut spec, mut template, mut force, mut copy, mut name) = (None, None, false, false, None);
+    let (mut runtimes, mut template, mut force, mut copy, mut name) = (Vec::new(), None, false, false, None);
     while let Some(arg) = args.next()? {
         match arg {
-            Short('r') | Long("runtime") => spec = Some(args.value()?.string()?),
+            Short('r') | Long("runtime") => runtimes.push(runtime(&args.value()?.string()?)?),
             Short('t') | Long("template") => template = Some(args.value()?.string()?),
             Long("list-templates") => return templates::list().map(|()| 0),
             Short('f') | Long("force") => force = true,
@@ -61,15 +64,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let root: PathBuf = root.components().collect();
     let project = Project::at(&root)?;
     let existing = Existing::look(&root);
-    let spec = spec.map(|spec: String| {
-        Runtime::parse(&spec)
-            .map_err(|error| Error::usage(error.to_string()).hint(error.hint_text().unwrap_or_default()))
-    });
-    let spec = spec.transpose()?;
     if template.is_some() && copy {
         return Err(Error::usage("--copy and --template cannot be used together"));
     }
-    let text = template.as_ref().map(|name: &String| templates::configuration(name, spec.as_ref())).transpose()?;
+    let text = template.as_ref().map(|name: &String| templates::configuration(name, &runtimes)).transpose()?;
     if project.config().symlink_metadata().is_ok() && !force {
         return Err(Error::new(format!("'{}' is a project already", escape::visible_path(&root)))
             .hint("sbox init --force replaces its configuration and keeps all other files"));
@@ -82,9 +80,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             format!("from template '{}'", escape::visible(template))
         }
         _ => {
-            let runtime = spec.map_or_else(|| existing.runtime(), Ok)?;
-            make(&project, &runtime, &existing, copy)?;
-            format!("with {runtime}")
+            if runtimes.is_empty() {
+                runtimes = existing.runtimes()?;
+            }
+            make(&project, &runtimes, &existing, copy)?;
+            format!("with {}", shown(&runtimes, " and "))
         }
     };
     // What it asks for later is the user's own.
@@ -101,50 +101,26 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     Ok(0)
 }
 
-/// What the directory has already.
-struct Existing {
-    package_json: bool,
-    requirements: bool,
-    main: Option<&'static str>,
-    /// A repository, or a file or directory that is not of the template.
-    others: bool,
+fn runtime(spec: &str) -> Result<Runtime> {
+    Runtime::parse(spec).map_err(|error| Error::usage(error.to_string()).hint(error.hint_text().unwrap_or_default()))
 }
 
-impl Existing {
-    fn look(root: &Path) -> Existing {
-        let has = |name: &str| root.join(name).is_file();
-        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-        Existing {
-            package_json: has("package.json"),
-            requirements: has("requirements.txt"),
-            main: ["main.py", "app.py", "index.js", "server.js", "main.js"].into_iter().find(|name| has(name)),
-            others: entries.map(|entry| entry.file_name()).any(|name| {
-                let name = name.to_string_lossy();
-                name == ".git" || !name.starts_with('.') && !matches!(&*name, "app" | "sbox.lock")
-            }),
-        }
-    }
+fn shown(runtimes: &[Runtime], between: &str) -> String {
+    runtimes.iter().map(ToString::to_string).collect::<Vec<_>>().join(between)
+}
 
-    fn has_sources(&self) -> bool {
-        self.package_json || self.requirements || self.main.is_some() || self.others
-    }
-
-    /// What the sources are written in; else the newest Python that this host can give.
-    fn runtime(&self) -> Result<Runtime> {
-        if self.package_json || self.main.is_some_and(|name| name.ends_with(".js")) {
-            return Runtime::parse("node:22");
-        }
-        if let Some(runtime) = provider::python_of_this_host()? {
-            return Ok(runtime);
-        }
-        Runtime::parse("python:3.11")
+/// One runtime, or a list, as the configuration has it.
+fn written(runtimes: &[Runtime]) -> String {
+    match runtimes {
+        [one] => one.to_string(),
+        several => format!("[{}]", shown(several, ", ")),
     }
 }
 
-fn make(project: &Project, runtime: &Runtime, existing: &Existing, copy: bool) -> Result<()> {
+fn make(project: &Project, runtimes: &[Runtime], existing: &Existing, copy: bool) -> Result<()> {
     fs::make_dirs(&project.logs())?;
     if !existing.has_sources() {
-        for (name, content) in template(project, runtime)? {
+        for (name, content) in template(project, &runtimes[0])? {
             let path = project.root().join(name);
             if path.symlink_metadata().is_ok() {
                 output::info(format_args!("kept '{}'", escape::visible(name)));
@@ -158,7 +134,7 @@ fn make(project: &Project, runtime: &Runtime, existing: &Existing, copy: bool) -
     }
     ignore(project)?;
     // Last: a directory is a project from the moment that this file is there.
-    fs::write_atomic(&project.config(), configuration(runtime, existing, copy).as_bytes(), 0o644)
+    fs::write_atomic(&project.config(), configuration(runtimes, existing, copy).as_bytes(), 0o644)
 }
 
 fn template(project: &Project, runtime: &Runtime) -> Result<Vec<(&'static str, String)>> {
@@ -202,23 +178,9 @@ console.log("  root:   ", fs.readdirSync("/"));
 /// How the files of a new project are seen.
 const TEMPLATE: &str = "copy:\n  - ./app:/app\nworkdir: /app\n";
 
-fn configuration(runtime: &Runtime, existing: &Existing, copy: bool) -> String {
-    let python = runtime.language == Language::Python;
+fn configuration(runtimes: &[Runtime], existing: &Existing, copy: bool) -> String {
+    let python = runtimes[0].language == Language::Python;
     let (seen, install, cmd) = if existing.has_sources() {
-        let install = match (python, existing.requirements, existing.package_json) {
-            (true, true, _) => Some("pip install -r requirements.txt"),
-            (false, _, true) => Some("npm install"),
-            _ => None,
-        };
-        let cmd = match existing.main {
-            Some(name) if name.ends_with(".py") == python => {
-                format!("cmd: {} {name}", if python { "python" } else { "node" })
-            }
-            _ if existing.package_json && !python => "cmd: npm start".into(),
-            // Which of the sources is to be started is for the user to say.
-            _ if python => "# cmd: python main.py".into(),
-            _ => "# cmd: node index.js".into(),
-        };
         // A working tree is mounted: what an agent changes in a copy would never come back.
         let seen = match copy {
             true => "copy:\n  - .:/app\nworkdir: /app\n",
@@ -227,15 +189,18 @@ fn configuration(runtime: &Runtime, existing: &Existing, copy: bool) -> String {
                  mount:\n  - .:/work:cow\nworkdir: /work\n"
             }
         };
-        (seen, install, cmd)
+        (seen, existing.install(runtimes), existing.cmd(runtimes))
     } else if python {
-        (TEMPLATE, Some("pip install -r requirements.txt"), "cmd: python main.py".into())
+        (TEMPLATE, vec!["pip install -r requirements.txt".into()], "cmd: python main.py".into())
     } else {
-        (TEMPLATE, Some("npm install"), "cmd: node index.js".into())
+        (TEMPLATE, vec!["npm install".into()], "cmd: node index.js".into())
     };
-    let install = install.map_or_else(String::new, |line| {
-        format!("\n# Run once, inside the sandbox, when it is built.\ninstall:\n  - {line}\n")
-    });
+    let install: String = install.iter().map(|line| format!("  - {line}\n")).collect();
+    let install = match install.is_empty() {
+        true => install,
+        false => format!("\n# Run once, inside the sandbox, when it is built.\ninstall:\n{install}"),
+    };
+    let runtime = written(runtimes);
     format!(
         "# The sandbox of this project: sbox help config\n\
          runtime: {runtime}\n\n\

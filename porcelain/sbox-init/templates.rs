@@ -31,10 +31,13 @@ const SHIPPED: &[(&str, &str)] = templates![
     "node",
 ];
 
-/// The configuration of a template; with `runtime` instead of its own, if one is named.
-pub fn configuration(name: &str, runtime: Option<&Runtime>) -> Result<String> {
+/// The configuration of a template; with `runtimes` instead of its own, if some are named.
+pub fn configuration(name: &str, runtimes: &[Runtime]) -> Result<String> {
     let text = text(name)?;
-    let Some(runtime) = runtime else { return Ok(text) };
+    if runtimes.is_empty() {
+        return Ok(text);
+    }
+    let runtime = crate::written(runtimes);
     let own = |line: &str| line.starts_with("runtime:");
     if !text.lines().any(own) {
         return Err(Error::usage(format!("template '{}' has no line 'runtime:' to replace", visible(name))));

@@ -94,7 +94,7 @@ pub fn pack(project: &Project, config: &Config, lock: &Built, options: &Options)
     archive.write(&image(&name, blobs))?;
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     output::ok(format_args!("Packed an image into '{}' ({})", escape::visible_path(&output), format::size(size)));
-    let file = crate::file_name(&output);
+    let file = plumbing::quote(&crate::file_name(&output));
     output::hint(format_args!("podman load -i {file} && podman run --rm localhost/{name}"));
     let target = format!("{}/{name}:latest", job::REGISTRY);
     output::hint(format_args!("skopeo copy oci-archive:{file} docker://{target}"));

@@ -1,6 +1,7 @@
 //! One file a program.
 
 mod sbox;
+mod sbox_add;
 mod sbox_apply;
 mod sbox_archive;
 mod sbox_attempt;
@@ -12,6 +13,7 @@ mod sbox_demo;
 mod sbox_diff;
 mod sbox_discard;
 mod sbox_doctor;
+mod sbox_edit;
 mod sbox_envsh;
 mod sbox_exec;
 mod sbox_fetch_mamba;

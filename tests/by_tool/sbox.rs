@@ -61,9 +61,12 @@ fn directory_listing_and_version_options() {
     let scratch = Scratch::new("options");
     scratch.program("sbox").arg("--exec-path").assert().success().stdout(format!("{}\n", bin().display()));
     let names = stdout(&scratch.program("sbox").arg("--list-cmds").output().unwrap());
+    let all = stdout(&scratch.program("sbox").arg("--list-cmds=all").output().unwrap());
     for name in ["build", "run", "spawn", "help"] {
-        assert!(names.lines().any(|line| line == name), "{name}");
+        assert_eq!(names.lines().any(|line| line == name), name != "spawn", "{name}");
+        assert!(all.lines().any(|line| line == name), "{name}");
     }
+    scratch.program("sbox").arg("--list-cmds=x").assert().code(2);
     scratch.project("p", "runtime: ruby:3\n");
     scratch.program("sbox").args(["-C", "p", "validate"]).assert().code(1).stderr(contains("[runtime]"));
     scratch

@@ -69,3 +69,66 @@ fn sources_are_copied_when_that_is_said() {
     scratch.sbox("p").args(["init", "--copy", "-r", "python:3.11", "."]).assert().success();
     assert!(scratch.read("p/.sbox/config.yaml").contains("copy:\n  - .:/app\nworkdir: /app\n"));
 }
+
+/// The configuration that `sbox init .` proposes for these files.
+fn proposed(files: &[(&str, &str)]) -> String {
+    let scratch = Scratch::new("init-proposes");
+    scratch.write("p/.keep", "");
+    for (name, text) in files {
+        scratch.write(&format!("p/{name}"), text);
+    }
+    scratch.sbox("p").args(["init", "."]).assert().success();
+    scratch.sbox("p").args(["validate", "-q"]).assert().success();
+    scratch.read("p/.sbox/config.yaml")
+}
+
+fn install(config: &str) -> Vec<&str> {
+    let lines = config.lines().skip_while(|line| *line != "install:").skip(1);
+    lines.map_while(|line| line.strip_prefix("  - ")).collect()
+}
+
+#[test]
+fn files_of_node_say_the_version_and_who_installs() {
+    let config = proposed(&[(".nvmrc", "v20.11.1\n"), ("package.json", "{}"), ("package-lock.json", "{}")]);
+    assert!(config.contains("runtime: node:20.11.1\n") && config.contains("cmd: npm start\n"), "{config}");
+    assert_eq!(install(&config), ["npm ci"]);
+    let package = r#"{"engines": {"node": "^20.9 || 18"}, "packageManager": "pnpm@9.1.0+sha512.x"}"#;
+    let config = proposed(&[("package.json", package), ("pnpm-lock.yaml", "")]);
+    assert!(config.contains("runtime: node:20\n"), "{config}");
+    assert_eq!(install(&config), ["npx --yes pnpm@9.1.0 install --frozen-lockfile"]);
+    let config = proposed(&[("package.json", "{}"), ("yarn.lock", "# yarn lockfile v1\n")]);
+    assert_eq!(install(&config), ["npx --yes yarn install --frozen-lockfile"]);
+    let config = proposed(&[("package.json", "{}"), ("yarn.lock", "__metadata:\n  version: 8\n")]);
+    assert_eq!(install(&config), ["npx --yes @yarnpkg/cli-dist install --immutable"]);
+    // What a stranger wrote there does not become a command.
+    let package = r#"{"packageManager": "pnpm@9; rm -rf /", "engines": {"node": "$(x)"}}"#;
+    let config = proposed(&[("package.json", package), ("pnpm-lock.yaml", "")]);
+    assert_eq!(install(&config), ["npx --yes pnpm install --frozen-lockfile"]);
+    assert!(config.contains("runtime: node:22\n"), "{config}");
+}
+
+#[test]
+fn files_of_python_say_the_version_and_who_installs() {
+    let config = proposed(&[(".python-version", "# pyenv\n3.11.4\n"), ("requirements.txt", "\n"), ("app.py", "")]);
+    assert!(config.contains("runtime: python:3.11.4\n") && config.contains("cmd: python app.py\n"), "{config}");
+    assert_eq!(install(&config), ["pip install -r requirements.txt"]);
+    let project = "[project]\nname = \"x\"\nrequires-python = \">=3.9,<3.10\"  # old\n";
+    let config = proposed(&[("pyproject.toml", project)]);
+    assert!(config.contains("runtime: python:3.9\n"), "{config}");
+    assert_eq!(install(&config), ["pip install -e ."]);
+    let config = proposed(&[("pyproject.toml", project), ("uv.lock", "")]);
+    assert!(install(&config)[0].contains("uv export --frozen"), "{config}");
+    let config = proposed(&[("pyproject.toml", "[tool.poetry.dependencies]\npython = \"~3.10\"\n"), ("poetry.lock", "")]);
+    assert!(config.contains("runtime: python:3.10\n") && install(&config)[0].contains("poetry install"), "{config}");
+}
+
+#[test]
+fn a_directory_of_two_languages_gets_both() {
+    let files = [("pyproject.toml", "[project]\nrequires-python = \"==3.12.*\"\n"), (".nvmrc", "22"), ("package.json", "{}")];
+    let config = proposed(&files);
+    assert!(config.contains("runtime: [python:3.12, node:22]\n"), "{config}");
+    assert_eq!(install(&config), ["pip install -e .", "npm install"]);
+    let scratch = Scratch::new("init-two");
+    scratch.program("sbox-init").args(["-r", "node:22", "-r", "python:3.12", "p"]).assert().success();
+    assert!(scratch.read("p/.sbox/config.yaml").contains("runtime: [node:22, python:3.12]\n"));
+}

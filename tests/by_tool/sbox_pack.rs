@@ -23,6 +23,9 @@ fn an_archive_has_what_the_manual_says_and_no_more() {
     project.scratch.write("p/.sbox/processes.json", "[]");
     project.scratch.write("p/app/source.py", "x");
     project.sbox(&["pack"]).assert().success().stderr(contains("tar -xzf p-sbox.tar.gz"));
+    // The line is for pasting, whatever the file is called.
+    let pasted = contains("tar -xzf 'it'\\''s mine.tar.gz' && ");
+    project.sbox(&["pack", "-o", "it's mine.tar.gz"]).assert().success().stderr(pasted);
     let names = list(&project, "p/p-sbox.tar.gz");
     for name in [
         "p/.sbox/config.yaml",

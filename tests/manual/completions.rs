@@ -50,6 +50,8 @@ const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 pub struct Spec {
     pub name: &'static str,
     pub line: &'static str,
+    /// Whether people type it after `sbox`.
+    pub porcelain: bool,
     pub options: Vec<HelpOption>,
     /// `list` of `sbox cache list`, each with what follows it.
     pub subcommands: Vec<(String, Vec<Values>)>,
@@ -63,6 +65,7 @@ impl Spec {
         let mut spec = Spec {
             name: command.name,
             line: command.line,
+            porcelain: command.group != Group::Plumbing,
             options: Vec::new(),
             subcommands: Vec::new(),
             positional: Vec::new(),
@@ -206,6 +209,8 @@ fn bash_offers_what_fits_the_place() {
     let path = format!("{}:/usr/bin:/bin", bin().display());
     let offers = |line: &str| offered(&scratch, &path, line).join(" ");
     assert_eq!(offers("sbox buil"), "build");
+    // What only programs start is not in the way, and has its pages.
+    assert_eq!((offers("sbox spaw"), offers("sbox help spaw")), (String::new(), "spawn".into()));
     assert_eq!(offers("sbox pack --format "), "tar.gz tar.zst oci");
     assert_eq!(offers("sbox-archive create --format=tar."), "tar.gz tar.zst");
     assert_eq!(offers("sbox -C somewhere cache "), "list info path clean prune verify");

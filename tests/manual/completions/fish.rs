@@ -57,7 +57,7 @@ complete -c sbox -n 'not __sbox_words' -s V -l version -d 'print the version'
 complete -c sbox -n 'not __sbox_words' -a '(sbox --list-cmds 2>/dev/null)'
 complete -c sbox -n 'not __sbox_words' -a help -d 'show a manual page'
 complete -c sbox -n 'not __sbox_words' -a completion -d 'print completions for a shell'
-complete -c sbox -n '__sbox_is help' -a '(sbox --list-cmds 2>/dev/null) config plumbing'
+complete -c sbox -n '__sbox_is help' -a '(sbox --list-cmds=all 2>/dev/null) config plumbing'
 complete -c sbox -n '__sbox_is help' -l install -x -a '(__fish_complete_directories)' -d 'write all pages below a directory'
 "#;
 
@@ -92,7 +92,9 @@ pub fn write(specs: &[Spec]) -> String {
         let mut line = |condition: &str, rest: &str| {
             out += &format!("complete -c sbox -n {} {rest}\n", quoted(condition));
         };
-        line("not __sbox_words", &format!("-a {name} -d {}", quoted(spec.line)));
+        if spec.porcelain {
+            line("not __sbox_words", &format!("-a {name} -d {}", quoted(spec.line)));
+        }
         for option in &spec.options {
             let mut rest = String::new();
             if let Some(short) = &option.short {

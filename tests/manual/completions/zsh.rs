@@ -119,14 +119,14 @@ pub fn write(specs: &[Spec]) -> String {
          # sbox completion zsh > ~/.zfunc/_sbox. Or load it after compinit: eval \"$(sbox completion zsh)\"\n\n{NAMES}"
     );
     out += "_sbox_commands() {\n    local -a commands names extensions\n    commands=(\n";
-    for spec in specs {
+    for spec in specs.iter().filter(|spec| spec.porcelain) {
         out += &format!("        '{}:{}'\n", spec.name, quoted(spec.line));
     }
     out += "        'help:show a manual page'\n        'completion:print completions for a shell'\n    )\n";
     out += "    extensions=(${(f)\"$(command sbox --list-cmds 2>/dev/null)\"})\n";
     out += "    names=(${commands%%:*})\n    extensions=(${extensions:|names})\n";
     out += "    _describe -t commands command commands\n    compadd -a extensions\n}\n\n";
-    out += "_sbox_topics() { compadd config plumbing; _sbox_commands }\n\n";
+    out += "_sbox_topics() {\n    compadd config plumbing ${(f)\"$(command sbox --list-cmds=all 2>/dev/null)\"}\n    _sbox_commands\n}\n\n";
     out += "_sbox_command() {\n    case $1 in\n";
     for spec in specs {
         let mut lines: Vec<String> = spec.options.iter().map(|one| option(spec, one)).collect();
