@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_runtime_replaces_the_templates_own() {
         let runtime = Runtime::parse("python:3.12").unwrap();
-        let text = configuration("aider", Some(&runtime)).unwrap();
+        let text = configuration("aider", std::slice::from_ref(&runtime)).unwrap();
         assert!(text.contains("\nruntime: python:3.12\n") && !text.contains("3.11"));
         assert!(text.ends_with('\n') && text.lines().count() > 20);
     }
