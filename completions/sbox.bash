@@ -24,7 +24,7 @@ _sbox_files() {
 # Prints the options of a command.
 _sbox_options() {
     case $1 in
-        init) echo "-r --runtime -f --force --copy -h --help -V --version" ;;
+        init) echo "-r --runtime -t --template --list-templates -f --force --copy -h --help -V --version" ;;
         build) echo "--locked --update --offline --config -f --force -v --verbose -n --check -h --help -V --version" ;;
         add) echo "-g --global -n --dry-run -v --verbose -h --help -V --version" ;;
         edit) echo "-h --help -V --version" ;;
@@ -37,7 +37,7 @@ _sbox_options() {
         ps) echo "-a --all -g --global -q --quiet --names -j --json -h --help -V --version" ;;
         top) echo "-n --count -i --interval -j --json -h --help -V --version" ;;
         logs) echo "-f --follow -n --lines --since -t --timestamps --network --list -j --json -h --help -V --version" ;;
-        stop) echo "-a --all -t --timeout -h --help -V --version" ;;
+        stop) echo "-a --all -g --global -t --timeout -h --help -V --version" ;;
         restart) echo "-h --help -V --version" ;;
         wait) echo "-t --timeout -j --json -h --help -V --version" ;;
         rm) echo "-f --force -a --all -h --help -V --version" ;;
@@ -54,10 +54,10 @@ _sbox_options() {
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --cow --tmpfs --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --isolation --nested --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --reach --isolation --nested --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
         supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd -h --help -V --version" ;;
-        forward) echo "--user --network -h --help -V --version" ;;
+        forward) echo "--user --network --receive -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
         stage) echo "-n --dry-run -f --force --into --record --keep-missing --list -j --json -h --help -V --version" ;;
@@ -75,6 +75,7 @@ _sbox_options() {
 _sbox_takes() {
     case "$1 $2" in
         'init -r' | 'init --runtime') return 0 ;;
+        'init -t' | 'init --template') return 0 ;;
         'build --config') return 0 ;;
         'run -n' | 'run --name') return 0 ;;
         'run --isolation') return 0 ;;
@@ -100,6 +101,9 @@ _sbox_takes() {
         'spawn --ro-bind') return 0 ;;
         'spawn --cow') return 0 ;;
         'spawn --tmpfs') return 0 ;;
+        'spawn --dev-bind') return 0 ;;
+        'spawn --symlink') return 0 ;;
+        'spawn --file') return 0 ;;
         'spawn --hide') return 0 ;;
         'spawn --bind-nofollow') return 0 ;;
         'spawn --chdir') return 0 ;;
@@ -115,6 +119,7 @@ _sbox_takes() {
         'spawn --access-log') return 0 ;;
         'spawn --refusal-log') return 0 ;;
         'spawn --port') return 0 ;;
+        'spawn --reach') return 0 ;;
         'spawn --isolation') return 0 ;;
         'spawn --status-fd') return 0 ;;
         'spawn --join') return 0 ;;
@@ -135,6 +140,7 @@ _sbox_takes() {
         'proxy --refused-fd') return 0 ;;
         'forward --user') return 0 ;;
         'forward --network') return 0 ;;
+        'forward --receive') return 0 ;;
         'attempt -c' | 'attempt --class') return 0 ;;
         'attempt --fixture') return 0 ;;
         'envsh --format') return 0 ;;
@@ -265,7 +271,7 @@ _sbox_positional() {
         'archive list') _sbox_files -f ;;
         'archive verify') _sbox_files -f; _sbox_files -d ;;
         'archive extract') _sbox_files -f ;;
-        'help '*) _sbox_words config plumbing --install; _sbox_names --list-cmds ;;
+        'help '*) _sbox_words config plumbing --install; _sbox_names --list-cmds=all ;;
         'completion '*) _sbox_words bash zsh fish ;;
     esac
 }

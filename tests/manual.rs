@@ -1,11 +1,13 @@
-//! What `--help`, the manual pages, the README and the completions say is the same.
+//! What `--help`, the manual pages and the completions say is the same, and what the README says is true.
 //!
 //! `SBOX_BLESS=1 cargo test --test suite manual` writes what follows from `--help` and the table of commands: the lists
 //! of commands and the completions. Without it the tests compare.
 
 mod completions;
+mod examples;
 mod help;
 mod lists;
+mod promises;
 
 use crate::common::{Scratch, package, programs};
 use help::Help;

@@ -24,6 +24,8 @@ macro_rules! pages {
             page!("sbox.1"),
             page!("sbox-config.5"),
             page!("sbox-agents.7"),
+            page!("sbox-extensions.7"),
+            page!("sbox-isolation.7"),
             page!("sbox-plumbing.7"),
             $(page!(concat!("sbox-", $name, ".1"))),*
         ]

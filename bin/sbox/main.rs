@@ -29,8 +29,7 @@ mounted, it does not exist for the agent.
 COMMANDS
   -C DIR             work as if started in DIR
       --exec-path    print the directory of sbox's programs
-      --list-cmds    print the commands and extensions; --list-cmds=all: plumbing
-                     too
+      --list-cmds    print commands, extensions; =all: plumbing, too
   -h, --help         print this text
   -V, --version      print the version
 

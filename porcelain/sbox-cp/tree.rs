@@ -78,6 +78,10 @@ impl Copier {
             self.leave(place, REPOSITORY);
             return Ok(());
         }
+        if place.components().count() > DEPTH {
+            self.leave(place, "it is too deep");
+            return Ok(());
+        }
         let is_new = match to.stat(target)?.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
             None => true,
             Some(FileType::Directory) => false,
@@ -129,6 +133,9 @@ impl Copier {
         self.left.push((below.to_owned(), why.to_owned()));
     }
 }
+
+/// How deep a tree may be: deeper ones are made to exhaust who walks them.
+const DEPTH: usize = 200;
 
 const REPOSITORY: &str = "git takes it for a repository, and runs what its settings say";
 

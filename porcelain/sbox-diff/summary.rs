@@ -112,6 +112,8 @@ fn entry(change: &Change, shown: &Shown) -> Value {
         "path": change.path.to_string_lossy(),
         "change": match letter(change) { "A" => "added", "D" => "deleted", "M" => "modified", "T" => "type", _ => "unknown" },
         "old": what(&change.old), "new": what(&change.new),
+        "old_mode": mode(&change.old), "new_mode": mode(&change.new),
+        // As they were called before; they stay for one version.
         "oldMode": mode(&change.old), "newMode": mode(&change.new),
         "size": change.new.as_ref().map(|node| node.size),
         "binary": matches!(shown, Shown::Binary),

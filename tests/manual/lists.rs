@@ -1,6 +1,5 @@
-//! The lists of commands in sbox(1), sbox-plumbing(7) and the README, written from the table of commands.
+//! The lists of commands in sbox(1) and sbox-plumbing(7), written from the table of commands.
 
-use super::help::Help;
 use super::same;
 use crate::common::{Scratch, package, stdout};
 use libsbox::commands::{COMMANDS, Command, Group};
@@ -24,9 +23,6 @@ fn sentence(line: &str) -> String {
 }
 
 const MDOC: [&str; 2] = [".\\\" Written by the test 'manual' from lib/commands.rs.\n", ".\\\" End of the list.\n"];
-const PORCELAIN: [&str; 2] = ["<!-- commands, written by the test 'manual' -->\n", "<!-- end of commands -->\n"];
-const PLUMBING: [&str; 2] = ["<!-- plumbing, written by the test 'manual' -->\n", "<!-- end of plumbing -->\n"];
-
 fn mdoc(group: Group) -> String {
     let items = of(group).map(|command| format!(".It Xr sbox-{} 1\n{}\n", command.name, sentence(command.line)));
     format!(".Bl -tag -width sbox-validate(1)\n{}.El\n", items.collect::<String>())
@@ -37,23 +33,6 @@ fn the_manual_lists_every_command() {
     let groups = Group::PORCELAIN.iter().map(|(group, heading)| format!(".Ss {heading}\n{}", mdoc(*group)));
     same("man/sbox.1", &with_list("man/sbox.1", MDOC, &groups.collect::<String>()));
     same("man/sbox-plumbing.7", &with_list("man/sbox-plumbing.7", MDOC, &mdoc(Group::Plumbing)));
-}
-
-#[test]
-fn the_readme_lists_every_command_with_its_usage() {
-    let usage = |command: &Command| {
-        let usages = Help::of(&format!("sbox-{}", command.name)).usages;
-        let lines: Vec<String> = usages.iter().map(|usage| format!("`{}`", usage.replace('|', "\\|"))).collect();
-        lines.join("<br>")
-    };
-    let mut list = String::from("\n| | |\n|---|---|\n");
-    for command in Group::PORCELAIN.iter().flat_map(|(group, _)| of(*group)) {
-        list += &format!("| {} | {} |\n", usage(command), command.line);
-    }
-    same("README.md", &with_list("README.md", PORCELAIN, &list));
-    let rows = of(Group::Plumbing).map(|command| format!("| `sbox-{}` | {} |\n", command.name, command.line));
-    let list = format!("\n| | |\n|---|---|\n{}", rows.collect::<String>());
-    same("README.md", &with_list("README.md", PLUMBING, &list));
 }
 
 #[test]
