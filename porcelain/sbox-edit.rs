@@ -98,9 +98,10 @@ fn again() -> Result<bool> {
 /// As git does it: the variable is a command line, and the file its last argument.
 fn open(draft: &Path) -> Result<()> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let editor = set("VISUAL").or_else(|| set("EDITOR")).or_else(installed).ok_or_else(|| {
-        Error::new("there is no editor").hint("set $EDITOR, for example: EDITOR=nano sbox edit")
-    })?;
+    let editor = set("VISUAL")
+        .or_else(|| set("EDITOR"))
+        .or_else(installed)
+        .ok_or_else(|| Error::new("there is no editor").hint("set $EDITOR, for example: EDITOR=nano sbox edit"))?;
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(format!("{editor} \"$@\"")).arg(&editor).arg(draft);
     let status = command.status().context(|| format!("start '{}'", escape::visible(&editor)))?;
@@ -115,6 +116,7 @@ fn open(draft: &Path) -> Result<()> {
 
 fn installed() -> Option<String> {
     let places = std::env::var_os("PATH").unwrap_or_default();
-    let has = |name: &&str| std::env::split_paths(&places).any(|place| place.is_absolute() && place.join(name).is_file());
+    let has =
+        |name: &&str| std::env::split_paths(&places).any(|place| place.is_absolute() && place.join(name).is_file());
     ["editor", "vi", "nano"].into_iter().find(has).map(String::from)
 }

@@ -118,7 +118,8 @@ fn a_provider_uses_uv_itself_online() {
     }
     let path = format!("{}:{path}", scratch.path("v/bin").display());
     let mut command = mkenv(&scratch, &path, "python:3.12");
-    let output = command.envs(std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSL_"))).output();
+    let output =
+        command.envs(std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SSL_"))).output();
     let output = output.unwrap();
     if stderr(&output).contains("uv has no Python") {
         skip("uv cannot download a Python here: it takes them from another place than packages");

@@ -35,7 +35,8 @@ fn release(scratch: &Scratch) -> bool {
     std::fs::copy(package().join("man/sbox.1"), at("share/man/man1/sbox.1")).unwrap();
     std::fs::write(at("share/sbox/apparmor/sbox-spawn"), "profile sbox-spawn \"/usr/bin/sbox-spawn\" {}\n").unwrap();
     std::fs::copy(script, at("install")).unwrap();
-    let sums = "cd sbox-*-linux && find . -type f ! -name SHA256SUMS -exec sha256sum {} + > ../sums && mv ../sums SHA256SUMS";
+    let sums =
+        "cd sbox-*-linux && find . -type f ! -name SHA256SUMS -exec sha256sum {} + > ../sums && mv ../sums SHA256SUMS";
     assert!(sh(scratch, sums).status.success());
     true
 }
@@ -80,7 +81,10 @@ fn a_release_that_was_changed_is_not_installed() {
     if !release(&scratch) {
         return;
     }
-    let output = sh(&scratch, "for file in sbox-*-linux/bin/sbox-version; do echo x >> $file; done; ./sbox-*-linux/install ~/.local");
+    let output = sh(
+        &scratch,
+        "for file in sbox-*-linux/bin/sbox-version; do echo x >> $file; done; ./sbox-*-linux/install ~/.local",
+    );
     assert!(!output.status.success() && stderr(&output).contains("not as they were packed"), "{}", stderr(&output));
     assert!(everything(&scratch.home()).is_empty());
 }
@@ -143,5 +147,9 @@ fn openclaw_is_packed_and_started_elsewhere_online() {
     scratch.sbox("claw").arg("pack").assert().success();
     let output = elsewhere(&scratch, "claw-sbox.tar.gz", "sbox trust --yes && sbox run openclaw --version");
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
-    assert!(stdout(&output).to_lowercase().contains("openclaw") || stdout(&output).contains("20"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).to_lowercase().contains("openclaw") || stdout(&output).contains("20"),
+        "{}",
+        stdout(&output)
+    );
 }

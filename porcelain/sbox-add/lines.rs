@@ -67,7 +67,9 @@ fn block(lines: &[String], at: usize) -> Option<(usize, String)> {
 
 /// Whether a value goes on in the next line.
 fn continues(lines: &[String], at: usize) -> bool {
-    lines.get(at + 1).is_some_and(|next| next.starts_with(' ') && !next.trim_start().starts_with('#') && !next.trim().is_empty())
+    lines
+        .get(at + 1)
+        .is_some_and(|next| next.starts_with(' ') && !next.trim_start().starts_with('#') && !next.trim().is_empty())
 }
 
 /// Where the bracket closes that the value begins with; in this line, outside of quotes.
@@ -116,7 +118,8 @@ mod tests {
     #[test]
     fn an_item_comes_last_and_nothing_else_moves() {
         let text = "# top\ninstall:  # once\n  # first\n  - pip install a  # why\n\n# next\ncmd: x\n";
-        let wanted = "# top\ninstall:  # once\n  # first\n  - pip install a  # why\n  - pip install 'b>=2'\n\n# next\ncmd: x\n";
+        let wanted =
+            "# top\ninstall:  # once\n  # first\n  - pip install a  # why\n  - pip install 'b>=2'\n\n# next\ncmd: x\n";
         assert_eq!(added(text), wanted);
         assert_eq!(added("install:\n- a\n- b\ncmd: x\n"), "install:\n- a\n- b\n- pip install 'b>=2'\ncmd: x\n");
         let long = "install:\n    - >-\n      a\n      b\ncmd: x\n";
@@ -137,8 +140,9 @@ mod tests {
 
     #[test]
     fn what_yaml_would_take_for_something_else_is_quoted() {
-        assert_eq!(["ffmpeg", "git >=2.40", "a: b", "1.5", "x #y", "a\"b\\"].map(scalar), [
-            "ffmpeg", "git >=2.40", "\"a: b\"", "\"1.5\"", "\"x #y\"", "\"a\\\"b\\\\\""
-        ]);
+        assert_eq!(
+            ["ffmpeg", "git >=2.40", "a: b", "1.5", "x #y", "a\"b\\"].map(scalar),
+            ["ffmpeg", "git >=2.40", "\"a: b\"", "\"1.5\"", "\"x #y\"", "\"a\\\"b\\\\\""]
+        );
     }
 }

@@ -120,13 +120,7 @@ fn missing(what: &str, spec: &str, client: &str, have: &[libsbox::model::Runtime
 }
 
 /// The text of the configuration with the packages in it. Nothing else may mean anything different.
-fn changed(
-    project: &Project,
-    config: &Config,
-    old: &str,
-    asked: &[(Manager, String)],
-    global: bool,
-) -> Result<String> {
+fn changed(project: &Project, config: &Config, old: &str, asked: &[(Manager, String)], global: bool) -> Result<String> {
     let mut expected = config.clone();
     let mut text = old.to_owned();
     let of = |manager: Manager| asked.iter().filter(move |(one, _)| *one == manager).map(|(_, name)| name.as_str());

@@ -118,9 +118,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
 /// The configuration, if nothing is wrong with it; what is, is printed as `sbox validate` does.
 fn validated(project: &Project, file: Option<&Path>) -> Result<Config> {
     let text = match file {
-        Some(file) => {
-            std::fs::read_to_string(file).context(|| format!("read '{}'", escape::visible_path(file)))?
-        }
+        Some(file) => std::fs::read_to_string(file).context(|| format!("read '{}'", escape::visible_path(file)))?,
         None => config::read(project)?,
     };
     let report = check::check(&text, project.root());

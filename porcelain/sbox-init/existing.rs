@@ -106,7 +106,9 @@ impl Existing {
             let version = version.split('+').next().unwrap_or(version).to_owned();
             version.chars().all(|letter| letter.is_ascii_digit() || letter == '.').then_some(version)
         };
-        version().filter(|version| !version.is_empty()).map_or_else(|| name.into(), |version| format!("{name}@{version}"))
+        version()
+            .filter(|version| !version.is_empty())
+            .map_or_else(|| name.into(), |version| format!("{name}@{version}"))
     }
 
     /// The line of the configuration that says what `sbox run` runs.

@@ -70,23 +70,25 @@ fn comparator(word: &str) -> Option<(&str, Vec<u64>)> {
 /// Whether some version of a series of Node.js is in a range as npm writes it: `>=18 <23`, `^20.1 || 22.x`.
 fn fits_npm(range: &str, series: u64) -> bool {
     range.split("||").any(|all| {
-        let joined = [">=", "<=", ">", "<", "^", "~", "="].iter().fold(all.to_owned(), |text, operator| {
-            text.replace(&format!("{operator} "), operator)
-        });
+        let joined = [">=", "<=", ">", "<", "^", "~", "="]
+            .iter()
+            .fold(all.to_owned(), |text, operator| text.replace(&format!("{operator} "), operator));
         let mut words = joined.split_whitespace().peekable();
-        words.peek().is_some() && words.all(|word| {
-            let Some((operator, numbers)) = comparator(word) else { return matches!(word, "*" | "x" | "-") };
-            let (Some(major), rest) = (numbers.first().copied(), numbers.iter().skip(1).any(|part| *part > 0)) else {
-                return false;
-            };
-            match operator {
-                ">=" | ">" if operator == ">" && !rest && numbers.len() == 1 => series > major,
-                ">=" | ">" => series >= major,
-                "<=" => series <= major,
-                "<" => series < major || series == major && rest,
-                _ => series == major,
-            }
-        })
+        words.peek().is_some()
+            && words.all(|word| {
+                let Some((operator, numbers)) = comparator(word) else { return matches!(word, "*" | "x" | "-") };
+                let (Some(major), rest) = (numbers.first().copied(), numbers.iter().skip(1).any(|part| *part > 0))
+                else {
+                    return false;
+                };
+                match operator {
+                    ">=" | ">" if operator == ">" && !rest && numbers.len() == 1 => series > major,
+                    ">=" | ">" => series >= major,
+                    "<=" => series <= major,
+                    "<" => series < major || series == major && rest,
+                    _ => series == major,
+                }
+            })
     })
 }
 
@@ -120,18 +122,20 @@ mod tests {
     #[test]
     fn ranges_of_npm_are_understood() {
         let fitting = |range: &str| NODES.into_iter().find(|series| fits_npm(range, *series));
-        assert_eq!([">=18", ">= 18.17.0", "^20.1", "20.x", "~18.2", "<21 >=18", "18 || 20", "*"].map(fitting), [
-            Some(22), Some(22), Some(20), Some(20), Some(18), Some(20), Some(20), Some(22)
-        ]);
+        assert_eq!(
+            [">=18", ">= 18.17.0", "^20.1", "20.x", "~18.2", "<21 >=18", "18 || 20", "*"].map(fitting),
+            [Some(22), Some(22), Some(20), Some(20), Some(18), Some(20), Some(20), Some(22)]
+        );
         assert_eq!([">22", ">=23 <25", "lts", ">=99"].map(fitting), [Some(24), Some(24), None, None]);
     }
 
     #[test]
     fn ranges_of_python_are_understood() {
         let fitting = |range: &str| PYTHONS.into_iter().find(|minor| fits_python(range, *minor));
-        assert_eq!([">=3.9", ">=3.10,<3.12", "^3.11", "~=3.10.0", "==3.9.*", "<4", ">=3.13", "3.8"].map(fitting), [
-            Some(12), Some(11), Some(12), Some(10), Some(9), Some(12), Some(13), Some(8)
-        ]);
+        assert_eq!(
+            [">=3.9", ">=3.10,<3.12", "^3.11", "~=3.10.0", "==3.9.*", "<4", ">=3.13", "3.8"].map(fitting),
+            [Some(12), Some(11), Some(12), Some(10), Some(9), Some(12), Some(13), Some(8)]
+        );
         assert_eq!([">=3.8,<3.10", "!=3.12", ">=2.7", ">=4"].map(fitting), [Some(9), Some(13), None, None]);
     }
 }

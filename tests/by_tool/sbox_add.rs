@@ -109,7 +109,8 @@ fn packages_of_registries_are_added_online() {
     let Some(spec) = need_python() else { return };
     scratch.project("p", &format!("runtime: {spec}\n"));
     scratch.sbox_online("p").args(["add", "six==1.16.0"]).assert().success();
-    let output = scratch.sbox("p").args(["exec", "python", "-c", "import six; print(six.__version__)"]).output().unwrap();
+    let output =
+        scratch.sbox("p").args(["exec", "python", "-c", "import six; print(six.__version__)"]).output().unwrap();
     assert_eq!(stdout(&output), "1.16.0\n");
     let before = scratch.read("p/.sbox/config.yaml");
     scratch.sbox_online("p").args(["add", "six==0.0.999"]).assert().code(1);

@@ -118,13 +118,15 @@ fn files_of_python_say_the_version_and_who_installs() {
     assert_eq!(install(&config), ["pip install -e ."]);
     let config = proposed(&[("pyproject.toml", project), ("uv.lock", "")]);
     assert!(install(&config)[0].contains("uv export --frozen"), "{config}");
-    let config = proposed(&[("pyproject.toml", "[tool.poetry.dependencies]\npython = \"~3.10\"\n"), ("poetry.lock", "")]);
+    let config =
+        proposed(&[("pyproject.toml", "[tool.poetry.dependencies]\npython = \"~3.10\"\n"), ("poetry.lock", "")]);
     assert!(config.contains("runtime: python:3.10\n") && install(&config)[0].contains("poetry install"), "{config}");
 }
 
 #[test]
 fn a_directory_of_two_languages_gets_both() {
-    let files = [("pyproject.toml", "[project]\nrequires-python = \"==3.12.*\"\n"), (".nvmrc", "22"), ("package.json", "{}")];
+    let files =
+        [("pyproject.toml", "[project]\nrequires-python = \"==3.12.*\"\n"), (".nvmrc", "22"), ("package.json", "{}")];
     let config = proposed(&files);
     assert!(config.contains("runtime: [python:3.12, node:22]\n"), "{config}");
     assert_eq!(install(&config), ["pip install -e .", "npm install"]);

@@ -62,11 +62,8 @@ fn not_executed(page: &str, line: &str) -> bool {
 }
 
 /// A program of the sandbox's environment.
-const PROGRAMS: [(&str, &str); 3] = [
-    ("python", "[ \"$1\" != -V ] || echo Python 3.12; exit 0"),
-    ("node", "echo serving; sleep 1"),
-    ("npm", "exit 0"),
-];
+const PROGRAMS: [(&str, &str); 3] =
+    [("python", "[ \"$1\" != -V ] || echo Python 3.12; exit 0"), ("node", "echo serving; sleep 1"), ("npm", "exit 0")];
 
 /// The project `myproject`, with everything that examples name.
 fn prepared() -> Standing {
@@ -79,7 +76,8 @@ fn prepared() -> Standing {
         std::fs::set_permissions(place, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
     write("bin/jq", "#!/bin/sh\ncat > /dev/null\n");
-    std::fs::set_permissions(project.scratch.path("bin/jq"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(project.scratch.path("bin/jq"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
     for (file, text) in [
         ("p/data.csv", "1\n"),
         ("p/Makefile", "test:\n\ttrue\n"),
@@ -103,7 +101,8 @@ fn named(project: &Standing) {
         command.current_dir(project.scratch.path("myproject")).args(words).assert().success();
     };
     let root = project.scratch.path("myproject");
-    let prefix = serde_json::json!({"version": "1", "built_at": "2026-01-30T12:00:00Z", "prefix": root.join(".sbox/env")});
+    let prefix =
+        serde_json::json!({"version": "1", "built_at": "2026-01-30T12:00:00Z", "prefix": root.join(".sbox/env")});
     project.scratch.write("myproject/.sbox/built.json", &prefix.to_string());
     let own = libsbox::project::Project::at(&root).unwrap();
     project.scratch.write(&format!("home/.sbox/trust/{}", libsbox::trust::own_mark(&own).unwrap()), "");
@@ -141,7 +140,12 @@ fn run(project: &Standing, page: &str, lines: &[String], spec: &str) {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let output = child.wait_with_output().unwrap();
     let _stop = Ends(
-        Command::new(bin().join("sbox")).args(["stop", "--all"]).current_dir(&root).stderr(Stdio::null()).spawn().unwrap(),
+        Command::new(bin().join("sbox"))
+            .args(["stop", "--all"])
+            .current_dir(&root)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
     );
     assert!(
         output.status.success(),
@@ -190,6 +194,13 @@ fn what_is_not_executed_is_still_there() {
         assert!(Path::new(page).extension().is_some() && why.len() > 10);
         let found = pages.iter().find(|(name, _)| name == page);
         let Some((_, lines)) = found else { continue };
-        assert!(start.is_empty() || lines.iter().any(|line| line.starts_with(start)) || *start == "sbox run -r" || *start == "sbox run --" || *page == "sbox-archive.1", "{page}: {start}");
+        assert!(
+            start.is_empty()
+                || lines.iter().any(|line| line.starts_with(start))
+                || *start == "sbox run -r"
+                || *start == "sbox run --"
+                || *page == "sbox-archive.1",
+            "{page}: {start}"
+        );
     }
 }
