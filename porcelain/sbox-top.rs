@@ -112,7 +112,9 @@ fn add_joined(table: &Table, found: &mut [(Sandbox, Vec<i32>)]) {
     let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let own = namespace(rustix::process::getpid().as_raw_pid());
     let below: HashSet<i32> = found.iter().flat_map(|(_, pids)| pids.iter().copied()).collect();
-    let theirs: Vec<_> = found.iter().map(|(sandbox, _)| namespace(sandbox.pid).filter(|_| own.is_some())).collect();
+    // The first process does not tell users about itself; those below it do.
+    let inside = |pids: &[i32]| pids.iter().find_map(|pid| namespace(*pid)).filter(|_| own.is_some());
+    let theirs: Vec<_> = found.iter().map(|(_, pids)| inside(pids)).collect();
     for pid in table.pids().filter(|pid| !below.contains(pid)) {
         let Some(inside) = namespace(pid).filter(|inside| Some(inside) != own.as_ref()) else { continue };
         if let Some(at) = theirs.iter().position(|one| one.as_ref() == Some(&inside)) {
