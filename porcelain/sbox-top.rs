@@ -135,8 +135,7 @@ fn sandbox(
     monitor: i32,
     words: &[String],
 ) -> Option<(Sandbox, Vec<i32>)> {
-    // A monitor has one child; a process of ours that has none is about to end, or is the child itself.
-    let pid = *table.children(monitor).first()?;
+    let pid = first_process(&table.children(monitor), table)?;
     let supervisor = Stat::of(monitor).and_then(|stat| supervised.get(&stat.parent));
     let root = value(words, "--root").unwrap_or("/");
     let at = words.iter().position(|word| word == "--").map_or(words.len(), |at| at + 1);
@@ -149,6 +148,22 @@ fn sandbox(
         uptime: process::age(pid)?,
     };
     Some((sandbox, table.tree(pid)))
+}
+
+/// The first process of a sandbox among the children of its monitor, which has helpers beside it: in a namespace of
+/// processes it is the first one there; without one it is the one that has started something.
+fn first_process(children: &[i32], table: &Table) -> Option<i32> {
+    let is_first = |pid: &&i32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let inside = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        inside.is_some_and(|pids| pids.split_whitespace().count() > 1 && pids.split_whitespace().last() == Some("1"))
+    };
+    let is_sandbox = |pid: &&i32| {
+        let program = process::arguments(**pid).and_then(|words| words.first()?.rsplit('/').next().map(str::to_owned));
+        !matches!(program.as_deref(), Some("sbox-proxy" | "sbox-forward"))
+    };
+    let first = children.iter().find(is_first);
+    first.or_else(|| children.iter().filter(is_sandbox).max_by_key(|pid| table.tree(**pid).len())).copied()
 }
 
 struct Row<'a> {

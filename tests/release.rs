@@ -145,7 +145,7 @@ fn openclaw_is_packed_and_started_elsewhere_online() {
     init.args(["init", "claw", "-t", "openclaw"]).assert().success();
     scratch.sbox_online("claw").arg("build").assert().success();
     scratch.sbox("claw").arg("pack").assert().success();
-    let output = elsewhere(&scratch, "claw-sbox.tar.gz", "sbox trust --yes && sbox run openclaw --version");
+    let output = elsewhere(&scratch, "claw-sbox.tar.gz", "sbox trust && sbox run openclaw --version");
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
     assert!(
         stdout(&output).to_lowercase().contains("openclaw") || stdout(&output).contains("20"),

@@ -16,7 +16,8 @@ fn daemons_and_runs_are_there_with_what_they_use() {
         return;
     }
     let nap = long_nap();
-    let project = Standing::new("top", "network: none\n");
+    let project = Standing::new("top", "network: {allow: [example.org]}\nmount:\n  - ./w:/w:cow\n");
+    std::fs::create_dir_all(project.scratch.path("p/w")).unwrap();
     project.start("web", &format!("while :; do :; done & exec sleep {nap}"));
     let mut run = std::process::Command::new(bin().join("sbox"));
     let _run = Ends(run.args(["exec", "sleep", &nap]).current_dir(project.scratch.path("p")).spawn().unwrap());
@@ -26,7 +27,7 @@ fn daemons_and_runs_are_there_with_what_they_use() {
         (all.iter().find(|one| one["name"] == "web").unwrap(), all.iter().find(|one| one["name"].is_null()));
     assert_eq!((all.len(), &daemon["pid"]), (2, &project.ps("web")["pid"]));
     assert!(daemon["cpu_percent"].as_f64() > Some(1.0) && daemon["processes"].as_u64() >= Some(3), "{daemon}");
-    assert!(daemon["memory"].as_u64() > Some(50_000) && daemon["network"] == "none", "{daemon}");
+    assert!(daemon["memory"].as_u64() > Some(50_000) && daemon["network"] == "proxy", "{daemon}");
     assert!(other.unwrap()["command"].as_str().unwrap().ends_with(&format!("sleep {nap}")), "{other:?}");
     // What is joined is a part of it, and not a sandbox of its own.
     let before = daemon["processes"].as_u64();

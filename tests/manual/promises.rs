@@ -161,7 +161,19 @@ const PROMISES: &[(&str, &[&str])] = &[
             "escape::mounts::what_programs_of_the_user_obey_is_read_only_at_any_depth",
         ],
     ),
-    ("returns when it is ready, or with its error", &["by_tool::sbox_run::a_daemon_is_waited_for_until_it_is_ready"]),
+    (
+        "returns when it has started, or with its error",
+        &["by_tool::sbox_supervise::what_cannot_be_executed_is_an_error_and_no_daemon"],
+    ),
+    ("what `sbox run -d --wait` waits for", &["by_tool::sbox_run::a_daemon_is_waited_for_until_it_is_ready"]),
+    (
+        "`restart: on-failure` starts it again",
+        &["by_tool::sbox_supervise::a_sandbox_that_is_killed_is_started_again_where_that_is_wanted"],
+    ),
+    (
+        "opens a port of this machine's loopback",
+        &["escape::network::a_port_of_the_hosts_loopback_leads_to_a_server_inside"],
+    ),
     (
         "memory and processor time of the whole sandbox",
         &[
