@@ -8,6 +8,7 @@ use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::fs;
 use libsbox::output;
+use libsbox::progress::amount::Report;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -66,7 +67,8 @@ fn write(options: &Options, items: &[Item], to: impl Write) -> Result<Value> {
 
 /// Writes the tar; gives back what it went into.
 fn fill<W: Write>(options: &Options, items: &[Item], to: W) -> Result<(Value, Hashed<W>)> {
-    Writer::new(options, Hashed::new(to, options.digests)).all(items)
+    let to = Hashed { report: Report::to_caller("archive"), ..Hashed::new(to, options.digests) };
+    Writer::new(options, to).all(items)
 }
 
 /// Counts what passes, and hashes it where that is wanted.
@@ -74,11 +76,13 @@ struct Hashed<W> {
     to: W,
     hash: Option<Sha256>,
     bytes: u64,
+    /// How far it is, for who waits for it.
+    report: Option<Report>,
 }
 
 impl<W> Hashed<W> {
     fn new(to: W, wanted: bool) -> Hashed<W> {
-        Hashed { to, hash: wanted.then(Sha256::new), bytes: 0 }
+        Hashed { to, hash: wanted.then(Sha256::new), bytes: 0, report: None }
     }
 
     fn digest(&self) -> String {
@@ -93,6 +97,9 @@ impl<W: Write> Write for Hashed<W> {
             hash.update(&bytes[..length]);
         }
         self.bytes += length as u64;
+        if let Some(report) = &mut self.report {
+            report.set(self.bytes);
+        }
         Ok(length)
     }
 

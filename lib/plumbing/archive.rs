@@ -2,6 +2,7 @@
 
 use super::{output, output_of, program};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use serde::Deserialize;
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -104,6 +105,8 @@ impl Create {
     /// Writes it from items, as sbox-archive(1) describes them.
     pub fn write(mut self, items: &[Value]) -> Result<Written> {
         let text: String = items.iter().map(|item| format!("{item}\n")).collect();
+        let progress = Progress::spin("packing");
+        progress.watch(&mut self.0);
         serde_json::from_slice(&output_of(&mut self.0, text.as_bytes())?)
             .map_err(|error| Error::new(format!("cannot parse the output of sbox-archive: {error}")))
     }

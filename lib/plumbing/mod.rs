@@ -77,7 +77,6 @@ pub fn answer(command: &mut Command, input: &[u8]) -> Result<std::process::Outpu
     let mut child = die_with_parent(command)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
         .spawn()
         .context(failed)?;
     let stdin = child.stdin.take();

@@ -61,6 +61,12 @@ impl Report {
         report
     }
 
+    /// Begins with nothing, for the program that draws; nothing if there is none.
+    pub fn to_caller(what: &'static str) -> Option<Report> {
+        let pipe = inherited()?;
+        Some(Report { what, done: 0, total: None, pipe: Some(pipe), last: None, _own: None })
+    }
+
     /// Whether anybody looks.
     pub fn is_watched(&self) -> bool {
         self.pipe.is_some()
