@@ -74,11 +74,7 @@ pub fn answer(command: &mut Command, input: &[u8]) -> Result<std::process::Outpu
     trace(command);
     let name = shown(command.get_program());
     let failed = || format!("start '{name}'");
-    let mut child = die_with_parent(command)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context(failed)?;
+    let mut child = die_with_parent(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(failed)?;
     let stdin = child.stdin.take();
     std::thread::scope(|scope| {
         // While it is written, the program may write, too. If it ended early, its exit code says why.
