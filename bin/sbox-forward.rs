@@ -12,6 +12,8 @@ use rustix::thread::LinkNameSpaceType;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const TOOL: Tool = Tool { name: "sbox-forward", usage: USAGE, runs_a_command: false };
@@ -30,11 +32,16 @@ another network, and connect their clients to each PORT of the loopback here.
   -V, --version        print the version
 ";
 
+/// Connections to one port at once.
+const MOST: usize = 256;
+
 fn main() -> ExitCode {
     TOOL.main(run)
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    // sbox-spawn, which starts this, holds signals back, and that is inherited.
+    libsbox::sys::block(&libsbox::sys::Signals::of(&[])).context(|| "take signals".into())?;
     let (mut user, mut network, mut receive, mut words) = (None, None, None, Vec::new());
     while let Some(arg) = args.next()? {
         match arg {
@@ -59,8 +66,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             }
             enter(user, LinkNameSpaceType::User)?;
             enter(network, LinkNameSpaceType::Network)?;
-            // With the user namespace came every capability in it.
-            libsbox::sys::no_capabilities().context(|| "give up capabilities".into())?;
+            give_up_rights()?;
             ports
         }
         (_, _, Some(_)) => return Err(Error::usage("'--receive' and the others cannot be used together")),
@@ -104,14 +110,39 @@ fn enter(fd: i32, kind: LinkNameSpaceType) -> Result<()> {
     rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(kind)).context(shown)
 }
 
+/// With the namespace came every capability in it; to copy bytes takes none.
+fn give_up_rights() -> Result<()> {
+    let shown = || String::from("give up all capabilities");
+    libsbox::sys::no_capabilities().context(shown)?;
+    rustix::thread::set_no_new_privs(true).context(shown)?;
+    // The kernel forgets it with the change of the user namespace.
+    match libsbox::plumbing::obey_death_of_parent() {
+        true => Ok(()),
+        false => Err(Error::new("the process that asked for this is gone")),
+    }
+}
+
+/// One connection is two threads and four descriptors. More clients than [`MOST`] wait in the kernel's queue.
 fn serve(listener: &TcpListener, port: u16) {
+    let open = Arc::new(AtomicUsize::new(0));
     loop {
-        match listener.accept() {
-            Ok((client, _)) => {
-                std::thread::spawn(move || connect(client, port));
-            }
+        while open.load(Ordering::Acquire) >= MOST {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let Ok((client, _)) = listener.accept() else {
             // No descriptors left, or the other side went away at once.
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
+        };
+        open.fetch_add(1, Ordering::AcqRel);
+        let counted = Arc::clone(&open);
+        let started = std::thread::Builder::new().spawn(move || {
+            connect(client, port);
+            counted.fetch_sub(1, Ordering::AcqRel);
+        });
+        // No thread to be had: this client is sent away, and others may find one.
+        if started.is_err() {
+            open.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
@@ -122,11 +153,13 @@ fn connect(client: TcpStream, port: u16) {
         return;
     };
     let (Ok(mut client_in), Ok(mut server_out)) = (client.try_clone(), server.try_clone()) else { return };
-    std::thread::spawn(move || {
+    let there = std::thread::Builder::new().spawn(move || {
         let _ = io::copy(&mut client_in, &mut server_out);
         let _ = server_out.shutdown(Shutdown::Write);
     });
+    let Ok(there) = there else { return };
     let (mut server_in, mut client_out) = (server, client);
     let _ = io::copy(&mut server_in, &mut client_out);
     let _ = client_out.shutdown(Shutdown::Both);
+    let _ = there.join();
 }

@@ -27,6 +27,11 @@ impl Tool {
         if !crate::plumbing::obey_death_of_parent() {
             return ExitCode::FAILURE;
         }
+        // A file that grows beyond the limit of the shell's (`ulimit -f`) is an error in words, not a death.
+        crate::sys::ignore_signal(libc::SIGXFSZ, true);
+        // What the owner cannot read or write is of no use to anybody: no record, no log, no directory.
+        let mask = rustix::process::umask(rustix::fs::Mode::RWXU);
+        rustix::process::umask(mask.difference(rustix::fs::Mode::RWXU));
         match run(&mut lexopt::Parser::from_env()) {
             Ok(code) => ExitCode::from(code),
             Err(error) => ExitCode::from(self.fail(&error)),

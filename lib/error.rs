@@ -102,6 +102,27 @@ pub fn reason(error: &std::io::Error) -> String {
     }
 }
 
+/// What to do where a system call failed because something is used up: which limit it is, and how much of it there is.
+pub fn exhausted(code: i32) -> Option<String> {
+    use rustix::process::{Resource, getrlimit};
+    let limit = |what| getrlimit(what).current.map_or_else(|| "unlimited".into(), |most| most.to_string());
+    match code {
+        libc::EMFILE => {
+            let most = limit(Resource::Nofile);
+            Some(format!("this process may have {most} open files, and a sandbox takes up to 64: ulimit -n 1024"))
+        }
+        libc::ENFILE => Some("the whole system has no open file left: sysctl fs.file-max".into()),
+        libc::EAGAIN => {
+            let most = limit(Resource::Nproc);
+            Some(format!(
+                "no process can be started: this user may have {most} (ulimit -u), and a control group (pids.max) or the system (sysctl kernel.pid_max) may have a limit, too"
+            ))
+        }
+        libc::ENOMEM => Some("the system or the control group (memory.max) has no memory left".into()),
+        _ => None,
+    }
+}
+
 /// Adds to a system error what could not be done.
 pub trait Context<T> {
     /// `what` completes "cannot …": `read 'a/b'`.
@@ -112,6 +133,9 @@ impl<T> Context<T> for std::io::Result<T> {
     fn context(self, what: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| {
             let wrapped = Error::new(format!("cannot {}: {}", what(), reason(&error)));
+            if let Some(hint) = error.raw_os_error().and_then(exhausted) {
+                return wrapped.hint(hint);
+            }
             match error.raw_os_error() {
                 Some(libc::ENOSPC | libc::EDQUOT) => {
                     wrapped.hint("free some space and run the command again; nothing is lost")

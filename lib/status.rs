@@ -14,6 +14,23 @@ pub fn of_wait(status: rustix::process::WaitStatus) -> u8 {
     number(status.exit_status(), status.terminating_signal())
 }
 
+/// In words, to follow a name: `ended with exit code 3`, `was killed by signal 9`.
+pub fn told(status: rustix::process::WaitStatus) -> String {
+    words(of_wait(status), status.terminating_signal())
+}
+
+/// The same of a child that was waited for by std.
+pub fn told_of(status: ExitStatus) -> String {
+    words(of(status), status.signal())
+}
+
+fn words(code: u8, signal: Option<i32>) -> String {
+    match signal {
+        Some(signal) => format!("was killed by signal {signal}"),
+        None => format!("ended with exit code {code}"),
+    }
+}
+
 fn number(code: Option<i32>, signal: Option<i32>) -> u8 {
     let code = code.or_else(|| signal.map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255)

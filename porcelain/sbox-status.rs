@@ -272,7 +272,7 @@ fn isolation_rows(status: &Status, colour: bool) -> Vec<(&'static str, String)> 
     if !limits.is_empty() {
         let by = match status.isolation.limits.as_str() {
             "cgroup" => "a control group",
-            _ => "per-process limits, and pid 1 samples the total",
+            _ => "per-process limits, and pid 1 adds up the total; buffers of sockets and pipes are not counted",
         };
         rows.push(("Limits", format!("{} (by {by})", limits.join(" "))));
     }

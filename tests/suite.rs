@@ -5,6 +5,7 @@ mod by_tool;
 mod common;
 mod escape;
 mod extensions;
+mod faults;
 mod flow;
 mod layout;
 mod looks;

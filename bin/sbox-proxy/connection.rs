@@ -50,7 +50,15 @@ pub fn serve(policy: &Policy, mut client: TcpStream) {
     let _ = client.set_read_timeout(Some(PATIENCE));
     let _ = client.set_write_timeout(Some(SILENCE));
     let _ = client.set_nodelay(true);
-    let Some((head, rest)) = read_head(&mut client) else { return };
+    let (head, rest) = match read_head(&mut client) {
+        Head::Whole(head, rest) => (head, rest),
+        Head::TooLong => {
+            let why = "the head of the request is too long";
+            policy.log.write(&Line { host: "", port: 0, refused: Some(why), rule: None });
+            return refuse(&mut client, &Refusal::new(431, why));
+        }
+        Head::Nothing => return,
+    };
     let request = match request::parse(&head) {
         Ok(request) => request,
         Err(why) => {
@@ -111,17 +119,28 @@ impl Policy {
     }
 }
 
-/// The head of the request, and what came after it already.
-fn read_head(client: &mut TcpStream) -> Option<(Vec<u8>, Vec<u8>)> {
+/// What a request begins with.
+enum Head {
+    /// All of it, and what came after it already.
+    Whole(Vec<u8>, Vec<u8>),
+    TooLong,
+    /// The client went away, or took too long.
+    Nothing,
+}
+
+fn read_head(client: &mut TcpStream) -> Head {
     let mut bytes = Vec::new();
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(at) = memchr::memmem::find(&bytes, b"\r\n\r\n") {
             let rest = bytes.split_off(at + 4);
-            return Some((bytes, rest));
+            return Head::Whole(bytes, rest);
         }
-        if bytes.len() > request::LARGEST || !read_more(client, &mut bytes, end)? {
-            return None;
+        if bytes.len() > request::LARGEST {
+            return Head::TooLong;
+        }
+        if read_more(client, &mut bytes, end) != Some(true) {
+            return Head::Nothing;
         }
     }
 }
@@ -141,6 +160,7 @@ fn refuse(client: &mut TcpStream, Refusal { code, why, .. }: &Refusal) {
     let name = match code {
         400 => "Bad Request",
         403 => "Forbidden",
+        431 => "Request Header Fields Too Large",
         _ => "Bad Gateway",
     };
     let why = libsbox::escape::visible(why);
@@ -152,9 +172,10 @@ fn refuse(client: &mut TcpStream, Refusal { code, why, .. }: &Refusal) {
     );
     let _ = client.write_all(text.as_bytes());
     let _ = client.shutdown(Shutdown::Write);
-    // Read what is still coming, or the answer may be lost with a reset.
+    // Read what is still coming, or the answer is lost with a reset: for a moment, and not for ever.
     let _ = client.set_read_timeout(Some(Duration::from_millis(200)));
-    let _ = io::copy(&mut client.take(1 << 16), &mut io::sink());
+    let (end, mut space) = (Instant::now() + Duration::from_secs(2), [0; 8192]);
+    while Instant::now() < end && client.read(&mut space).is_ok_and(|count| count > 0) {}
 }
 
 /// A tunnel: the client gets the answer that it stands, and then has to say in the clear whom it wants to talk to. Until it has,

@@ -55,6 +55,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
+    // sbox-spawn, which starts this, holds signals back, and that is inherited.
+    libsbox::sys::block(&libsbox::sys::Signals::of(&[])).context(|| "take signals".into())?;
     let (mut listen, mut receive) = (String::from("127.0.0.1:0"), None);
     let (mut allow, mut deny) = (Vec::new(), Vec::new());
     let mut logs = log::Wanted::default();
@@ -108,9 +110,14 @@ fn serve(listener: &TcpListener, policy: Arc<connection::Policy>) -> Result<u8> 
         }
         open.fetch_add(1, Ordering::AcqRel);
         let (policy, open) = (Arc::clone(&policy), Arc::clone(&open));
-        std::thread::spawn(move || {
+        let counted = Arc::clone(&open);
+        let started = std::thread::Builder::new().spawn(move || {
             connection::serve(&policy, client);
-            open.fetch_sub(1, Ordering::AcqRel);
+            counted.fetch_sub(1, Ordering::AcqRel);
         });
+        // No thread to be had: this client is sent away, and others may find one.
+        if started.is_err() {
+            open.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }

@@ -178,7 +178,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("bind") => args.mounts.push(bind(parser, false)?),
             Long("ro-bind") => args.mounts.push(bind(parser, true)?),
             Long("cow") => args.mounts.push(cow(parser)?),
-            Long("tmpfs") => args.mounts.push(Mount::Tmpfs { dst: inside(parser.value()?)? }),
+            Long("tmpfs") => args.mounts.push(Mount::Tmpfs { dst: mountable(parser.value()?)? }),
             Long("dev-bind") => args.devices.push((parser.value()?.into(), inside(parser.value()?)?)),
             Long("symlink") => args.links.push((parser.value()?.into(), inside(parser.value()?)?)),
             Long("file") => args.files.push((inside(parser.value()?)?, parser.value()?.string()?)),
@@ -186,9 +186,10 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("bind-nofollow" | "own") => {
                 args.bind_nofollow.push((parser.value()?.into(), inside(parser.value()?)?))
             }
+            Long("chdir") if args.chdir.is_some() => return Err(Error::usage("--chdir was given twice")),
             Long("chdir") => args.chdir = Some(inside(parser.value()?)?),
             Long("env") => args.pass.push(parser.value()?),
-            Long("setenv") => args.set.push((parser.value()?, parser.value()?)),
+            Long("setenv") => args.set.push((variable(parser.value()?)?, parser.value()?)),
             Long("env-fd") => args.env_fd = Some(descriptor(parser)?),
             Long("hostname") => args.hostname = Some(parser.value()?),
             Long("network") => args.network.mode = parser.value()?.string()?.parse()?,
@@ -243,12 +244,38 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
 
 fn bind(parser: &mut lexopt::Parser, read_only: bool) -> Result<Mount> {
     let (src, dst) = (parser.value()?, parser.value()?);
-    Ok(Mount::Bind { src: src.into(), dst: inside(dst)?, read_only })
+    Ok(Mount::Bind { src: src.into(), dst: mountable(dst)?, read_only })
 }
 
 fn cow(parser: &mut lexopt::Parser) -> Result<Mount> {
     let (src, dst, layer) = (parser.value()?, parser.value()?, parser.value()?);
-    Ok(Mount::Cow { src: src.into(), dst: inside(dst)?, layer: layer.into() })
+    Ok(Mount::Cow { src: src.into(), dst: mountable(dst)?, layer: layer.into() })
+}
+
+/// The name of a variable.
+fn variable(name: OsString) -> Result<OsString> {
+    let shown = libsbox::escape::visible(&name.to_string_lossy());
+    match name.is_empty() || name.as_encoded_bytes().contains(&b'=') {
+        true => {
+            Err(Error::usage(format!("'{shown}' is not the name of a variable")).hint("--setenv NAME VALUE: two words"))
+        }
+        false => Ok(name),
+    }
+}
+
+/// A place where something of the caller's can appear: not one that the sandbox fills itself.
+fn mountable(path: OsString) -> Result<PathBuf> {
+    let path = inside(path)?;
+    let shown = libsbox::escape::visible_path(&path);
+    match libsbox::model::reserved(&path) {
+        Some(directory) => {
+            Err(Error::usage(format!("nothing can be mounted at '{shown}': the sandbox makes '{directory}' itself")))
+        }
+        None if path.parent().is_none() => {
+            Err(Error::usage("nothing can be mounted at '/': the sandbox makes it itself"))
+        }
+        None => Ok(path),
+    }
 }
 
 /// A path in the sandbox: absolute, and without `..`, so that it means the same with and without symbolic links.

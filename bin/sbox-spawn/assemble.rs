@@ -23,6 +23,10 @@ use std::path::{Path, PathBuf};
 /// Where the new root is hung up while it is made. Any directory would do that is not the source of a bind.
 const STAGING_MOUNTPOINT: &str = "/proc";
 
+/// Files, directories and links in each file system in memory: an empty one takes about a kilobyte of the kernel's memory,
+/// which no limit of its size counts. As many as a `node_modules` of the larger kind has, several times over.
+const INODES: u64 = 1 << 19;
+
 const NO_SETUID: u64 = libc::MOUNT_ATTR_NOSUID;
 const NO_DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
@@ -169,7 +173,11 @@ fn fresh(kind: &str, options: &[(&str, &str)]) -> rustix::io::Result<OwnedFd> {
     rustix::mount::fsconfig_create(context.as_fd())?;
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     // A device node on devpts is a terminal, so that one kind of mount keeps them.
-    let flags = if kind == "devpts" { MountAttrFlags::MOUNT_ATTR_NOSUID } else { flags };
+    let flags = match kind {
+        "devpts" => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+        "proc" => flags | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+        _ => flags,
+    };
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)
 }
 
@@ -209,10 +217,13 @@ impl Root {
             Op::Tmpfs { dst, .. } | Op::Proc { dst } | Op::Pts { dst } => self.directory(dst)?,
         };
         let mount = match op {
-            Op::Tmpfs { mode, size: Some(size), .. } => {
-                fresh("tmpfs", &[("mode", &format!("{mode:o}")), ("size", &size.to_string())])
+            Op::Tmpfs { mode, size, .. } => {
+                let (mode, inodes) = (format!("{mode:o}"), INODES.to_string());
+                let mut options = vec![("mode", &*mode), ("nr_inodes", &*inodes)];
+                let size = size.map(|size| size.to_string());
+                options.extend(size.as_deref().map(|size| ("size", size)));
+                fresh("tmpfs", &options)
             }
-            Op::Tmpfs { mode, .. } => fresh("tmpfs", &[("mode", &format!("{mode:o}"))]),
             Op::Proc { .. } => fresh("proc", &[]),
             Op::Pts { .. } => fresh("devpts", &[("mode", "0620"), ("ptmxmode", "0666")]),
             _ => return Ok(()),

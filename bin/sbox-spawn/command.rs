@@ -33,10 +33,10 @@ fn no_filter(error: &std::io::Error) -> Error {
 }
 
 fn prepare(sandbox: &Sandbox, level: Level) -> Result<()> {
-    sys::new_session_keyring().or_else(unless_missing).context(|| "make a session keyring".into())?;
     no_directories_as_standard_streams()?;
     sys::close_on_exec_from(3).context(|| "close the inherited descriptors".into())?;
     sys::block(&Signals::of(&[])).context(|| "restore the signals".into())?;
+    sys::ignore_signal(libc::SIGXFSZ, false);
     if let Some(directory) = &sandbox.args.chdir {
         let directory =
             if level == Level::Namespace { directory.clone() } else { symlink_layout::on_host(sandbox, directory) };
@@ -52,11 +52,6 @@ fn prepare(sandbox: &Sandbox, level: Level) -> Result<()> {
         Level::Landlock => landlock::rules(sandbox),
         Level::Env => Ok(()),
     }
-}
-
-/// A kernel without keyrings has none to leak, and in a sandbox around this one they are refused to everybody.
-fn unless_missing(error: std::io::Error) -> std::io::Result<()> {
-    if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) { Ok(()) } else { Err(error) }
 }
 
 /// A directory as stdin would be a way out: fchdir(2), then `..`.

@@ -60,7 +60,7 @@ fn run(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> Resu
         Fork::Parent(child) => {
             close_all_but(&start.line)?;
             let job = Job::new(child, &start.line, sandbox.args.stop_timeout.is_none())?;
-            let watch = Watch::new(&sandbox.args.limits, Members::Everybody, start.in_group);
+            let watch = Watch::new(&sandbox.args.limits, Members::Everybody, sandbox.files_in_memory(), start.in_group);
             reap(job, watch, Stop::new(sandbox.args.stop_timeout, Members::Everybody), || false)
         }
     }
@@ -150,6 +150,9 @@ pub fn reap(mut job: Job<'_>, mut watch: Watch, mut stop: Stop, is_over: impl Fn
         }
         if let Some(code) = stop.exit_code(code) {
             return Ok(code);
+        }
+        if job.is_orphan() {
+            return Ok(ENDED);
         }
         if let Some(why) = watch.exceeded() {
             limits::say(&why);

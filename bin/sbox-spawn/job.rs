@@ -57,6 +57,11 @@ impl Job<'_> {
         Ok(all)
     }
 
+    /// Whether the monitor is gone.
+    pub fn is_orphan(&self) -> bool {
+        self.line.is_none()
+    }
+
     /// Whether a signal that the monitor passes on has come to this process, too, and so to the command. The kernel sends
     /// to the youngest of a group first: what the monitor has got was here before.
     fn was_for_all(&mut self, signal: libc::c_int) -> bool {

@@ -56,7 +56,7 @@ pub fn run(sandbox: Sandbox) -> Result<u8> {
         }
         Fork::Parent(child) => child,
     };
-    let code = signals::Monitor { child, line: None, terminal: &terminal }.wait(|| None);
+    let code = signals::Monitor { child, line: None, terminal: &terminal }.wait(|| None).map(|(code, _)| code);
     terminal.restore();
     terminal.die_as_the_command_did();
     code
@@ -100,6 +100,10 @@ fn enter(all: &[(OwnedFd, LinkNameSpaceType)]) -> Result<()> {
         if *kind == LinkNameSpaceType::User {
             identity::set_mapped_ids()?;
         }
+    }
+    // The kernel forgets it with the change of the user namespace.
+    if !libsbox::plumbing::obey_death_of_parent() {
+        return Err(Error::new("the process that asked for this is gone"));
     }
     identity::set_nondumpable()
 }

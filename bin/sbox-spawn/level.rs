@@ -6,8 +6,8 @@ use crate::sandbox::Sandbox;
 use crate::signals::Monitor;
 use crate::terminal::Terminal;
 use crate::watcher::Watcher;
-use crate::{environment, identity, namespaces, subreaper, unavailable};
-use libsbox::error::{Error, Kind, Result};
+use crate::{environment, identity, limits, namespaces, subreaper, unavailable};
+use libsbox::error::{Context, Error, Kind, Result};
 use libsbox::escape::visible_path;
 
 /// Runs the command at the level asked for, or at the strongest that this host gives.
@@ -112,12 +112,24 @@ fn attempt(
     };
     watcher.sandbox_is(launched.init, level == Level::Namespace);
     launched.lead_in()?;
-    let _refresher = launched.start_refresher(sandbox)?;
+    let mut refresher = launched.start_refresher(sandbox)?;
     if let Some(command) = reporter.started(launched.init)? {
         sandbox.layers.iter().try_for_each(|layer| layer.record(command))?;
     }
-    let monitor = Monitor { child: launched.init, line: Some(&launched.line), terminal };
-    let code = monitor.wait(|| None)?;
+    let line = launched.line.try_clone().context(|| "keep the line to the sandbox".into())?;
+    let monitor = Monitor { child: launched.init, line: Some(&line), terminal };
+    let (code, why) = monitor.wait(|| {
+        // Nothing is lost by starting this one again.
+        refresher.iter_mut().for_each(|refresher| refresher.start_again());
+        watcher.lost().or_else(|| launched.lost())
+    })?;
+    if level != Level::Namespace {
+        subreaper::end_what_it_left(watcher.pid());
+    }
+    if let Some(why) = why {
+        limits::say_lost(&why);
+        reporter.ended_for(why);
+    }
     launched.report_oom();
     let refused = launched.refused();
     Ok(unavailable.read().map_or(Attempt::Ended(code, refused), Attempt::Unavailable))

@@ -4,10 +4,10 @@
 use crate::args::Level;
 use crate::members::{self, Members};
 use libsbox::error::{Context, Result};
-use libsbox::format;
 use libsbox::model::{DEFAULT_PIDS, Limits};
 use libsbox::output;
 use rustix::process::{Resource, Rlimit};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Between two looks at the sandbox's processes. A process that takes memory as fast as it can takes some hundred
@@ -71,6 +71,8 @@ fn pin_to_processors(count: usize) -> Result<()> {
 pub struct Watch {
     limits: Limits,
     members: Members,
+    /// The sandbox's own file systems in memory.
+    files: Vec<PathBuf>,
     end: Option<Instant>,
     /// Looks in a row at which there were as many processes as there may be.
     crowded: u32,
@@ -78,13 +80,13 @@ pub struct Watch {
 
 impl Watch {
     /// `by_cgroup`: the kernel counts memory and processes itself.
-    pub fn new(limits: &Limits, members: Members, by_cgroup: bool) -> Watch {
+    pub fn new(limits: &Limits, members: Members, files: Vec<PathBuf>, by_cgroup: bool) -> Watch {
         let mut limits = limits.clone();
         if by_cgroup {
             (limits.memory, limits.pids) = (None, None);
         }
         let end = limits.time.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-        Watch { limits, members, end, crowded: 0 }
+        Watch { limits, members, files, end, crowded: 0 }
     }
 
     /// How long pid 1 may sleep; for ever where nothing is to be looked at.
@@ -99,10 +101,10 @@ impl Watch {
         if let (Some(end), Some(seconds)) = (self.end, self.limits.time)
             && Instant::now() >= end
         {
-            return Some(format!("it ran for longer than its time limit of {}", format::span(seconds)));
+            return Some(format!("it ran for longer than its time limit of {}", libsbox::model::span_written(seconds)));
         }
         if let Some(memory) = self.limits.memory
-            && members::memory(&self.members.all(), memory) > memory
+            && members::memory(&self.members.all(), &self.files, memory) > memory
         {
             return Some(over_memory(memory));
         }
@@ -114,12 +116,18 @@ impl Watch {
 
 /// The reason in words.
 pub fn over_memory(limit: u64) -> String {
-    format!("it used more than its memory limit of {}", format::size(limit))
+    format!("it used more than its memory limit of {}", libsbox::model::size_written(limit))
 }
 
 /// The reason in words.
 pub fn over_pids(limit: u64) -> String {
     format!("it reached its pids limit of {limit} processes and threads")
+}
+
+/// Says that a sandbox was ended because something that it needs is gone.
+pub fn say_lost(why: &str) {
+    output::say(output::Label::Error, format_args!("sbox-spawn: the sandbox was ended: {why}"));
+    output::hint("without it the sandbox would not be what was asked for; start it again");
 }
 
 /// Says why a sandbox was ended.

@@ -9,7 +9,7 @@ use crate::refresh::{Namespaces, Refresher, Source};
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
 use crate::{init, limits, signals, unavailable};
-use libsbox::error::{Context, Error, Kind, Result, reason};
+use libsbox::error::{Context, Error, Kind, Result, exhausted, reason};
 use libsbox::escape::visible_path;
 use libsbox::model::Limits;
 use libsbox::output;
@@ -46,6 +46,11 @@ impl Launched {
             (Some(outside), Some(ways)) => outside.lead_in(ways),
             _ => Ok(()),
         }
+    }
+
+    /// Why the sandbox cannot go on, if something on the host's side that it needs has ended.
+    pub fn lost(&mut self) -> Option<String> {
+        self.outside.as_mut()?.lost()
     }
 
     /// Starts what shows the host's changes inside, if there is an overlay.
@@ -179,6 +184,9 @@ fn idmap_mounts(sandbox: &Sandbox, taken: &[Taken], init: Pid) -> Result<()> {
     let idmap = |tree: &OwnedFd, dst: &Path| {
         sys::mount_apart(tree.as_fd(), Some(owner.as_fd())).map_err(|error| {
             let (shown, why) = (visible_path(dst), reason(&error));
+            if let Some(hint) = error.raw_os_error().and_then(exhausted) {
+                return Error::new(format!("cannot give '{shown}' to another uid: {why}")).hint(hint);
+            }
             let message = format!("the file system of '{shown}' cannot give it to another uid: {why}");
             Error::of(Kind::Unavailable, message).hint(NO_IDMAP)
         })

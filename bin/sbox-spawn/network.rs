@@ -30,14 +30,14 @@ pub struct Outside {
     to_reach: Option<(OwnedFd, Vec<u16>)>,
     ports: Vec<(TcpListener, u16)>,
     /// They die with the monitor, however it dies; where it ends in good order, they are ended before.
-    helpers: Vec<Child>,
+    helpers: Vec<(&'static str, Child)>,
     /// What the proxy refused comes from here.
     refused: Option<OwnedFd>,
 }
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        for helper in &mut self.helpers {
+        for (_, helper) in &mut self.helpers {
             let _ = helper.kill();
             let _ = helper.wait();
         }
@@ -71,7 +71,7 @@ impl Outside {
         let mut command = plumbing::program("sbox-forward")?;
         command.arg("--receive").arg(theirs.as_raw_fd().to_string());
         command.args(reach.iter().map(|(host, _)| host.to_string()));
-        self.helpers.push(start(command)?);
+        self.helpers.push(("what leads out to ports of the host", start(command)?));
         self.to_reach = Some((own, reach.iter().map(|(_, inside)| *inside).collect()));
         Ok(())
     }
@@ -97,10 +97,22 @@ impl Outside {
             inherit(write.as_fd())?;
             command.arg("--refused-fd").arg(write.as_raw_fd().to_string());
         }
-        self.helpers.push(start(command)?);
+        self.helpers.push(("the proxy of its network", start(command)?));
         self.to_proxy = Some(own);
         self.refused = pipe.map(|(read, _)| read);
         Ok(())
+    }
+
+    /// Why the sandbox cannot go on, once what leads out of its network or into it has ended.
+    pub fn lost(&mut self) -> Option<String> {
+        let mut why = None;
+        for (what, helper) in &mut self.helpers {
+            if let Ok(Some(status)) = helper.try_wait() {
+                let told = libsbox::status::told_of(status);
+                why = why.or(Some(format!("{what} {told}")));
+            }
+        }
+        why
     }
 
     /// What the proxy refused so far, as entries of `allow`, each once.
@@ -150,7 +162,7 @@ impl Outside {
             inherit(listener.as_fd())?;
             command.arg(format!("{}:{port}", listener.as_raw_fd()));
         }
-        self.helpers.push(start(command)?);
+        self.helpers.push(("what leads ports into its network", start(command)?));
         // The other process has them; a client must see them close when that one ends.
         self.ports.clear();
         Ok(())

@@ -48,6 +48,13 @@ pub struct Source {
     pub namespaces: Namespaces,
 }
 
+impl Source {
+    fn try_clone(&self) -> Result<Source> {
+        let (src, dst, hidden) = (self.src.clone(), self.dst.clone(), self.hidden.clone());
+        Ok(Source { src, dst, hidden, namespaces: self.namespaces.try_clone()? })
+    }
+}
+
 /// The user and mount namespaces of a sandbox.
 pub struct Namespaces {
     user: OwnedFd,
@@ -77,11 +84,17 @@ impl Namespaces {
 }
 
 /// The monitor's end of a pipe: when it is closed, however that comes about, the watcher ends.
-pub struct Refresher(#[allow(dead_code, reason = "held, and closed with this process")] OwnedFd);
+pub struct Refresher {
+    _held: OwnedFd,
+    pid: Pid,
+    /// For another one in its place.
+    sources: Vec<Source>,
+}
 
 impl Refresher {
     /// Starts the watcher.
     pub fn start(sources: Vec<Source>) -> Result<Refresher> {
+        let again = sources.iter().map(Source::try_clone).collect::<Result<_>>()?;
         let (end, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
         match sys::fork().context(|| "start a process".into())? {
             Fork::Child => {
@@ -92,7 +105,16 @@ impl Refresher {
                 }
                 report::end(0)
             }
-            Fork::Parent(_) => Ok(Refresher(held)),
+            Fork::Parent(pid) => Ok(Refresher { _held: held, pid, sources: again }),
+        }
+    }
+
+    /// Starts it again if it has ended. If that does not work, changes of the host show later, and nothing else is lost.
+    pub fn start_again(&mut self) {
+        if let Ok(Some(_)) = rustix::process::waitpid(Some(self.pid), WaitOptions::NOHANG)
+            && let Ok(new) = Refresher::start(std::mem::take(&mut self.sources))
+        {
+            *self = new;
         }
     }
 }

@@ -13,12 +13,14 @@ use std::io::{Read, Write};
 pub struct Reporter {
     to: Option<File>,
     exec: Option<OwnedFd>,
+    /// Why the sandbox was ended.
+    why: Option<String>,
 }
 
 impl Reporter {
     pub fn new(fd: Option<i32>) -> Result<Reporter> {
         let to = fd.map(|fd| libsbox::sys::adopt(fd).context(|| format!("write to descriptor {fd}"))).transpose()?;
-        Ok(Reporter { to: to.map(File::from), exec: None })
+        Ok(Reporter { to: to.map(File::from), exec: None, why: None })
     }
 
     /// The end of a socket for the process that becomes the command: it says who it is, and exec closes it; a failure
@@ -55,8 +57,17 @@ impl Reporter {
         Ok(Some(command))
     }
 
+    /// Keeps why the sandbox was ended, for the last event.
+    pub fn ended_for(&mut self, why: String) {
+        self.why = Some(why);
+    }
+
     pub fn ended(&mut self, code: u8) {
-        self.write(&serde_json::json!({"event": "exit", "code": code}));
+        let mut event = serde_json::json!({"event": "exit", "code": code});
+        if let Some(why) = self.why.take() {
+            event["reason"] = why.into();
+        }
+        self.write(&event);
     }
 
     fn write(&mut self, event: &serde_json::Value) {

@@ -42,6 +42,18 @@ impl Sandbox {
         Sandbox { args, environment, ops, argv_environ_ranges, layers: Vec::new(), refused: Vec::new(), start }
     }
 
+    /// Where it has file systems in memory of its own that can be written.
+    pub fn files_in_memory(&self) -> Vec<std::path::PathBuf> {
+        let place = |op: &Op| match op {
+            Op::Tmpfs { dst, seal: false, .. } => Some(dst.clone()),
+            _ => None,
+        };
+        let mut all: Vec<_> = self.ops.iter().filter_map(place).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
     /// The layer of what is mounted at `dst`.
     pub fn layer(&self, dst: &Path) -> Option<&Layer> {
         self.layers.iter().find(|layer| layer.dst == dst)

@@ -107,8 +107,9 @@ pub struct Monitor<'a> {
 
 impl Monitor<'_> {
     /// Waits for the end of the child; passes on what signals arrive meanwhile, and stops when the command does. `lost` is
-    /// asked when a child of this process has ended, and says why the sandbox must end with it. Gives the exit code.
-    pub fn wait(&self, mut lost: impl FnMut() -> Option<Error>) -> Result<u8> {
+    /// asked when a child of this process has ended, and says why the sandbox must end with it. Gives the exit code, and why
+    /// the sandbox was ended if it was.
+    pub fn wait(&self, mut lost: impl FnMut() -> Option<String>) -> Result<(u8, Option<String>)> {
         let signals = file()?;
         let mut line = self.line;
         // What pid 1 said last.
@@ -137,14 +138,14 @@ impl Monitor<'_> {
                         let last = line.and_then(told).and_then(|said| said.last().copied()).or(said);
                         let of_command = last.filter(|signal| *signal > DIED).map(|signal| signal - DIED);
                         self.terminal.note_end(of_command.or(status.terminating_signal()));
-                        return Ok(status::of_wait(status));
+                        return Ok((status::of_wait(status), None));
                     }
                     None => {}
                 }
                 if let Some(why) = lost() {
                     let _ = rustix::process::kill_process(self.child, Signal::KILL);
                     let _ = rustix::process::waitpid(Some(self.child), WaitOptions::empty());
-                    return Err(why);
+                    return Ok((128 + libc::SIGKILL as u8, Some(why)));
                 }
             }
             match line.map(told) {

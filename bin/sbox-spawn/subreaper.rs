@@ -2,7 +2,7 @@
 //!
 //! No kernel ties a tree of processes together here. The subreaper makes itself the parent of every orphan below it
 //! (`PR_SET_CHILD_SUBREAPER`) and ends them all when the command or the monitor ends. Landlock's scope keeps the command
-//! from signalling it, where the kernel has that (Linux 6.12); killed with SIGKILL from outside, it leaves them running.
+//! from signalling it, where the kernel has that (Linux 6.12). If it is killed from outside, the monitor ends what it left.
 
 use crate::args::{Level, TOOL};
 use crate::init;
@@ -29,6 +29,8 @@ pub fn launch(sandbox: &Sandbox, level: Level, failure: FailurePipes) -> Result<
     let (sync_pipe, other_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
     let (line, other_line) = signals::line()?;
+    // If the subreaper is killed, what is below it comes to this process, which ends it then.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(|| "adopt processes".into())?;
     match sys::fork().context(|| "start a process".into())? {
         Fork::Child => {
             drop((other_end, line));
@@ -47,7 +49,7 @@ fn run(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd, line: &OwnedFd, fai
     };
     // Its end says that the command was executed, so that it must not stay open here.
     drop(failure);
-    let watch = Watch::new(&sandbox.args.limits, Members::Descendants, false);
+    let watch = Watch::new(&sandbox.args.limits, Members::Descendants, Vec::new(), false);
     let stop = init::Stop::new(sandbox.args.stop_timeout, Members::Descendants);
     Job::new(child, line, sandbox.args.stop_timeout.is_none())
         .and_then(|job| init::reap(job, watch, stop, || is_closed(sync_pipe)))
@@ -75,6 +77,25 @@ fn no_privileges() -> Result<()> {
     }
     sys::no_capabilities().context(|| "give up all capabilities".into())?;
     rustix::thread::set_no_new_privs(true).context(|| "set no_new_privs".into())
+}
+
+/// In the monitor, once the subreaper has ended: kills what it left, which is nothing unless it was killed itself.
+/// `but` is a child of this process that goes on.
+pub fn end_what_it_left(but: Option<Pid>) {
+    let kept = |pid: &i32| but.is_some_and(|but| but.as_raw_pid() == *pid);
+    loop {
+        let left: Vec<i32> = Members::Descendants.all().into_iter().filter(|pid| !kept(pid)).collect();
+        let is_alive = |pid: &i32| libsbox::process::Stat::of(*pid).is_some_and(|stat| stat.state != 'Z');
+        if !left.iter().any(is_alive) {
+            return;
+        }
+        send(&left, Signal::STOP);
+        send(&left, Signal::KILL);
+        for pid in left.into_iter().filter_map(Pid::from_raw) {
+            let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }
 
 /// Kills all that is left below this process, orphans of orphans too, until there is nothing. Stopped first, all of them:

@@ -1,26 +1,42 @@
 //! The words for what this host cannot give, and what an administrator can do about it.
 
 use crate::args::Level;
-use libsbox::error::{Error, Kind, reason};
+use libsbox::error::{Error, Kind, exhausted, reason};
 use libsbox::output;
 use rustix::io::Errno;
 
-/// Why the kernel refused a user namespace, and the narrow way to allow it.
+/// Why the kernel refused namespaces, and the narrow way to allow them. What is merely used up is not the host's will:
+/// nothing weaker is tried then.
 pub fn no_namespaces(error: &std::io::Error) -> Error {
-    let setting = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-    let is = |path: &str, value: &str| setting(path).as_deref() == Some(value);
     let message = format!("cannot make namespaces: {}", reason(error));
-    let hint = if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+    let code = error.raw_os_error().unwrap_or(0);
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let is = |path: &str, value: u64| number(path) == Some(value);
+    let hint = if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 1) && code != libc::ENOSPC {
         "AppArmor restricts user namespaces on this host: an administrator can add a profile for sbox-spawn that has the line 'userns,'"
-    } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+    } else if is("/proc/sys/kernel/unprivileged_userns_clone", 0) {
         "an administrator can allow user namespaces: sysctl kernel.unprivileged_userns_clone=1"
-    } else if is("/proc/sys/user/max_user_namespaces", "0") {
-        "an administrator can allow user namespaces: sysctl user.max_user_namespaces=15000"
+    } else if let Some(kind) = KINDS.into_iter().find(|kind| is(&format!("/proc/sys/user/max_{kind}_namespaces"), 0)) {
+        let hint = format!("an administrator can allow them: sysctl user.max_{kind}_namespaces=15000");
+        return Error::of(Kind::Unavailable, message).hint(hint);
+    } else if code == libc::ENOSPC {
+        let most = |kind: &str| Some(format!("{kind} {}", number(&format!("/proc/sys/user/max_{kind}_namespaces"))?));
+        let all: Vec<String> = KINDS.into_iter().filter_map(most).collect();
+        let hint = format!(
+            "all that this user may have are in use, or they are nested too deep; end other sandboxes, or raise sysctl user.max_*_namespaces ({})",
+            all.join(", ")
+        );
+        return Error::new(message).hint(hint);
+    } else if let Some(hint) = exhausted(code) {
+        return Error::new(message).hint(hint);
     } else {
         "this host, or the container it is, forbids unprivileged user namespaces; nothing was run"
     };
     Error::of(Kind::Unavailable, message).hint(hint)
 }
+
+/// As `/proc/sys/user` calls the namespaces that a sandbox has.
+const KINDS: [&str; 7] = ["user", "mnt", "pid", "ipc", "uts", "net", "cgroup"];
 
 /// The kernel gives a new process table only to those who see the whole of the old one (`mount_too_revealing`).
 pub fn no_proc(error: Errno) -> Error {

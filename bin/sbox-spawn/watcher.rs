@@ -11,12 +11,13 @@ use crate::protect::Protection;
 use crate::watches::Watches;
 use libsbox::error::{Context, Result};
 use libsbox::output;
+use libsbox::status;
 use libsbox::sys::{self, Fork, Signals};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitOptions};
 use std::collections::HashMap;
 
 /// The monitor's side.
@@ -24,6 +25,7 @@ pub struct Watcher {
     /// Where it learns which sandbox it is, and that this has ended.
     line: Option<OwnedFd>,
     report: Option<OwnedFd>,
+    pid: Option<Pid>,
 }
 
 /// The last line of a report: everything was looked at.
@@ -33,7 +35,7 @@ impl Watcher {
     /// Starts it, if there is anything to watch. Before anything else is opened: it must hold no end of another pipe.
     pub fn start(protection: &mut Protection) -> Result<Watcher> {
         if protection.is_empty() {
-            return Ok(Watcher { line: None, report: None });
+            return Ok(Watcher { line: None, report: None, pid: None });
         }
         let shown = || String::from("make a pipe");
         let (end, line) = pipe_with(PipeFlags::CLOEXEC).context(shown)?;
@@ -46,7 +48,7 @@ impl Watcher {
                 watch(protection, inotify_fd, &end, out);
                 crate::report::end(0)
             }
-            Fork::Parent(_) => Ok(Watcher { line: Some(line), report: Some(report) }),
+            Fork::Parent(pid) => Ok(Watcher { line: Some(line), report: Some(report), pid: Some(pid) }),
         }
     }
 
@@ -56,6 +58,17 @@ impl Watcher {
             let letter = if has_mounts { "m" } else { "p" };
             let _ = rustix::io::write(line, format!("{letter}{}\n", init.as_raw_pid()).as_bytes());
         }
+    }
+
+    /// The process, while there is one.
+    pub fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
+    /// Why the sandbox cannot go on, once this has ended before it: what is planted from now on would stay.
+    pub fn lost(&self) -> Option<String> {
+        let ended = rustix::process::waitpid(Some(self.pid?), WaitOptions::NOHANG).ok()??;
+        Some(format!("the watcher of its read-write mounts {}", status::told(ended.1)))
     }
 
     /// The sandbox has ended: waits until everything was looked at, and says what was found. A signal ends the waiting.

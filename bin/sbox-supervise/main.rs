@@ -54,7 +54,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let _use = project.lock_shared()?;
     let log = Log::open(&project, &args.name, args.log_size, args.log_keep)?;
     let entry = Registration::reserve(&project, &args)?;
-    let mut supervisor = Supervisor { args, signals, log, entry, request: None, failures: 0 };
+    let mut supervisor = Supervisor { args, signals, log, entry, request: None, failures: 0, reason: None };
     let outcome = supervisor.first_start();
     if outcome.is_err() {
         supervisor.entry.rollback();
@@ -104,6 +104,8 @@ struct Supervisor {
     request: Option<StopRequest>,
     /// Ends in a row, none after a steady run.
     failures: u32,
+    /// Why sbox-spawn ended the last sandbox, if it did.
+    reason: Option<String>,
 }
 
 impl Supervisor {
@@ -153,7 +155,7 @@ impl Supervisor {
             }
             if !self.args.restart.wants(code) {
                 self.log.note(&format!("ended with exit code {code}"));
-                self.entry.ended(State::Exited, code, None);
+                self.entry.ended(State::Exited, code, self.reason.take());
                 return Ok(0);
             }
             if self.failures > self.args.max_restarts {
@@ -164,7 +166,7 @@ impl Supervisor {
             }
             let pause = pause(self.failures);
             self.log.note(&format!("ended with exit code {code}; starting again in {:.1}s", pause.as_secs_f64()));
-            self.entry.backs_off(code);
+            self.entry.backs_off(code, self.reason.take());
             self.sleep(pause);
             if self.request.is_some() {
                 return Ok(self.stopped(code));
@@ -224,6 +226,7 @@ impl Supervisor {
                 }
             }
             if let Some(code) = sandbox.ended(&mut self.log)? {
+                self.reason = sandbox.reason();
                 return Ok(code);
             }
         }

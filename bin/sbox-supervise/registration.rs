@@ -106,8 +106,8 @@ impl Registration {
         self.change(|record| record.status = State::Stopping);
     }
 
-    pub fn backs_off(&mut self, code: u8) {
-        self.ended(State::BackingOff, code, None);
+    pub fn backs_off(&mut self, code: u8, reason: Option<String>) {
+        self.ended(State::BackingOff, code, reason);
     }
 
     pub fn ended(&mut self, state: State, code: u8, reason: Option<String>) {

@@ -26,6 +26,8 @@ pub struct Sandbox {
     code: Option<u8>,
     /// Until it was executed: what was printed.
     said: Vec<u8>,
+    /// What sbox-spawn said of the sandbox.
+    events: Vec<u8>,
 }
 
 /// How a start went.
@@ -56,23 +58,30 @@ impl Sandbox {
         let monitor = plumbing::die_with_parent(&mut monitor)
             .spawn()
             .context(|| format!("start '{}'", libsbox::escape::visible(&name)))?;
-        Ok(Sandbox { monitor, output: Some(output), status, init: None, code: None, said: Vec::new() })
+        Ok(Sandbox {
+            monitor,
+            output: Some(output),
+            status,
+            init: None,
+            code: None,
+            said: Vec::new(),
+            events: Vec::new(),
+        })
     }
 
     /// Waits until the command was executed, or could not be.
     /// Signals that arrive in the meantime wait.
     pub fn wait_for_start(&mut self, log: &mut Log) -> Result<Start> {
-        let mut events = Vec::new();
         loop {
             let output = self.output.as_ref().map(std::os::fd::AsFd::as_fd);
             let fds: Vec<_> = [Some(std::os::fd::AsFd::as_fd(&self.status)), output].into_iter().flatten().collect();
             poll(&fds, None);
             self.drain(log);
-            if !read(&self.status, &mut events) {
+            if !read(&self.status, &mut self.events) {
                 return self.no_start(log);
             }
             // An event is one write, so that a line that is there is whole.
-            let started = events.split(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok());
+            let started = self.events.split(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok());
             if let Some(started) = started.filter(|event: &Started| event.event == "started") {
                 let pid = Pid::from_raw(started.pid).ok_or_else(|| Error::new("sbox-spawn names no process"))?;
                 self.init = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
@@ -125,9 +134,22 @@ impl Sandbox {
         Ok(Some(code))
     }
 
+    /// Why sbox-spawn ended it, if it did.
+    pub fn reason(&mut self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Exit {
+            reason: String,
+        }
+        read(&self.status, &mut self.events);
+        let lines = self.events.split(|byte| *byte == b'\n');
+        lines.filter_map(|line| serde_json::from_slice::<Exit>(line).ok()).last().map(|exit| exit.reason)
+    }
+
     /// Asks it to end.
     pub fn stop(&self) {
         self.signal(Signal::TERM);
+        // Stopped, it would not hear of it.
+        self.signal(Signal::CONT);
     }
 
     /// After that: its time is up.

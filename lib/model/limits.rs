@@ -1,6 +1,6 @@
 //! What a sandbox may use: read from a configuration or a command line, written back for one.
 
-use super::size::{bytes, seconds};
+use super::size::{bytes, seconds, span_written, written};
 use crate::escape::visible;
 
 /// The names of the limits, as a configuration has them.
@@ -56,14 +56,15 @@ impl Limits {
     /// The limits as `NAME=VALUE`, as [`Limits::set`] reads them.
     pub fn written(&self) -> Vec<String> {
         let whole = |name: &str, value: Option<u64>| value.map(|value| format!("{name}={value}"));
+        let size = |name: &str, value: Option<u64>| value.map(|value| format!("{name}={}", written(value)));
         [
-            whole("memory", self.memory),
+            size("memory", self.memory),
             self.cpus.map(|cpus| format!("cpus={cpus}")),
             whole("pids", self.pids),
             whole("open_files", self.open_files),
-            whole("file_size", self.file_size),
-            whole("tmp", self.tmp),
-            whole("time", self.time),
+            size("file_size", self.file_size),
+            size("tmp", self.tmp),
+            self.time.map(|time| format!("time={}", span_written(time))),
         ]
         .into_iter()
         .flatten()

@@ -20,7 +20,7 @@ pub use name_set::{NameSet, VENDORS, Vendor};
 pub use network::{NameRule, Network};
 pub use ports::ports;
 pub use runtime::{Language, Runtime};
-pub use size::{bytes, seconds};
+pub use size::{bytes, seconds, span_written, written as size_written};
 pub use system_dirs::{SYSTEM_DIRS, is_system, reserved};
 
 /// Where the proxy to allowed names is on the sandbox's loopback: the usual port of one.

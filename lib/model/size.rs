@@ -17,6 +17,20 @@ pub fn bytes(text: &str) -> Option<u64> {
     (size >= 1.0 && size < 2f64.powi(60)).then_some(size as u64)
 }
 
+/// A size as [`bytes`] reads it, in the largest unit of which it is a whole number: `512M` is not 536.9 MB.
+pub fn written(size: u64) -> String {
+    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+    let unit = units.into_iter().find(|(power, _)| size > 0 && size.is_multiple_of(1 << power));
+    unit.map_or_else(|| size.to_string(), |(power, unit)| format!("{}{unit}", size >> power))
+}
+
+/// A span of time as [`seconds`] reads it, in the largest unit of which it is a whole number.
+pub fn span_written(span: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    let unit = units.into_iter().find(|(length, _)| span > 0 && span.is_multiple_of(*length));
+    unit.map_or_else(|| format!("{span}s"), |(length, unit)| format!("{}{unit}", span / length))
+}
+
 /// A span of time: seconds, or with `s`, `m`, `h`, `d` after it.
 pub fn seconds(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -35,6 +49,17 @@ pub fn seconds(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_printed_as_it_was_written() {
+        for text in ["512M", "2G", "1500M", "3K", "1T", "777"] {
+            assert_eq!(written(bytes(text).unwrap()), text);
+        }
+        for text in ["90s", "30m", "2h", "1d"] {
+            assert_eq!(span_written(seconds(text).unwrap()), text);
+        }
+        assert_eq!((written(bytes("1.5G").unwrap()).as_str(), written(0).as_str()), ("1536M", "0"));
+    }
 
     #[test]
     fn sizes_and_spans_have_units() {

@@ -1,6 +1,6 @@
 //! What programs need that serve a sandbox from the host's side.
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys;
 use rustix::fd::OwnedFd;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
@@ -16,7 +16,9 @@ pub fn drop_root() -> Result<()> {
         rustix::thread::set_thread_res_gid(gid, gid, gid).context(shown)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid).context(shown)?;
         // The kernel forgets it with the change of ids.
-        super::obey_death_of_parent();
+        if !super::obey_death_of_parent() {
+            return Err(Error::new("the process that asked for this is gone"));
+        }
     }
     rustix::thread::set_no_new_privs(true).context(shown)
 }

@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// The directory of our programs: `SBOX_EXEC_PATH`, else where this program lives.
 pub fn exec_path() -> Result<PathBuf> {
@@ -86,6 +87,9 @@ pub fn answer(command: &mut Command, input: &[u8]) -> Result<std::process::Outpu
 /// Names the process that a program of ours must not outlive.
 const PARENT: &str = "SBOX_PARENT_PID";
 
+/// The process that this one must not outlive.
+static STARTER: OnceLock<Option<i32>> = OnceLock::new();
+
 /// Ties a program of ours to this process: a build that is killed leaves nothing behind that goes on building.
 pub fn die_with_parent(command: &mut Command) -> &mut Command {
     command.env(PARENT, std::process::id().to_string())
@@ -98,14 +102,20 @@ pub fn outlive_parent(command: &mut Command) -> &mut Command {
 
 /// Called first by every program: asks the kernel to end this one with its parent, if [`die_with_parent`]
 /// was used. `false` if the parent is gone already.
+///
+/// The variable is for this program alone, and is not passed on: so another parent than the one that is named can only
+/// mean that the one that is named has died. Called again after a change of ids or of the user namespace, at which the
+/// kernel forgets.
 pub fn obey_death_of_parent() -> bool {
-    let parent = || rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
-    let Some(starter) = std::env::var(PARENT).ok().filter(|starter| Some(starter) == parent().as_ref()) else {
-        // Not tied, or tied to an ancestor, whose own child handles it.
-        return true;
-    };
-    let tied = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    tied.is_err() || parent() == Some(starter)
+    let starter = STARTER.get_or_init(|| {
+        let named = std::env::var(PARENT).ok()?.parse().ok();
+        crate::sys::forget_variable(PARENT);
+        named
+    });
+    let Some(starter) = *starter else { return true };
+    // Where this cannot be asked for, what follows is half of it.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    rustix::process::getppid().is_some_and(|parent| parent.as_raw_pid() == starter)
 }
 
 /// Becomes the command. Returns only if that failed.

@@ -45,6 +45,18 @@ pub fn fork_into(namespaces: libc::c_int) -> io::Result<Fork> {
     Ok(rustix::process::Pid::from_raw(pid as libc::pid_t).map_or(Fork::Child, Fork::Parent))
 }
 
+/// Takes a variable out of this process's environment. The caller must have one thread only.
+pub fn forget_variable(name: &str) {
+    // SAFETY: every program calls this before it starts a thread.
+    unsafe { std::env::remove_var(name) };
+}
+
+/// signal(2): this signal does nothing, or what it does by default. Both are inherited.
+pub fn ignore_signal(signal: libc::c_int, ignored: bool) {
+    // SAFETY: neither action is a handler of ours; an unknown number is refused and changes nothing.
+    unsafe { libc::signal(signal, if ignored { libc::SIG_IGN } else { libc::SIG_DFL }) };
+}
+
 /// getpgid(2): the process group of a process, of this one for 0. Zero is a group outside of this pid namespace, which
 /// rustix takes to be impossible.
 pub fn process_group(pid: libc::pid_t) -> io::Result<libc::pid_t> {
@@ -95,14 +107,6 @@ pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
 pub fn close_range(first: RawFd, last: u32) -> io::Result<()> {
     // SAFETY: called by a process that has given up all owners of such descriptors and never drops them.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
-}
-
-/// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: a fresh anonymous session keyring in place of the caller's.
-pub fn new_session_keyring() -> io::Result<()> {
-    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
-    let name = std::ptr::null::<libc::c_char>();
-    // SAFETY: a null name asks for an anonymous keyring.
-    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) }).map(drop)
 }
 
 /// prctl(2) `PR_CAPBSET_DROP` for one capability. Past the last that the kernel knows: `EINVAL`.

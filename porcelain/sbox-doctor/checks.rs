@@ -173,7 +173,7 @@ fn limits(probe: &Probe) -> Check {
         _ => check(
             "limits",
             State::Weaker,
-            "per-process limits, and the total is checked 20 times a second",
+            "per-process limits, and the total is checked 20 times a second; buffers of sockets and pipes are not counted",
             Some(
                 "for enforcement by the kernel, start sbox where cgroups are delegated: systemd-run --user --scope -p Delegate=yes sbox run",
             ),

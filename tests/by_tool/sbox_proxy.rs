@@ -282,3 +282,21 @@ fn what_is_wrong_with_a_companys_proxy_is_said_and_never_gone_around() {
         assert!(line.starts_with("HTTP/1.1 502 ") && line.contains(why) && !line.contains("secret"), "{url}: {line}");
     }
 }
+
+#[test]
+fn a_head_that_is_too_long_is_refused_in_words_before_the_connection_ends() {
+    let proxy = Proxy::new(&["--allow", "example.com"]);
+    let mut stream = TcpStream::connect(&proxy.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    // More than it reads for the head, and more than any buffer holds.
+    let sent = std::thread::spawn(move || {
+        let _ = writer.write_all(b"GET http://example.com/ HTTP/1.1\r\nX: ");
+        let _ = writer.write_all(&vec![b'x'; 1 << 20]);
+    });
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(read.is_ok() && answer.starts_with("HTTP/1.1 431 "), "{read:?}: {answer}");
+    sent.join().unwrap();
+}

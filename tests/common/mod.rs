@@ -4,6 +4,7 @@ pub mod conda;
 pub mod cow;
 pub mod daemons;
 pub mod http;
+pub mod ptrace;
 pub mod pty;
 pub mod skip;
 pub mod specimens;

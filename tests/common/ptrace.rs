@@ -1,0 +1,137 @@
+//! Kills a process of a tree at a chosen system call, and sees whether the others end by themselves.
+#![allow(unsafe_code, reason = "ptrace(2) has no safe form")]
+
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long what is left may take to end. Far more than it needs: on a busy host everything comes late.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Nobody has made a system call for so long: the command is where it stays, and the call that is waited for does not come.
+const QUIET: Duration = Duration::from_millis(700);
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The name of the process that was killed; nothing if it made fewer calls, or there was none of this number.
+    pub killed: Option<String>,
+    /// How many processes there were until then, the first included.
+    pub processes: usize,
+    /// Pids and names of what did not end. They were killed.
+    pub left: Vec<(i32, String)>,
+}
+
+struct Tracee {
+    /// In which order it was made, counted without threads. None of a thread.
+    number: Option<usize>,
+    calls: usize,
+    is_in_call: bool,
+}
+
+const OPTIONS: i32 = libc::PTRACE_O_TRACESYSGOOD
+    | libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACEVFORK
+    | libc::PTRACE_O_TRACECLONE
+    | libc::PTRACE_O_TRACEEXEC;
+
+fn ptrace(request: libc::c_uint, pid: i32, data: usize) -> i64 {
+    // SAFETY: the requests used here take numbers, and a process that is gone is an error.
+    unsafe { libc::ptrace(request, pid, 0usize, data) }
+}
+
+fn name(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+fn is_thread(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:")).map(str::trim).map(str::to_owned);
+    leader.is_some_and(|leader| leader != pid.to_string())
+}
+
+/// Runs a command, and kills process `number` of it (0 is the first) when it makes its system call `call`, counted from its
+/// execution or its fork. All of the others must end then.
+pub fn kill_at(command: &mut Command, number: usize, call: usize) -> Outcome {
+    command.stdin(Stdio::null());
+    // SAFETY: ptrace may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| match libc::ptrace(libc::PTRACE_TRACEME, 0, 0usize, 0usize) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    let child = command.spawn().unwrap();
+    let first = child.id() as i32;
+    let mut tracees: BTreeMap<i32, Tracee> = BTreeMap::new();
+    tracees.insert(first, Tracee { number: Some(0), calls: 0, is_in_call: false });
+    let mut outcome = Outcome { processes: 1, ..Outcome::default() };
+    let mut end = None;
+    let mut is_first_stop = true;
+    let mut last_event = Instant::now();
+    while !tracees.is_empty() {
+        let mut status = 0;
+        // Only what this thread traces: other tests have children, too.
+        let flags = libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG;
+        // SAFETY: the status is a whole integer.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, flags) };
+        if pid < 0 {
+            break;
+        }
+        if pid == 0 {
+            let is_late = end.is_some_and(|end| Instant::now() > end);
+            if is_late {
+                outcome.left = tracees.keys().map(|pid| (*pid, name(*pid))).collect();
+                end = None;
+            }
+            if is_late || (outcome.killed.is_none() && last_event.elapsed() > QUIET) {
+                for pid in tracees.keys() {
+                    // SAFETY: takes numbers only; each is a process that this thread traces.
+                    unsafe { libc::kill(*pid, libc::SIGKILL) };
+                }
+            }
+            std::thread::sleep(Duration::from_micros(200));
+            continue;
+        }
+        last_event = Instant::now();
+        if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
+            tracees.remove(&pid);
+            continue;
+        }
+        let signal = libc::WSTOPSIG(status);
+        let event = status >> 16;
+        if is_first_stop {
+            ptrace(libc::PTRACE_SETOPTIONS, pid, OPTIONS as usize);
+            is_first_stop = false;
+        }
+        let is_new = !tracees.contains_key(&pid);
+        let tracee = tracees.entry(pid).or_insert_with(|| {
+            let number = (!is_thread(pid)).then(|| {
+                outcome.processes += 1;
+                outcome.processes - 1
+            });
+            Tracee { number, calls: 0, is_in_call: false }
+        });
+        let mut passed = 0;
+        match signal {
+            _ if event != 0 => {}
+            libc::SIGTRAP => {}
+            libc::SIGSTOP if is_new => {}
+            signal if signal == libc::SIGTRAP | 0x80 => {
+                tracee.is_in_call = !tracee.is_in_call;
+                tracee.calls += usize::from(tracee.is_in_call);
+                if tracee.number == Some(number) && tracee.calls == call && outcome.killed.is_none() {
+                    outcome.killed = Some(name(pid));
+                    // SAFETY: takes numbers only; this thread traces the process.
+                    unsafe { libc::kill(pid, libc::SIGKILL) };
+                    end = Some(Instant::now() + PATIENCE);
+                }
+            }
+            signal => passed = signal as usize,
+        }
+        let going_on = if outcome.killed.is_some() { libc::PTRACE_CONT } else { libc::PTRACE_SYSCALL };
+        ptrace(going_on, pid, passed);
+    }
+    outcome
+}

@@ -1,0 +1,345 @@
+//! What becomes of a sandbox when something on the host's side of it dies, or when something is used up.
+
+use crate::common::daemons::{Standing, kill, long_nap};
+use crate::common::ptrace::kill_at;
+use crate::common::{Scratch, becomes, bin, need_program, need_sandbox, running, stderr};
+use predicates::str::contains;
+use std::process::{Command, Stdio};
+
+/// The system calls at which a process is killed. All of the first fifty with `SBOX_TEST_EVERY_CALL=1`, which takes minutes.
+fn calls() -> Vec<usize> {
+    match std::env::var_os("SBOX_TEST_EVERY_CALL") {
+        Some(_) => (1..=50).chain((50..400).step_by(5)).collect(),
+        None => vec![1, 7, 23, 41, 90, 170],
+    }
+}
+
+/// Kills each process that `command` makes, at each of [`calls`], and wants all others to end.
+fn nothing_stays(what: &str, command: &dyn Fn() -> Command, after: &dyn Fn(&str)) {
+    let mut killed: Vec<String> = Vec::new();
+    for number in 0.. {
+        let mut is_there = false;
+        for call in calls() {
+            let outcome = kill_at(&mut command(), number, call);
+            let Some(name) = outcome.killed else { break };
+            is_there = true;
+            let which = format!("{what}: process {number} ({name}) killed at call {call}");
+            assert_eq!(outcome.left, [], "{which}");
+            after(&which);
+            killed.push(name);
+        }
+        if !is_there {
+            break;
+        }
+    }
+    killed.dedup();
+    assert!(killed.len() >= 3, "{what}: {killed:?}");
+}
+
+#[test]
+fn nothing_of_a_sandbox_stays_whichever_process_dies_and_when() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("faults-kill");
+    let (nap, tree) = (long_nap(), scratch.path("tree"));
+    std::fs::create_dir_all(tree.join("sub")).unwrap();
+    for level in ["namespace", "landlock", "env"] {
+        let command = || {
+            let mut command = Command::new(bin().join("sbox-spawn"));
+            command.args(["--isolation", level, "--bind"]).args([&tree, &tree]);
+            command.args(["sleep", &nap]).stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        nothing_stays(level, &command, &|which| assert_eq!(running("sleep", &nap), 0, "{which}"));
+    }
+}
+
+#[test]
+fn nothing_of_a_sandbox_with_its_own_network_stays() {
+    if !need_sandbox() {
+        return;
+    }
+    let nap = long_nap();
+    let command = || {
+        // A port that nobody else takes meanwhile.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new(bin().join("sbox-spawn"));
+        command.args(["--network", "proxy", "--allow", "example.com", "--port", &format!("{free}:80")]);
+        command.args(["sleep", &nap]).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    nothing_stays("network", &command, &|which| assert_eq!(running("sleep", &nap), 0, "{which}"));
+}
+
+#[test]
+fn a_daemon_ends_with_each_of_its_processes_and_no_record_lies() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("faults-daemon", "");
+    let nap = long_nap();
+    let root = project.scratch.path("p");
+    let command = || {
+        let mut command = Command::new(bin().join("sbox-supervise"));
+        command.env_clear().env("HOME", project.scratch.home()).args(["--name", "web", "--project"]).arg(&root);
+        command.arg("--").arg(bin().join("sbox-spawn")).args(["--isolation", "namespace", "--", "sleep", &nap]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    nothing_stays("daemon", &command, &|which| {
+        assert_eq!(running("sleep", &nap), 0, "{which}");
+        let status = project.status("web");
+        assert!(["", "failed", "exited", "stopped"].contains(&status.as_str()), "{which}: {status}");
+    });
+}
+
+/// Of the processes named `name` whose parent is `parent`.
+fn children(parent: i64, name: &str) -> Vec<i64> {
+    let table = libsbox::process::Table::read();
+    let is_it = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
+    table.children(parent as i32).into_iter().filter(is_it).map(i64::from).collect()
+}
+
+#[test]
+fn the_death_of_a_helper_ends_the_sandbox_with_a_reason_that_is_kept() {
+    if !need_sandbox() {
+        return;
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let scratch = Scratch::new("faults-helper-tree");
+    std::fs::create_dir_all(scratch.path("tree")).unwrap();
+    let config = format!(
+        "network: {{allow: [example.com]}}\nports: ['{free}:80']\nmount: ['{}:/tree']\n",
+        scratch.path("tree").display()
+    );
+    let project = Standing::new("faults-helper", &config);
+    for (helper, said) in [("sbox-proxy", "proxy"), ("sbox-forward", "ports"), ("sbox-watcher", "watcher")] {
+        project.start("web", "sleep 1000");
+        let record = project.ps("web");
+        let init = record["pid"].as_i64().unwrap();
+        let monitor = i64::from(libsbox::process::Stat::of(init as i32).unwrap().parent);
+        let found = children(monitor, helper);
+        assert_eq!(found.len(), 1, "{helper}");
+        kill(found[0], "KILL");
+        assert!(becomes(|| project.status("web") == "exited"), "{helper}");
+        let record = project.ps("web");
+        let reason = record["reason"].as_str().unwrap_or_default().to_owned();
+        assert!(reason.contains(said) && reason.contains("killed by signal 9"), "{helper}: {record}");
+        assert_eq!(record["exit_code"], 137, "{helper}");
+        assert!(project.log("web").contains("the sandbox was ended: "), "{}", project.log("web"));
+    }
+}
+
+#[test]
+fn the_helpers_end_at_a_term() {
+    if !need_sandbox() {
+        return;
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for helper in ["sbox-proxy", "sbox-forward"] {
+        let mut spawn = Command::new(bin().join("sbox-spawn"));
+        spawn.args(["--network", "proxy", "--allow", "example.com", "--port", &format!("{free}:80")]);
+        spawn.args(["sh", "-c", "echo ready; exec sleep 1000"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let spawn = spawn.spawn().unwrap();
+        let monitor = i64::from(spawn.id());
+        assert!(becomes(|| children(monitor, helper).len() == 1), "{helper}");
+        // In its main loop, and not on its way there.
+        assert!(becomes(|| !children(monitor, "init").is_empty()));
+        kill(children(monitor, helper)[0], "TERM");
+        assert!(becomes(|| children(monitor, helper).is_empty()), "{helper}");
+        assert!(stderr(&spawn.wait_with_output().unwrap()).contains("was killed by signal 15"), "{helper}");
+    }
+}
+
+#[test]
+fn what_leads_ports_in_has_no_capability() {
+    if !need_sandbox() {
+        return;
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut spawn = Command::new(bin().join("sbox-spawn"));
+    spawn.args(["--network", "none", "--port", &format!("{free}:80"), "sleep", "1000"]);
+    let mut spawn = crate::common::Ends(spawn.spawn().unwrap());
+    let monitor = i64::from(spawn.0.id());
+    assert!(becomes(|| children(monitor, "sbox-forward").len() == 1));
+    let forward = children(monitor, "sbox-forward")[0];
+    let has_none = || {
+        let status = std::fs::read_to_string(format!("/proc/{forward}/status")).unwrap();
+        ["CapInh", "CapPrm", "CapEff"].iter().all(|set| status.contains(&format!("{set}:\t0000000000000000\n")))
+            && status.contains("NoNewPrivs:\t1")
+    };
+    assert!(becomes(has_none));
+    let _ = spawn.0.kill();
+}
+
+/// A shell line in a user namespace of its own, whose limits it may set.
+fn in_a_namespace(scratch: &Scratch, line: &str) -> std::process::Output {
+    let mut unshare = Command::new("unshare");
+    let path = format!("{}:/usr/bin:/bin", bin().display());
+    unshare.args(["-Ur", "sh", "-c", line]).env_clear().env("PATH", path).env("HOME", scratch.home());
+    unshare.current_dir(&scratch.root).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn namespaces_that_are_used_up_are_an_error_and_those_that_are_forbidden_are_stepped_down_from() {
+    if !need_sandbox() || !need_program("unshare") {
+        return;
+    }
+    let scratch = Scratch::new("faults-namespaces");
+    let set = |most: u32, words: &str| {
+        let line = format!(
+            "echo {most} > /proc/sys/user/max_user_namespaces ; {words} sbox-spawn sh -c 'echo ran at $SBOX_ISOLATION'; code=$?; [ -z \"$first\" ] || kill -9 $first; exit $code"
+        );
+        in_a_namespace(&scratch, &line)
+    };
+    // One is in use by the other sandbox.
+    let used_up = set(
+        1,
+        "sbox-spawn sleep 1000 > /dev/null 2>&1 & first=$!; until [ \"$(pgrep -P $first -c)\" -gt 0 ]; do :; done;",
+    );
+    let said = stderr(&used_up);
+    assert_eq!(used_up.status.code(), Some(125), "{said}");
+    assert!(said.contains("all that this user may have are in use") && said.contains("user 1"), "{said}");
+    let forbidden = set(0, "");
+    let said = stderr(&forbidden);
+    assert!(said.contains("user.max_user_namespaces=15000"), "{said}");
+    assert!(crate::common::stdout(&forbidden).starts_with("ran at "), "{said}");
+}
+
+#[test]
+fn a_daemon_that_can_have_no_namespace_is_an_error_at_once() {
+    if !need_sandbox() || !need_program("unshare") {
+        return;
+    }
+    let project = Standing::new("faults-namespaces-daemon", "isolation: namespace\n");
+    let line = "cd p && echo 0 > /proc/sys/user/max_user_namespaces && timeout 30 sbox run -d sleep 1000; echo code $?";
+    let output = in_a_namespace(&project.scratch, line);
+    let (out, said) = (crate::common::stdout(&output), stderr(&output));
+    assert!(out.contains("code 125"), "{out}{said}");
+    assert!(said.contains("cannot make namespaces") && !out.contains("started"), "{out}{said}");
+}
+
+#[test]
+fn too_few_descriptors_are_an_error_that_says_so() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("faults-descriptors");
+    let mut saw_the_hint = false;
+    for most in [4, 5, 6, 7, 8, 10, 12, 16, 24, 64] {
+        let line = format!("ulimit -n {most}; exec {}/sbox-spawn sh -c 'echo ran at $SBOX_ISOLATION'", bin().display());
+        let output = Command::new("sh").args(["-c", &line]).current_dir(&scratch.root).output().unwrap();
+        let (out, said) = (crate::common::stdout(&output), stderr(&output));
+        match output.status.code() {
+            Some(0) => assert_eq!(out, "ran at namespace\n", "{most}: {said}"),
+            Some(125) => saw_the_hint |= said.contains("open files"),
+            // The loader of the system has none for a library.
+            Some(127) if most < 8 => {}
+            code => panic!("{most}: {code:?} {out}{said}"),
+        }
+    }
+    assert!(saw_the_hint);
+}
+
+#[test]
+fn a_file_that_may_not_grow_and_a_strange_umask_are_survived() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("faults-limits", "");
+    let sbox = bin().join("sbox").display().to_string();
+    let shell = |line: &str| {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", line]).env_clear().env("HOME", project.scratch.home()).env("PATH", "/usr/bin:/bin");
+        sh.current_dir(project.scratch.path("p")).stdin(Stdio::null()).output().unwrap()
+    };
+    let output = shell(&format!("ulimit -f 0; {sbox} run -d -n small sleep 1000"));
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    assert!(stderr(&output).contains("file too large"), "{}", stderr(&output));
+    // The command itself has what everybody has.
+    let inside = shell(&format!("{sbox} run 'ulimit -f 0; echo x > /tmp/file'"));
+    assert_eq!(inside.status.code(), Some(153), "{}", stderr(&inside));
+    let output = shell(&format!("umask 777; {sbox} run -d -n web sleep 1000"));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(project.status("web"), "running");
+    project.sbox(&["stop", "web"]).assert().success();
+    assert_eq!(project.status("web"), "stopped");
+}
+
+#[test]
+fn wrong_options_of_the_launcher_are_refused() {
+    let scratch = Scratch::new("faults-options");
+    let refused = |words: &[&str], why: &str| {
+        scratch.program("sbox-spawn").args(words).arg("true").assert().code(125).stderr(contains(why.to_owned()));
+    };
+    refused(&["--setenv", "A=B", "c"], "is not the name of a variable");
+    refused(&["--setenv", "", "c"], "is not the name of a variable");
+    refused(&["--chdir", "/", "--chdir", "/tmp"], "--chdir was given twice");
+    for place in ["/proc", "/usr/share/x", "/dev/shm", "/sys", "/"] {
+        refused(&["--bind", ".", place], "nothing can be mounted at");
+        refused(&["--tmpfs", place], "nothing can be mounted at");
+    }
+}
+
+#[test]
+fn the_process_table_executes_nothing() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("faults-proc");
+    let output = scratch.program("sbox-spawn").args(["grep", " /proc proc ", "/proc/mounts"]).output().unwrap();
+    let line = crate::common::stdout(&output);
+    let options: Vec<&str> = line.split(' ').nth(3).unwrap_or_default().split(',').collect();
+    assert!(["nosuid", "nodev", "noexec"].iter().all(|option| options.contains(option)), "{line}");
+}
+
+#[test]
+fn a_sandbox_takes_no_key_of_the_user() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("faults-keys");
+    // The session keyring is the caller's, and nobody inside can ask for it.
+    let inside = scratch.program("sbox-spawn").args(["sh", "-c", "ulimit -c"]).output().unwrap();
+    assert!(inside.status.success());
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+    let count = || -> Option<u64> {
+        let users = std::fs::read_to_string("/proc/key-users").ok()?;
+        let line = users.lines().find(|line| line.trim_start().starts_with(&format!("{owner}:")))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    let many: Vec<_> = (0..12)
+        .map(|_| {
+            let mut spawn = Command::new(bin().join("sbox-spawn"));
+            crate::common::Ends(spawn.args(["sleep", "1000"]).stdout(Stdio::null()).spawn().unwrap())
+        })
+        .collect();
+    let before = count();
+    let all_run = || many.iter().all(|one| !children(i64::from(one.0.id()), "init").is_empty());
+    assert!(becomes(all_run));
+    if let (Some(before), Some(after)) = (before, count()) {
+        assert!(after < before + 6, "{before} keys, then {after}");
+    }
+}
+
+#[test]
+fn files_in_memory_are_bounded_in_number_and_count_as_memory() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("faults-inodes");
+    for place in ["/tmp", "/dev/shm", "/x"] {
+        let line = format!("stat -f -c %c {place}");
+        let output = scratch.program("sbox-spawn").args(["--tmpfs", "/x", "sh", "-c", &line]).output().unwrap();
+        let inodes: u64 = crate::common::stdout(&output).trim().parse().unwrap();
+        assert!((1..=1 << 19).contains(&inodes), "{place}: {inodes}");
+    }
+    if std::fs::read_to_string("/proc/self/cgroup").is_err() {
+        return;
+    }
+    let fill = "head -c 60M /dev/zero > /x/file; sleep 1000";
+    let mut spawn = scratch.program("sbox-spawn");
+    spawn.args(["--limit", "memory=40M", "--tmpfs", "/x", "sh", "-c", fill]);
+    spawn.assert().code(137).stderr(contains("memory limit of 40M"));
+}
