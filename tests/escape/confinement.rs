@@ -187,9 +187,7 @@ fn what_uses_too_much_is_ended_and_told_by_its_name() {
         assert_eq!(output.status.code(), Some(137), "{limit}: {}", stderr(&output));
         stderr(&output)
     };
-    assert!(
-        ended("memory=64M", "head -c 300m /dev/zero | tail > /dev/null; sleep 60").contains("memory limit of 64M")
-    );
+    assert!(ended("memory=64M", "head -c 300m /dev/zero | tail > /dev/null; sleep 60").contains("memory limit of 64M"));
     assert!(ended("memory=64M", "head -c 300m /dev/zero > /dev/shm/x; sleep 60").contains("memory limit"));
     if need_program("perl") {
         // In System V memory, a megabyte at a time: no process has it.
