@@ -94,6 +94,111 @@ fn codex_does_a_task() {
 }
 
 #[test]
+fn aider_does_a_task() {
+    let task = "ANTHROPIC_API_KEY=x ANTHROPIC_API_BASE=http://127.0.0.1:8765 aider --model anthropic/claude-sonnet-4-5 \
+                --yes-always --no-show-model-warnings --auto-test --test-cmd \"python3 -m unittest -q test_calc\" \
+                --message fix calc.py";
+    works("aider", "aider --version && aider --help", task);
+}
+
+#[test]
+fn gemini_does_a_task() {
+    // With an address of its own it would choose another way to log in. Its commands get few variables: the git that
+    // finds the user's name is the distribution's.
+    let task = "mkdir -p ~/.gemini ~/.local/bin && ln -sf /usr/bin/git ~/.local/bin/git && \
+                echo {\\\"security\\\":{\\\"auth\\\":{\\\"selectedType\\\":\\\"gemini-api-key\\\"}}} > ~/.gemini/settings.json && \
+                GEMINI_API_KEY=x GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:8765 gemini --yolo -p fix";
+    works("gemini-cli", "gemini --version && gemini --help", task);
+}
+
+#[test]
+fn opencode_does_a_task() {
+    let task = "OPENCODE_CONFIG=/stub/opencode.json opencode run fix";
+    works("opencode", "opencode --version && opencode --help", task);
+}
+
+#[test]
+fn qwen_code_does_a_task() {
+    let task = "OPENAI_API_KEY=x OPENAI_BASE_URL=http://127.0.0.1:8765/v1 OPENAI_MODEL=stub \
+                qwen --yolo --auth-type openai -p fix";
+    works("qwen-code", "qwen --version && qwen --help", task);
+}
+
+#[test]
+fn mini_swe_agent_does_a_task() {
+    let task = "OPENAI_API_KEY=x OPENAI_API_BASE=http://127.0.0.1:8765/v1 mini --yolo --exit-immediately \
+                -m openai/gpt-5 -t fix-calc.py";
+    works("mini-swe-agent", "mini --help", task);
+}
+
+#[test]
+fn openclaw_does_a_task_and_its_gateway_answers() {
+    let scratch = Scratch::new("real-openclaw");
+    if !built(&scratch, "openclaw") {
+        return;
+    }
+    run(&scratch, "openclaw --version && openclaw --help && mkdir -p ~/.openclaw && cp /stub/openclaw.json ~/.openclaw/");
+    let said = run(&scratch, &with_model("openclaw agent --local --agent main --message fix"));
+    assert!(said.contains("calc.py"), "{said}");
+    task_was_done(&scratch);
+    gateway(&scratch, "openclaw");
+}
+
+#[test]
+fn jupyter_answers() {
+    let scratch = Scratch::new("real-jupyter");
+    if built(&scratch, "jupyter") {
+        run(&scratch, "jupyter lab --version");
+        gateway(&scratch, "jupyter");
+    }
+}
+
+/// A daemon that says through its port that it is ready; the port is another one here than in the template.
+fn gateway(scratch: &Scratch, template: &str) {
+    let config = scratch.read("p/.sbox/config.yaml");
+    let inside = if template == "jupyter" { 8899 } else { 18789 };
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    scratch.write("p/.sbox/config.yaml", &config.replace(&format!("ports: [{inside}]"), &format!("ports: [\"{free}:{inside}\"]")));
+    scratch.sbox("p").args(["run", "-d", "--wait"]).timeout(Duration::from_secs(300)).assert().success();
+    let answers = std::net::TcpStream::connect(("127.0.0.1", free)).is_ok();
+    scratch.sbox("p").arg("stop").assert().success();
+    assert!(answers);
+}
+
+#[test]
+fn copilot_starts_and_asks_for_a_login() {
+    // Its service has no address of one's own to give: there is no stub for it.
+    let scratch = Scratch::new("real-copilot");
+    if !built(&scratch, "copilot") {
+        return;
+    }
+    run(&scratch, "copilot --version && copilot --help");
+    let output = scratch.sbox("p").args(["run", "copilot --allow-all-tools -p hi </dev/null"]).output().unwrap();
+    let said = stdout(&output) + &stderr(&output);
+    assert!(!output.status.success() && said.to_lowercase().contains("auth"), "{said}");
+}
+
+#[test]
+fn playwright_drives_the_hosts_chromium_with_its_sandbox() {
+    let scratch = Scratch::new("real-playwright");
+    if !std::path::Path::new("/usr/bin/chromium").exists() || !built(&scratch, "playwright") {
+        return;
+    }
+    let own = !crate::common::is_root();
+    let own = if own { "True" } else { "False" };
+    scratch.write("p/main.py", &format!(
+        "import http.server, threading\n\
+         from playwright.sync_api import sync_playwright as start\n\
+         serve = http.server.ThreadingHTTPServer((\"127.0.0.1\", 8000), http.server.SimpleHTTPRequestHandler)\n\
+         threading.Thread(target=serve.serve_forever, daemon=True).start()\n\
+         with start() as playwright:\n    \
+             browser = playwright.chromium.launch(executable_path=\"/usr/bin/chromium\", chromium_sandbox={own})\n    \
+             page = browser.new_page()\n    page.goto(\"http://127.0.0.1:8000/calc.py\")\n    print(page.inner_text(\"body\"))\n"
+    ));
+    assert!(run(&scratch, "python main.py").contains("def add(a, b)"));
+}
+
+#[test]
 fn codex_confines_its_commands_itself_where_that_is_allowed() {
     let scratch = Scratch::new("real-codex-nested");
     if !built(&scratch, "codex") {
