@@ -137,7 +137,10 @@ fn openclaw_does_a_task_and_its_gateway_answers() {
     if !built(&scratch, "openclaw") {
         return;
     }
-    run(&scratch, "openclaw --version && openclaw --help && mkdir -p ~/.openclaw && cp /stub/openclaw.json ~/.openclaw/");
+    run(
+        &scratch,
+        "openclaw --version && openclaw --help && mkdir -p ~/.openclaw && cp /stub/openclaw.json ~/.openclaw/",
+    );
     let said = run(&scratch, &with_model("openclaw agent --local --agent main --message fix"));
     assert!(said.contains("calc.py"), "{said}");
     task_was_done(&scratch);
@@ -158,7 +161,10 @@ fn gateway(scratch: &Scratch, template: &str) {
     let config = scratch.read("p/.sbox/config.yaml");
     let inside = if template == "jupyter" { 8899 } else { 18789 };
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    scratch.write("p/.sbox/config.yaml", &config.replace(&format!("ports: [{inside}]"), &format!("ports: [\"{free}:{inside}\"]")));
+    scratch.write(
+        "p/.sbox/config.yaml",
+        &config.replace(&format!("ports: [{inside}]"), &format!("ports: [\"{free}:{inside}\"]")),
+    );
     scratch.sbox("p").args(["run", "-d", "--wait"]).timeout(Duration::from_secs(300)).assert().success();
     let answers = std::net::TcpStream::connect(("127.0.0.1", free)).is_ok();
     scratch.sbox("p").arg("stop").assert().success();
