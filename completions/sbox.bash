@@ -271,7 +271,7 @@ _sbox_positional() {
         'archive list') _sbox_files -f ;;
         'archive verify') _sbox_files -f; _sbox_files -d ;;
         'archive extract') _sbox_files -f ;;
-        'help '*) _sbox_words config plumbing --install; _sbox_names --list-cmds=all ;;
+        'help '*) _sbox_words config agents extensions isolation plumbing --install; _sbox_names --list-cmds=all ;;
         'completion '*) _sbox_words bash zsh fish ;;
     esac
 }

@@ -57,7 +57,7 @@ complete -c sbox -n 'not __sbox_words' -s V -l version -d 'print the version'
 complete -c sbox -n 'not __sbox_words' -a '(sbox --list-cmds 2>/dev/null)'
 complete -c sbox -n 'not __sbox_words' -a help -d 'show a manual page'
 complete -c sbox -n 'not __sbox_words' -a completion -d 'print completions for a shell'
-complete -c sbox -n '__sbox_is help' -a '(sbox --list-cmds=all 2>/dev/null) config plumbing'
+complete -c sbox -n '__sbox_is help' -a '(sbox --list-cmds=all 2>/dev/null) config agents extensions isolation plumbing'
 complete -c sbox -n '__sbox_is help' -l install -x -a '(__fish_complete_directories)' -d 'write all pages below a directory'
 "#;
 

@@ -126,7 +126,7 @@ pub fn write(specs: &[Spec]) -> String {
     out += "    extensions=(${(f)\"$(command sbox --list-cmds 2>/dev/null)\"})\n";
     out += "    names=(${commands%%:*})\n    extensions=(${extensions:|names})\n";
     out += "    _describe -t commands command commands\n    compadd -a extensions\n}\n\n";
-    out += "_sbox_topics() {\n    compadd config plumbing ${(f)\"$(command sbox --list-cmds=all 2>/dev/null)\"}\n    _sbox_commands\n}\n\n";
+    out += "_sbox_topics() {\n    compadd config agents extensions isolation plumbing ${(f)\"$(command sbox --list-cmds=all 2>/dev/null)\"}\n    _sbox_commands\n}\n\n";
     out += "_sbox_command() {\n    case $1 in\n";
     for spec in specs {
         let mut lines: Vec<String> = spec.options.iter().map(|one| option(spec, one)).collect();
