@@ -77,16 +77,18 @@ impl Sandbox {
             let fds: Vec<_> = [Some(std::os::fd::AsFd::as_fd(&self.status)), output].into_iter().flatten().collect();
             poll(&fds, None);
             self.drain(log);
-            if !read(&self.status, &mut self.events) {
-                return self.no_start(log);
-            }
-            // An event is one write, so that a line that is there is whole.
-            let started = self.events.split(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok());
+            let is_open = read(&self.status, &mut self.events);
+            // What ends at once has closed its end by the time that its event is read, which is one write and whole.
+            let started = self.events.split(|byte| *byte == b'
+').find_map(|line| serde_json::from_slice(line).ok());
             if let Some(started) = started.filter(|event: &Started| event.event == "started") {
                 let pid = Pid::from_raw(started.pid).ok_or_else(|| Error::new("sbox-spawn names no process"))?;
                 self.init = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
                 self.said = Vec::new();
                 return Ok(Start::Executed(started));
+            }
+            if !is_open {
+                return self.no_start(log);
             }
         }
     }

@@ -222,3 +222,29 @@ fn a_log_that_is_removed_goes_on_in_a_new_one() {
     project.sbox(&["clean", "--logs"]).assert().success();
     assert!(becomes(|| project.log("tick").contains("tick\n")));
 }
+
+/// In the place of sbox-spawn: it says that the command was executed and ends, while the supervisor is stopped and sees
+/// both at once.
+const ENDS_AT_ONCE: &str = r#"#!/bin/bash
+[ "$1" = --status-fd ] || exit 9
+kill -STOP $PPID
+printf '{"event":"started","pid":%s,"command":%s}\n' $$ $$ > "/proc/self/fd/$2"
+(
+    eval "exec $2>&-"
+    until grep -q '^State:.*Z' /proc/$$/status; do sleep 0.01; done
+    kill -CONT $PPID
+) < /dev/null > /dev/null 2>&1 &
+exit 5
+"#;
+
+#[test]
+fn a_daemon_that_ends_at_once_was_started_and_is_known() {
+    let project = Standing::new("supervise-at-once", "");
+    let spawn = project.scratch.write("stand-in/sbox-spawn", ENDS_AT_ONCE);
+    std::fs::set_permissions(&spawn, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut supervise = project.scratch.program("sbox-supervise");
+    supervise.args(["--project"]).arg(project.scratch.path("p")).args(["--name", "web", "--"]).arg(&spawn).args(["--", "true"]);
+    supervise.timeout(std::time::Duration::from_secs(60)).assert().success().stdout(contains("\"started\""));
+    assert!(becomes(|| project.status("web") == "exited"));
+    assert_eq!(project.ps("web")["exit_code"], 5);
+}
