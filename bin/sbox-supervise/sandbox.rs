@@ -79,8 +79,7 @@ impl Sandbox {
             self.drain(log);
             let is_open = read(&self.status, &mut self.events);
             // What ends at once has closed its end by the time that its event is read, which is one write and whole.
-            let started = self.events.split(|byte| *byte == b'
-').find_map(|line| serde_json::from_slice(line).ok());
+            let started = self.events.split(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok());
             if let Some(started) = started.filter(|event: &Started| event.event == "started") {
                 let pid = Pid::from_raw(started.pid).ok_or_else(|| Error::new("sbox-spawn names no process"))?;
                 self.init = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
