@@ -243,7 +243,12 @@ fn a_daemon_that_ends_at_once_was_started_and_is_known() {
     let spawn = project.scratch.write("stand-in/sbox-spawn", ENDS_AT_ONCE);
     std::fs::set_permissions(&spawn, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut supervise = project.scratch.program("sbox-supervise");
-    supervise.args(["--project"]).arg(project.scratch.path("p")).args(["--name", "web", "--"]).arg(&spawn).args(["--", "true"]);
+    supervise
+        .args(["--project"])
+        .arg(project.scratch.path("p"))
+        .args(["--name", "web", "--"])
+        .arg(&spawn)
+        .args(["--", "true"]);
     supervise.timeout(std::time::Duration::from_secs(60)).assert().success().stdout(contains("\"started\""));
     assert!(becomes(|| project.status("web") == "exited"));
     assert_eq!(project.ps("web")["exit_code"], 5);

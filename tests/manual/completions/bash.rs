@@ -135,7 +135,10 @@ pub fn write(specs: &[Spec]) -> String {
             positional.push(format!("'{name} '*) {} ;;", actions(&spec.positional)));
         }
     }
-    positional.push("'help '*) _sbox_words config agents extensions isolation plumbing --install; _sbox_names --list-cmds=all ;;".into());
+    positional.push(
+        "'help '*) _sbox_words config agents extensions isolation plumbing --install; _sbox_names --list-cmds=all ;;"
+            .into(),
+    );
     positional.push(format!("'completion '*) _sbox_words {} ;;", SHELLS.join(" ")));
     takes.push("*) return 1 ;;".into());
     let mut out = HEAD.to_owned();
