@@ -94,6 +94,38 @@ fn a_daemon_ends_with_each_of_its_processes_and_no_record_lies() {
     });
 }
 
+#[test]
+fn a_daemon_is_not_ready_because_somebody_else_has_its_port() {
+    if !need_sandbox() || !need_program("perl") {
+        return;
+    }
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let answers = "HTTP/1.0 200 OK\r\n\r\n";
+    std::thread::spawn(move || {
+        for mut stream in other.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut stream, answers.as_bytes());
+        }
+    });
+    for (name, probe) in [
+        ("tcp", format!("{{tcp: {port}, timeout: 2s}}")),
+        ("http", format!("{{http: \"http://127.0.0.1:{port}/\", timeout: 2s}}")),
+    ] {
+        let project = Standing::new(&format!("faults-ready-{name}"), &format!("ready: {probe}\n"));
+        project.sbox(&["run", "-d", "--wait", "sleep 1000"]).assert().code(125).stderr(contains("not ready after 2s"));
+    }
+    // Its own, in the network of the host and in one of its own.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for network in ["host", "none"] {
+        let config = format!("network: {network}\nready: {{tcp: {free}, timeout: 40s}}\n");
+        let project = Standing::new(&format!("faults-ready-{network}"), &config);
+        let listen = format!(
+            "perl -MIO::Socket::INET -e '$l = IO::Socket::INET->new(Listen => 1, LocalAddr => \"127.0.0.1:{free}\") or die; sleep 1000'"
+        );
+        project.sbox(&["run", "-d", "--wait", &listen]).assert().success().stderr(contains("is ready"));
+    }
+}
+
 /// Of the processes named `name` whose parent is `parent`.
 fn children(parent: i64, name: &str) -> Vec<i64> {
     let table = libsbox::process::Table::read();

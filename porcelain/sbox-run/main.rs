@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod line;
+mod listening;
 mod ready;
 
 use lexopt::prelude::*;

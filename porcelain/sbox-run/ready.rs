@@ -1,5 +1,6 @@
 //! `--wait`: whether a daemon is ready, as the configuration tells.
 
+use crate::listening::listens;
 use libsbox::config::{Config, ReadinessProbe, Ready};
 use libsbox::daemon::{Started, record};
 use libsbox::error::{Context, Error, Result};
@@ -20,9 +21,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a server may take to answer one question.
 const ANSWER: Duration = Duration::from_secs(2);
-
-/// A connection that leads to nobody is closed by `sbox-forward` within this time.
-const CLOSED: Duration = Duration::from_millis(200);
 
 /// What is waited for.
 pub struct Watch {
@@ -56,9 +54,11 @@ impl Watch {
             let sign = self.ready.probe.clone();
             let is_ready = match &sign {
                 ReadinessProbe::Log(text) => self.log_has(text.as_bytes(), &mut seen)?,
-                ReadinessProbe::Tcp(port) => takes_connections(self.way(*port, started.command, &mut bridge)?),
+                ReadinessProbe::Tcp(port) => listens(started, *port, self.own_network),
+                // Another process of the host may answer on that port: first it must be the daemon's.
                 ReadinessProbe::Http(port, path) => {
-                    answers(self.way(*port, started.command, &mut bridge)?, *port, path)
+                    listens(started, *port, self.own_network)
+                        && answers(self.way(*port, started.command, &mut bridge)?, *port, path)
                 }
             };
             if is_ready {
@@ -163,20 +163,6 @@ impl Bridge {
     }
 }
 
-/// Whether somebody accepts a connection and keeps it open.
-fn takes_connections(address: Option<SocketAddr>) -> bool {
-    let Some(mut stream) = address.and_then(|address| TcpStream::connect_timeout(&address, ANSWER).ok()) else {
-        return false;
-    };
-    if stream.set_read_timeout(Some(CLOSED)).is_err() {
-        return false;
-    }
-    match stream.read(&mut [0u8; 1]) {
-        Ok(length) => length > 0,
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-    }
-}
-
 /// Whether a server answers with a status from 200 to 399.
 fn answers(address: Option<SocketAddr>, port: u16, path: &str) -> bool {
     let ask = || -> std::io::Result<Vec<u8>> {
@@ -226,6 +212,5 @@ mod tests {
         });
         assert!(!answers(Some(address), 1, "/") && answers(Some(address), 1, "/x"));
         server.join().unwrap();
-        assert!(!takes_connections(Some(address)));
     }
 }
