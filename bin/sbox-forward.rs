@@ -73,8 +73,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         _ => return Err(Error::usage("missing option '--user' or '--network'")),
     };
     let threads: Vec<_> =
-        ports.into_iter().map(|(listener, port)| std::thread::spawn(move || serve(&listener, port))).collect();
-    for thread in threads {
+        ports.into_iter().map(|(listener, port)| libsbox::thread::spawn(move || serve(&listener, port))).collect();
+    for thread in threads.into_iter().collect::<Result<Vec<_>>>()? {
         thread.join().map_err(|_| Error::new("a port cannot be served any more"))?;
     }
     Ok(0)

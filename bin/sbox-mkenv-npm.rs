@@ -153,10 +153,11 @@ fn fetch(request: &Request, runtime: &Runtime, platform: &str, work: &Path) -> R
     let npm = command.spawn().context(|| "start 'npm'".into())?;
     let watched = work.join("node_modules").join(platform);
     let ended = std::sync::mpsc::channel::<()>();
-    let watcher = std::thread::spawn(move || watch(&watched, &ended.1));
+    // Without it npm is not hurried along, and ends all the same.
+    let watcher = libsbox::thread::spawn(move || watch(&watched, &ended.1)).ok();
     let output = npm.wait_with_output().context(|| "wait for 'npm'".into());
     drop(ended.0);
-    let _ = watcher.join();
+    let _ = watcher.map(std::thread::JoinHandle::join);
     let output = output?;
     if output.status.success() {
         return Ok(());

@@ -115,6 +115,9 @@ pub fn platform() -> String {
 
 /// Writes data to stdout. A reader that went away is [`Kind::ClosedPipe`]: the quiet end that a pipeline expects.
 pub fn out(data: &[u8]) -> Result<()> {
+    if crate::sys::was_closed(1) {
+        return Err(Error::new("cannot write to stdout: it is closed"));
+    }
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(data).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
         std::io::ErrorKind::BrokenPipe => Error::of(Kind::ClosedPipe, ""),

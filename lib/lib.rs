@@ -43,6 +43,7 @@ pub mod sites;
 pub mod status;
 pub mod suggest;
 pub mod sys;
+pub mod thread;
 pub mod time;
 pub mod trust;
 pub mod width;

@@ -127,3 +127,30 @@ fn the_guides_name_what_is_there() {
     let changes = std::fs::read_to_string(package().join("CHANGELOG.md")).unwrap();
     assert!(changes.contains(&format!("## {}\n", env!("CARGO_PKG_VERSION"))), "CHANGELOG.md lacks this version");
 }
+
+/// What panics where a file that somebody else wrote, or a limit on processes, says so.
+#[test]
+fn nothing_is_used_that_panics_on_what_others_decide() {
+    // To assign to a key of a JSON value panics if the value is a text or a list. Allowed where the value is made there.
+    let own = [
+        "bin/sbox-mkenv/provision.rs",
+        "bin/sbox-archive/create.rs",
+        "bin/sbox-archive/writer.rs",
+        "bin/sbox-spawn/probe.rs",
+        "bin/sbox-spawn/report.rs",
+        "porcelain/sbox-pack/oci.rs",
+        "porcelain/sbox-pack/oci/job.rs",
+        "porcelain/sbox-status.rs",
+    ];
+    for (place, text) in all_sources() {
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for (number, line) in code.lines().enumerate() {
+            let assigns = line.trim_start().split_once("\"] = ").is_some_and(|(left, _)| left.contains("[\""));
+            let indexes = line.contains("\"].as_array_mut") || line.contains("\"].as_object_mut");
+            assert!(!indexes && (!assigns || own.contains(&place.as_str())), "{place}:{}: {line}", number + 1);
+            // lib/thread.rs has those that give an error.
+            let starts = line.contains("std::thread::spawn(") || line.contains("scope.spawn(");
+            assert!(!starts, "{place}:{}: {line}", number + 1);
+        }
+    }
+}

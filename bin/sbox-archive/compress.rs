@@ -74,9 +74,17 @@ impl<W: Write> Compressor<W> {
         let count = std::thread::available_parallelism().map_or(1, |count| count.get().min(16));
         let worker = |_| {
             let (queue, results) = (Arc::clone(&queue), results.clone());
-            std::thread::spawn(move || work(&queue, &results, codec))
+            libsbox::thread::spawn(move || work(&queue, &results, codec))
         };
-        let workers = (0..count).map(worker).collect();
+        let mut workers = Vec::new();
+        for number in 0..count {
+            match worker(number) {
+                Ok(worker) => workers.push(worker),
+                // One is enough.
+                Err(_) if !workers.is_empty() => break,
+                Err(error) => return Err(io::Error::other(error.to_string())),
+            }
+        }
         Ok(Compressor {
             to,
             codec,

@@ -163,6 +163,9 @@ fn attempt_once(
         Some(_) => std::fs::metadata(part).map_or(0, |metadata| metadata.len()),
         None => 0,
     };
+    // The client resolves names in a thread of its own, and panics if it cannot have one.
+    let thread = libsbox::thread::spawn(|| ()).map_err(Failure::Final)?;
+    let _ = thread.join();
     let mut request = agent.get(&source.url);
     if let (Some(mark), 1..) = (&known, had) {
         request = request.header("range", format!("bytes={had}-")).header("if-range", mark);
@@ -213,7 +216,7 @@ fn starts_at(response: &Response<Body>) -> Option<u64> {
 /// The body into the file. It is read by a thread: a server that sends nothing more is waited for, but not for ever.
 fn receive(body: Body, source: &Source, file: &mut File, report: &mut Report) -> std::result::Result<u64, Failure> {
     let (sender, receiver) = mpsc::sync_channel::<std::io::Result<Vec<u8>>>(4);
-    std::thread::spawn(move || {
+    let reader = libsbox::thread::spawn(move || {
         let mut reader = body.into_with_config().limit(LARGEST + 1).reader();
         loop {
             let mut chunk = vec![0; 64 * 1024];
@@ -227,6 +230,7 @@ fn receive(body: Body, source: &Source, file: &mut File, report: &mut Report) ->
             }
         }
     });
+    reader.map_err(Failure::Final)?;
     let mut came = 0;
     loop {
         match receiver.recv_timeout(source.idle) {

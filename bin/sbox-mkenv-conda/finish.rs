@@ -44,12 +44,14 @@ fn complete(env: &Dir, unpacked: &Path, stem: &str) -> Result<()> {
         .flatten()
         .filter_map(|path| Some((path["_path"].as_str()?, path)))
         .collect();
-    for path in record["paths_data"]["paths"].as_array_mut().into_iter().flatten() {
+    // Scripts of packages ran: this may be anything, and an index panics on what is neither an object nor null.
+    let paths = record.pointer_mut("/paths_data/paths").and_then(Value::as_array_mut);
+    for path in paths.into_iter().flatten() {
         let Some(place) = path["_path"].as_str().map(ToOwned::to_owned) else { continue };
         let Some(entry) = known.get(&*place) else { continue };
         for key in ["prefix_placeholder", "file_mode"] {
-            if let Some(value) = entry.get(key) {
-                path[key] = value.clone();
+            if let (Some(value), Some(path)) = (entry.get(key), path.as_object_mut()) {
+                path.insert(key.into(), value.clone());
             }
         }
     }

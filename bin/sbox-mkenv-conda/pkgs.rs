@@ -109,9 +109,10 @@ impl PackageCache {
             if channel::shown(&url) == url {
                 continue;
             }
-            record["url"] = channel::shown(&url).into();
-            if let Some(channel) = record["channel"].as_str().map(channel::shown) {
-                record["channel"] = channel.into();
+            let channel = record["channel"].as_str().map(channel::shown);
+            if let Some(record) = record.as_object_mut() {
+                record.insert("url".into(), channel::shown(&url).into());
+                record.extend(channel.map(|channel| ("channel".into(), channel.into())));
             }
             fs::write_atomic(&path, format!("{record:#}").as_bytes(), 0o644)?;
         }

@@ -55,7 +55,7 @@ fn server(address: &str) -> Option<(String, u16)> {
 fn connect(host: &str, port: u16, time: Duration) -> Result<(), String> {
     let (sender, receiver) = mpsc::channel();
     let name = host.to_owned();
-    std::thread::spawn(move || {
+    let resolver = libsbox::thread::spawn(move || {
         let answer =
             (&*name, port).to_socket_addrs().map_err(|_| format!("the name '{}' cannot be resolved", visible(&name)));
         let connected = answer.and_then(|addresses| {
@@ -70,6 +70,9 @@ fn connect(host: &str, port: u16, time: Duration) -> Result<(), String> {
         });
         let _ = sender.send(connected);
     });
+    if let Err(error) = resolver {
+        return Err(error.to_string());
+    }
     receiver.recv_timeout(time * 2).unwrap_or_else(|_| Err(format!("'{}' did not answer in time", visible(host))))
 }
 

@@ -92,9 +92,10 @@ fn note_hash(env: &Dir, script: &Script) -> Result<()> {
     let mut text = Vec::new();
     std::io::Read::read_to_end(&mut meta.file(&name)?, &mut text).map_err(|error| Error::new(error.to_string()))?;
     let Ok(mut record) = serde_json::from_slice::<Value>(&text) else { return Ok(()) };
-    let paths = record["paths_data"]["paths"].as_array_mut().into_iter().flatten();
-    for path in paths.filter(|path| path["_path"] == *script.place) {
-        path["sha256_in_prefix"] = fs::sha256(&script.content).into();
+    let paths = record.pointer_mut("/paths_data/paths").and_then(Value::as_array_mut).into_iter().flatten();
+    let of_script = paths.filter(|path| path["_path"] == *script.place).filter_map(Value::as_object_mut);
+    for path in of_script {
+        path.insert("sha256_in_prefix".into(), fs::sha256(&script.content).into());
     }
     meta.put_file(&name, 0o644, |file| file.write_all(format!("{record:#}").as_bytes()))
 }

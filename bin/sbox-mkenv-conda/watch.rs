@@ -39,14 +39,22 @@ pub fn output(command: &mut Command, limit: &Limit<'_>) -> Result<Ended> {
     let command = plumbing::die_with_parent(command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context(name)?;
     let read = |mut pipe: Box<dyn Read + Send>| {
-        std::thread::spawn(move || {
+        libsbox::thread::spawn(move || {
             let mut bytes = Vec::new();
             let _ = pipe.read_to_end(&mut bytes);
             bytes
         })
     };
-    let stdout = child.stdout.take().map(|pipe| read(Box::new(pipe)));
-    let stderr = child.stderr.take().map(|pipe| read(Box::new(pipe)));
+    let stdout = child.stdout.take().map(|pipe| read(Box::new(pipe))).transpose();
+    let stderr = child.stderr.take().map(|pipe| read(Box::new(pipe))).transpose();
+    let (stdout, stderr) = match (stdout, stderr) {
+        (Ok(stdout), Ok(stderr)) => (stdout, stderr),
+        (Err(error), _) | (_, Err(error)) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
+    };
     let is_over = !wait(child.id().cast_signed(), limit).context(name)?;
     if is_over {
         // The launcher takes the sandbox and everything in it with it.

@@ -12,6 +12,7 @@ use libsbox::model::Runtime;
 use libsbox::plumbing;
 use libsbox::plumbing::spawn;
 use libsbox::provider::cannot;
+use libsbox::thread;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -101,11 +102,13 @@ fn ask_all(files: &[PathBuf], is_only_asked: bool) -> Vec<Option<Python>> {
     let answers: Vec<(Option<Python>, bool)> = std::thread::scope(|scope| {
         let asked = |file| match kept(file) {
             Some(python) => Err(python),
-            None => Ok(scope.spawn(move || ask(file))),
+            None => Ok((file, thread::spawn_scoped(scope, move || ask(file)))),
         };
         let all: Vec<_> = files.iter().map(asked).collect();
-        let answer = |one: std::result::Result<std::thread::ScopedJoinHandle<'_, Option<Python>>, Python>| match one {
-            Ok(thread) => (thread.join().unwrap_or(None), true),
+        let answer = |one| match one {
+            Ok((_, Ok(thread))) => (std::thread::ScopedJoinHandle::join(thread).unwrap_or(None), true),
+            // No thread to be had: one after the other.
+            Ok((file, Err(_))) => (ask(file), true),
             Err(python) => (Some(python), false),
         };
         all.into_iter().map(answer).collect()

@@ -209,7 +209,7 @@ fn tunnel(
     let _ = client.set_read_timeout(Some(SILENCE));
     let _ = io::copy(&mut client, &mut server);
     let _ = server.shutdown(Shutdown::Write);
-    let _ = answers.join();
+    let _ = answers.map(std::thread::JoinHandle::join);
 }
 
 /// The way from the server to the client.
@@ -225,11 +225,17 @@ impl Answers {
         Ok(Answers { from: server.try_clone()?, to: client.try_clone()? })
     }
 
-    fn start(mut self) -> std::thread::JoinHandle<()> {
-        std::thread::spawn(move || {
+    /// Nothing if there is no thread to be had: then both sides are closed.
+    fn start(mut self) -> Option<std::thread::JoinHandle<()>> {
+        let ends = (self.from.try_clone(), self.to.try_clone());
+        let started = libsbox::thread::spawn(move || {
             let copied = io::copy(&mut self.from, &mut self.to);
             let _ = self.to.shutdown(if copied.is_ok() { Shutdown::Write } else { Shutdown::Both });
-        })
+        });
+        if let (Err(_), (Ok(from), Ok(to))) = (&started, ends) {
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        }
+        started.ok()
     }
 }
 
@@ -266,11 +272,12 @@ fn forward(mut client: TcpStream, mut server: TcpStream, head: &[u8], body: Body
     server.set_read_timeout(Some(SILENCE))?;
     server.write_all(head)?;
     let mut answers = (server.try_clone()?, client.try_clone()?);
-    let answer = std::thread::spawn(move || {
+    let answer = libsbox::thread::spawn(move || {
         let result = io::copy(&mut answers.0, &mut answers.1);
         let _ = answers.1.shutdown(Shutdown::Both);
         result
-    });
+    })
+    .map_err(|error| io::Error::other(error.to_string()))?;
     let mut from = io::BufReader::new(io::Read::chain(io::Cursor::new(rest), &mut client));
     let sent = match body {
         Body::Length(length) => exactly(&mut from, &mut server, length),

@@ -106,7 +106,10 @@ fn git(at: &Path, words: &[&str], input: Vec<u8>) -> Option<Vec<u8>> {
     let mut child = git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
     let mut pipe = child.stdin.take()?;
     // It answers while it is still asked.
-    let writer = std::thread::spawn(move || pipe.write_all(&input));
+    let Ok(writer) = crate::thread::spawn(move || pipe.write_all(&input)) else {
+        let _ = (child.kill(), child.wait());
+        return None;
+    };
     let output = child.wait_with_output().ok()?;
     let _ = writer.join();
     // 1: nothing is ignored.

@@ -38,7 +38,7 @@ pub fn copy_tree(from: &Path, to: &Path, keep: &(dyn Fn(&Path) -> bool + Sync)) 
         Ok(())
     };
     std::thread::scope(|scope| {
-        let helpers: Vec<_> = (1..WORKERS).map(|_| scope.spawn(work)).collect();
+        let helpers: Vec<_> = (1..WORKERS).filter_map(|_| crate::thread::spawn_scoped(scope, work).ok()).collect();
         let own = work();
         let join = |helper: std::thread::ScopedJoinHandle<'_, Result<()>>| {
             helper.join().unwrap_or_else(|_| Err(Error::new("a copy failed")))

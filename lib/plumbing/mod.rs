@@ -79,8 +79,14 @@ pub fn answer(command: &mut Command, input: &[u8]) -> Result<std::process::Outpu
     let stdin = child.stdin.take();
     std::thread::scope(|scope| {
         // While it is written, the program may write, too. If it ended early, its exit code says why.
-        scope.spawn(move || stdin.map(|mut stdin| std::io::Write::write_all(&mut stdin, input)));
-        child.wait_with_output().context(failed)
+        let write = move || stdin.map(|mut stdin| std::io::Write::write_all(&mut stdin, input));
+        let writer = crate::thread::spawn_scoped(scope, write);
+        if writer.is_err() {
+            // Its input ends before it has begun, which is nothing to act on.
+            let _ = child.kill();
+        }
+        let output = child.wait_with_output().context(failed);
+        writer.and(output)
     })
 }
 

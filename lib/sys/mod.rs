@@ -6,9 +6,11 @@
 pub mod attempt;
 mod seccomp;
 mod signals;
+mod startup;
 
 pub use seccomp::{Instruction, filter_system_calls};
 pub use signals::{Arrived, Signals, block, clear_line_when_interrupted, signal_file, taken_signals};
+pub use startup::was_closed;
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;

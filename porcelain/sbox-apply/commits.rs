@@ -155,11 +155,12 @@ fn bundle(
     let target = file.clone();
     let (mut stdout, mut stderr) = (inside.stdout.take(), inside.stderr.take());
     // Both are read at once: who waits for one may be waited for by the other.
-    let complaint = std::thread::spawn(move || {
+    let complaint = libsbox::thread::spawn(move || {
         let mut text = Vec::new();
         let _ = stderr.take().map(|pipe| pipe.take(64 << 10).read_to_end(&mut text));
         String::from_utf8_lossy(&text).into_owned()
     });
+    let complaint = complaint.inspect_err(|_| drop(inside.kill()))?;
     let received = stdout.take().map(|mut pipe| receive(&mut pipe, &target)).unwrap_or_else(|| Ok((String::new(), 0)));
     if received.is_err() {
         let _ = inside.kill();

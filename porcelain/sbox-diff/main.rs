@@ -12,6 +12,7 @@ use libsbox::cow::{Change, Layer, Node, Scan, Selection, Tree};
 use libsbox::error::{Error, Kind, Result};
 use libsbox::output;
 use libsbox::project::Project;
+use libsbox::thread;
 use patch::Shown;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -187,8 +188,10 @@ fn each(layer: &Layer, changes: &[Change]) -> Result<Vec<Patch>> {
         }
     };
     let mut all = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_fold(Vec::new(), |mut all, worker| {
+        // One is enough, and this thread can be it.
+        let workers: Vec<_> = (1..threads).filter_map(|_| thread::spawn_scoped(scope, work).ok()).collect();
+        let own = work()?;
+        workers.into_iter().try_fold(own, |mut all, worker| {
             all.extend(worker.join().unwrap_or_else(|_| Err(Error::new("a thread failed")))?);
             Ok::<_, Error>(all)
         })
