@@ -112,7 +112,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     // The software first, in whatever order they were named.
     dirs.sort_by_key(|(_, rule)| *rule == Rule::Data);
     let (first, _) = dirs.first().ok_or_else(|| Error::usage("missing directory"))?;
-    let journal = options.journal.clone().unwrap_or_else(|| fs::beside(first, "move"));
+    let journal = options.journal.clone().unwrap_or_else(|| journal_beside(first));
     let several = dirs.len() > 1;
     let open = |(path, rule): &(PathBuf, Rule)| {
         let name = if several { path.file_name().map(PathBuf::from).unwrap_or_default() } else { PathBuf::new() };
@@ -192,4 +192,12 @@ fn listed(list: &Path) -> Result<Vec<PathBuf>> {
     }
     let places = bytes.split(|byte| *byte == 0).filter(|place| !place.is_empty());
     Ok(places.map(|place| PathBuf::from(OsStr::from_bytes(place))).collect())
+}
+
+/// Where a move is recorded for which no place was named. One that was killed is there for whoever looks for it.
+fn journal_beside(tree: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(tree.file_name().unwrap_or_default());
+    name.push(format!(".move-{}", std::process::id()));
+    tree.with_file_name(name)
 }

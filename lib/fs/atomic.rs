@@ -12,25 +12,7 @@ const LARGEST: u64 = 256 << 20;
 
 /// Writes a file so that a reader, or a crash, sees the old content or the new and never a part: beside, synced, renamed.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    replace(path, &beside(path, "new"), content, mode)?;
-    sweep(path);
-    Ok(())
-}
-
-/// Removes what writers of this file that were killed have left beside it.
-fn sweep(path: &Path) {
-    let mut lead = std::ffi::OsString::from(".");
-    lead.push(path.file_name().unwrap_or_default());
-    lead.push(".new-");
-    let entries = path.parent().and_then(|parent| std::fs::read_dir(parent).ok()).into_iter().flatten().flatten();
-    for entry in entries {
-        let name = entry.file_name();
-        let pid = name.as_encoded_bytes().strip_prefix(lead.as_encoded_bytes());
-        let pid = pid.and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
+    replace(path, &beside(path, "new"), content, mode)
 }
 
 /// The same for a writer that holds a lock on the file. The name beside it is always the same: what one that was killed
@@ -87,12 +69,23 @@ pub fn read_plain_or_error(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// A name in the same directory that no other process uses: `.NAME.SUFFIX-PID`.
+/// A name in the same directory that no other process uses: `.NAME.SUFFIX-PID`. What processes that are gone have left under
+/// such names is removed: they were killed.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{suffix}-{}", std::process::id()));
-    path.with_file_name(name)
+    let mut lead = std::ffi::OsString::from(".");
+    lead.push(path.file_name().unwrap_or_default());
+    lead.push(format!(".{suffix}-"));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.as_encoded_bytes().strip_prefix(lead.as_encoded_bytes());
+        let pid = pid.and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = super::remove_tree(&entry.path());
+        }
+    }
+    lead.push(std::process::id().to_string());
+    path.with_file_name(lead)
 }
 
 /// Makes a directory and those above it.
