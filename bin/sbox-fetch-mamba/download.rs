@@ -281,7 +281,10 @@ fn refused(response: &Response<Body>, source: &Source) -> Failure {
 
 /// What went wrong before an answer came.
 fn reason(error: &ureq::Error, source: &Source) -> Failure {
-    let text = error.to_string();
+    let text = match error {
+        ureq::Error::Io(error) => libsbox::error::reason(error),
+        error => error.to_string(),
+    };
     // The library's name for the kind of error says nothing to a reader.
     let text = visible(text.strip_prefix("io: ").unwrap_or(&text));
     let lower = text.to_lowercase();

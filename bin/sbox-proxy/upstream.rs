@@ -181,10 +181,14 @@ fn status_line(stream: &mut TcpStream) -> std::io::Result<String> {
 pub fn known_to_be_forbidden(host: &str, port: u16) -> Option<(std::net::IpAddr, &'static str)> {
     let (send, receive) = std::sync::mpsc::channel();
     let name = host.to_owned();
-    std::thread::spawn(move || {
+    let asked = libsbox::thread::spawn(move || {
         let addresses = (name, port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
         let _ = send.send(addresses.unwrap_or_default());
     });
+    if asked.is_err() {
+        // Not to be dialled unseen: whoever takes all threads away must gain nothing by it.
+        return Some((std::net::Ipv4Addr::UNSPECIFIED.into(), "not known, for want of a thread to look it up"));
+    }
     let addresses = receive.recv_timeout(RESOLVER).unwrap_or_default();
     addresses.into_iter().find_map(|address| Some((address.ip(), address::forbidden(address.ip())?)))
 }

@@ -106,6 +106,9 @@ fn names_and_commands_are_harmless_on_a_terminal() {
     evil["command"] = "\u{1b}]0;x\u{7}".into();
     project.scratch.write("p/.sbox/processes.json", &json!([evil]).to_string());
     let table = project.stdout(&["ps", "-a"]);
+    let long = "n".repeat(70_000);
+    project.scratch.write("p/.sbox/processes.json", &json!([record(&long, "stopped")]).to_string());
+    assert!(project.stdout(&["ps", "-a"]).contains(&long), "a name of any length is listed");
     assert!(table.contains("a\\x1b[2J") && !table.contains(['\u{1b}', '\u{7}']), "{table:?}");
 }
 
