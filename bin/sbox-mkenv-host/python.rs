@@ -105,13 +105,13 @@ fn ask_all(files: &[PathBuf], is_only_asked: bool) -> Vec<Option<Python>> {
             None => Ok((file, thread::spawn_scoped(scope, move || ask(file)))),
         };
         let all: Vec<_> = files.iter().map(asked).collect();
-        let answer = |one| match one {
-            Ok((_, Ok(thread))) => (std::thread::ScopedJoinHandle::join(thread).unwrap_or(None), true),
+        let answers = all.into_iter().map(|one| match one {
+            Ok((_, Ok(thread))) => (thread.join().unwrap_or(None), true),
             // No thread to be had: one after the other.
             Ok((file, Err(_))) => (ask(file), true),
             Err(python) => (Some(python), false),
-        };
-        all.into_iter().map(answer).collect()
+        });
+        answers.collect()
     });
     let mut is_new = false;
     for (file, (answer, is_fresh)) in files.iter().zip(&answers) {

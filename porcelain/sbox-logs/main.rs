@@ -167,7 +167,7 @@ fn heads(names: &[String], times: bool) -> Vec<(String, Head)> {
     let colour = output::colour(std::io::stdout().is_terminal());
     let width = names.iter().map(String::len).max().unwrap_or(0);
     let head = |(at, name): (usize, &String)| {
-        let prefix = format!("{name:<width$} | ");
+        let prefix = format!("{} | ", libsbox::width::padded(name, width));
         let prefix = (names.len() > 1).then(|| output::paint(colour, COLOURS[at % COLOURS.len()], &prefix));
         (name.clone(), Head { name: name.clone(), prefix, times })
     };
