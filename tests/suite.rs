@@ -12,6 +12,7 @@ mod looks;
 mod manual;
 mod named_sets;
 mod release;
+mod scarcity;
 mod stand_in;
 mod system_calls;
 mod terminal;

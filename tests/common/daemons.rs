@@ -74,6 +74,9 @@ pub fn long_nap() -> String {
 
 impl Drop for Standing {
     fn drop(&mut self) {
+        if !self.state("processes.lock").exists() {
+            return;
+        }
         // Whatever the test did to the state: what was started goes.
         let mut stop = std::process::Command::new(bin().join("sbox"));
         let _ = stop.args(["stop", "--all"]).current_dir(self.scratch.path("p")).output();
