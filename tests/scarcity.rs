@@ -70,7 +70,8 @@ const LINES: &[(&str, &str)] = &[
 
 /// All lines: those of the table, and one for each program that is not in it.
 fn lines() -> Vec<(String, Vec<String>)> {
-    let named = LINES.iter().map(|(name, line)| (name.to_string(), line.split_whitespace().map(String::from).collect()));
+    let named =
+        LINES.iter().map(|(name, line)| (name.to_string(), line.split_whitespace().map(String::from).collect()));
     let rest = programs().into_iter().filter(|name| !LINES.iter().any(|(known, _)| known == name));
     named.chain(rest.map(|name| (name, vec!["--help".to_owned()]))).collect()
 }
@@ -219,9 +220,8 @@ fn no_space() {
     line.extend(through(&["sh", "-c", disk, "sh"]));
     line.extend(inner.iter().map(OsString::from));
     let works = std::process::Command::new(&line[0]).args(&line[1..]).arg("true").current_dir("/var/empty").status();
-    let works = works.or_else(|_| {
-        std::process::Command::new(&line[0]).args(&line[1..]).arg("true").current_dir("/media").status()
-    });
+    let works = works
+        .or_else(|_| std::process::Command::new(&line[0]).args(&line[1..]).arg("true").current_dir("/media").status());
     if !works.is_ok_and(|status| status.success()) {
         skip("this host cannot make a small disk");
         return;
@@ -285,13 +285,33 @@ fn hostile_environments() {
     let text = |text: &str| Some(OsString::from(text));
     let environments: Vec<(&str, Vec<(&str, Option<OsString>)>)> = vec![
         ("nothing is set", vec![("HOME", None), ("PATH", None)]),
-        ("relative", vec![("HOME", text("home")), ("PATH", text("bin:.")), ("TMPDIR", text("tmp")), ("SBOX_CACHE", text("c"))]),
+        (
+            "relative",
+            vec![("HOME", text("home")), ("PATH", text("bin:.")), ("TMPDIR", text("tmp")), ("SBOX_CACHE", text("c"))],
+        ),
         ("nowhere", vec![("HOME", text("/nowhere/at all")), ("PATH", text("/nowhere")), ("TMPDIR", text("/nowhere"))]),
-        ("empty", vec![("HOME", text("")), ("PATH", text("")), ("TMPDIR", text("")), ("LANG", text("")), ("TERM", text(""))]),
-        ("bytes", ["HOME", "PATH", "TMPDIR", "LANG", "TERM", "SBOX_CACHE", "USER", "http_proxy"].map(|n| (n, odd())).into()),
-        ("nonsense", vec![("LANG", text("xx_XX.nonsense")), ("LC_ALL", text("%n%s")), ("TERM", text("\\e[")), ("COLUMNS", text("-1"))]),
+        (
+            "empty",
+            vec![("HOME", text("")), ("PATH", text("")), ("TMPDIR", text("")), ("LANG", text("")), ("TERM", text(""))],
+        ),
+        (
+            "bytes",
+            ["HOME", "PATH", "TMPDIR", "LANG", "TERM", "SBOX_CACHE", "USER", "http_proxy"].map(|n| (n, odd())).into(),
+        ),
+        (
+            "nonsense",
+            vec![
+                ("LANG", text("xx_XX.nonsense")),
+                ("LC_ALL", text("%n%s")),
+                ("TERM", text("\\e[")),
+                ("COLUMNS", text("-1")),
+            ],
+        ),
         ("ours", vec![("SBOX_EXEC_PATH", text("/nowhere")), ("SBOX_TRACE", text("1")), ("SBOX_ISOLATION", text("x"))]),
-        ("ours, too", vec![("SBOX_PATIENCE", text("x")), ("SBOX_CACHE_BESIDE", odd()), ("SOURCE_DATE_EPOCH", text("-9e9"))]),
+        (
+            "ours, too",
+            vec![("SBOX_PATIENCE", text("x")), ("SBOX_CACHE_BESIDE", odd()), ("SOURCE_DATE_EPOCH", text("-9e9"))],
+        ),
     ];
     for (fault, variables) in environments {
         each(fault, false, |started| {
