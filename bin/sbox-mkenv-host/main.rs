@@ -10,6 +10,7 @@ mod known;
 mod libraries;
 mod node;
 mod python;
+mod wheels;
 
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Context, Result};

@@ -1,6 +1,7 @@
 //! CPython of the host: the interpreter, its standard library, its headers, and pip.
 
 use crate::known::Known;
+use crate::wheels;
 use crate::{find, libraries};
 use libsbox::bytecode;
 use libsbox::cache::version_key;
@@ -79,6 +80,10 @@ pub fn find(runtime: &Runtime, is_only_asked: bool) -> Result<Python> {
         } else if best.as_ref().is_none_or(|best| version_key(&best.version) < version_key(&python.version)) {
             best = Some(python);
         }
+    }
+    if let Some(python) = best.as_ref().filter(|python| python.debian) {
+        // Said before anything is made, so that `sbox doctor` and `sbox init` know it, too.
+        wheels::pip(&wheels::all(&python.stdlib), &python.executable)?;
     }
     best.ok_or_else(|| match others.is_empty() {
         true => cannot("no Python on PATH, in pyenv, asdf, mise, uv, conda or Homebrew"),
@@ -379,28 +384,10 @@ fn rewrite(moved: &[(PathBuf, PathBuf)], base: &Path, only: &[PathBuf]) -> Resul
     result.map(drop)
 }
 
-/// Installs pip from a wheel that Python or the distribution has on the disk: no network.
+/// Installs pip from a wheel: no network.
 fn install_pip(python: &Python, prefix: &Path, base: &Path) -> Result<()> {
-    let bundled = base.join("lib").join(python.name()).join("ensurepip/_bundled");
-    let mut wheels: Vec<PathBuf> = [bundled, "/usr/share/python-wheels".into(), "/usr/share/python3-wheels".into()]
-        .into_iter()
-        .flat_map(|directory| std::fs::read_dir(directory).into_iter().flatten().flatten())
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "whl"))
-        .collect();
-    wheels.sort();
-    let named = |start: &str| {
-        wheels
-            .iter()
-            .rfind(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start)))
-            .cloned()
-    };
-    let Some(pip) = named("pip-") else {
-        return Err(cannot(format!(
-            "'{}' has no pip, and there is no wheel of it on this host (Debian: apt-get install python3-pip-whl)",
-            visible_path(&python.executable)
-        )));
-    };
+    let wheels = wheels::all(&base.join("lib").join(python.name()));
+    let pip = wheels::pip(&wheels, &python.executable)?;
     const INSTALL: &str = "import runpy, sys; sys.path.insert(0, sys.argv[1]); sys.argv[1:] = ['install', '--no-index', \
         '--no-deps', '--no-cache-dir', '--disable-pip-version-check', '--no-warn-script-location', '--no-compile', *sys.argv[1:]]; \
         runpy.run_module('pip', run_name='__main__')";
@@ -408,7 +395,7 @@ fn install_pip(python: &Python, prefix: &Path, base: &Path) -> Result<()> {
         vec![prefix.join("bin").join(python.name()).into(), "-I".into(), "-c".into(), INSTALL.into(), pip.into()];
     // From 3.12 on nothing expects setuptools to be there.
     if version_key(&python.series()) < vec![3, 12] {
-        words.extend(named("setuptools-").map(OsString::from));
+        words.extend(wheels::named(&wheels, "setuptools-").map(OsString::from));
     }
     plumbing::output(&mut spawn::in_prefix(prefix, prefix, &words)?).map(drop)
 }
