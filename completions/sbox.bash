@@ -217,7 +217,7 @@ _sbox_value() {
         'supervise --restart') _sbox_words no on-failure always ;;
         'proxy --access-log') _sbox_files -f ;;
         'proxy --refusal-log') _sbox_files -f ;;
-        'attempt -c' | 'attempt --class') _sbox_words files writes processes privilege ipc environment network kernel ;;
+        'attempt -c' | 'attempt --class') _sbox_words files writes copy-on-write processes privilege ipc environment network kernel ;;
         'envsh --format') _sbox_words sh fish json null ;;
         'envsh --isolation') _sbox_words namespace landlock env none ;;
         'stage --into') _sbox_files -d ;;

@@ -4,6 +4,7 @@
 //! fixtures that were made for it, and nothing where the boundary is broken.
 #![forbid(unsafe_code)]
 
+mod cow;
 mod files;
 mod kernel;
 mod network;
@@ -23,10 +24,12 @@ usage: sbox-attempt [-l] [-c CLASS] [--fixture NAME=VALUE]... [ATTEMPT...]
 Try what a sandbox must refuse, each ATTEMPT or all of them, and print the
 results, one JSON object a line.
 
-  -c, --class CLASS         files, writes, processes, privilege, ipc,
-                            environment, network or kernel: only those
+  -c, --class CLASS         files, writes, copy-on-write, processes,
+                            privilege, ipc, environment, network or kernel:
+                            only those
       --fixture NAME=VALUE  a target to reach: secret, data, work, pid, socket,
-                            abstract, port, shm, canary or host-name
+                            abstract, port, shm, canary, host-name, tree, seen
+                            or layer
   -l, --list                only list them
   -h, --help                print this text
   -V, --version             print the version
@@ -100,7 +103,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             other => return Err(cli::common(other)),
         }
     }
-    let all = [files::ATTEMPTS, processes::ATTEMPTS, network::ATTEMPTS, kernel::ATTEMPTS].concat();
+    let all = [files::ATTEMPTS, cow::ATTEMPTS, processes::ATTEMPTS, network::ATTEMPTS, kernel::ATTEMPTS].concat();
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|attempt| attempt.name == name.as_str())) {
         return Err(Error::usage(format!("unknown attempt '{}'", libsbox::escape::visible(unknown))));
     }

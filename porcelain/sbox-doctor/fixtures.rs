@@ -44,10 +44,20 @@ impl Fixtures {
             "work/deep/below/.git/config",
             "work/deep/below/.git/hooks/sample",
             "work/deep/.sbox/config.yaml",
+            "tree/file",
+            "tree/other",
+            "tree/third",
+            "tree/gone",
+            "tree/.git/hooks/sample",
+            "layer/upper/.keep",
+            "layer/work/.keep",
         ] {
             let path = root.join(file);
             fs::make_dirs(path.parent().unwrap_or(&root))?;
             fs::write_atomic(&path, b"fixture\n", 0o644)?;
+        }
+        for part in ["upper", "work"] {
+            let _ = std::fs::remove_file(root.join("layer").join(part).join(".keep"));
         }
         if rustix::process::geteuid().is_root() {
             open(&root, outside)?;
@@ -88,6 +98,13 @@ impl Fixtures {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Those of a copy-on-write mount: `seen` shows the same directory as it is.
+    pub fn of_tree(&self, seen: &str) -> Vec<String> {
+        let path = |name: &str, below: &str| format!("{name}={}", self.path(below).display());
+        let all = [path("tree", "tree"), path("seen", seen), path("layer", "layer")];
+        all.into_iter().flat_map(|fixture| ["--fixture".to_owned(), fixture]).collect()
     }
 
     /// As `sbox-attempt` wants them.
@@ -139,7 +156,7 @@ const NOBODY: u32 = 65534;
 fn open(root: &Path, give: bool) -> Result<()> {
     let shown = || String::from("open the fixtures");
     std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o755)).context(shown)?;
-    for part in ["secret", "data", "work"] {
+    for part in ["secret", "data", "work", "tree", "layer"] {
         for entry in walk(&root.join(part)) {
             let mode = if entry.is_dir() { 0o755 } else { 0o644 };
             std::fs::set_permissions(&entry, std::fs::Permissions::from_mode(mode)).context(shown)?;

@@ -98,7 +98,8 @@ pub fn run(level: &str, as_json: bool) -> Result<u8> {
 
 fn attack(level: &str) -> Result<Vec<Verdict>> {
     let (outside, inside) = (Fixtures::new(true)?, Fixtures::new(false)?);
-    let mut control = outside.carelessly(&words_of(&outside, &[]));
+    let words = [words_of(&outside, &[]), outside.of_tree("tree")].concat();
+    let mut control = outside.carelessly(&words);
     as_nobody(&mut control);
     let control: BTreeMap<String, Said> =
         said(&mut control)?.into_iter().map(|said| (said.name.clone(), said)).collect();
@@ -137,8 +138,20 @@ fn confined(fixtures: &Fixtures, level: &str, options: &[&str]) -> Result<Vec<St
     for (option, place) in [("--ro-bind", "data"), ("--bind", "work"), ("--ro-bind", "sbox-attempt")] {
         words.extend([option.to_owned(), text(place), text(place)]);
     }
+    let (tree, seen, layer) = (fixtures.path("tree"), fixtures.path("seen"), fixtures.path("layer"));
+    // A host without overlays has private copies, and nothing to be tried here.
+    let has_tree = level == "namespace" && spawn::can_overlay(Isolation::Namespace, &tree, &tree, &layer);
+    if has_tree {
+        let shown = |path: &std::path::Path| path.display().to_string();
+        words.extend(["--cow".into(), shown(&tree), shown(&tree), shown(&layer)]);
+        words.extend(["--ro-bind".into(), shown(&tree), shown(&seen)]);
+    }
     words.push("--".into());
-    Ok(words_of(fixtures, &words))
+    words = words_of(fixtures, &words);
+    if has_tree {
+        words.extend(fixtures.of_tree("seen"));
+    }
+    Ok(words)
 }
 
 fn said(command: &mut Command) -> Result<Vec<Said>> {
