@@ -103,9 +103,10 @@ fn aider_does_a_task() {
 
 #[test]
 fn gemini_does_a_task() {
-    // With an address of its own it would choose another way to log in. Its commands get few variables: the git that
-    // finds the user's name is the distribution's.
-    let task = "mkdir -p ~/.gemini ~/.local/bin && ln -sf /usr/bin/git ~/.local/bin/git && \
+    // With an address of its own it would choose another way to log in. Its commands see no configuration of git but the
+    // repository's, which is why the template puts the user's name there.
+    let task = "for key in user.name user.email; do value=$(git config $key) && git config --local $key \"$value\"; done; \
+                mkdir -p ~/.gemini && \
                 echo {\\\"security\\\":{\\\"auth\\\":{\\\"selectedType\\\":\\\"gemini-api-key\\\"}}} > ~/.gemini/settings.json && \
                 GEMINI_API_KEY=x GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:8765 gemini --yolo -p fix";
     works("gemini-cli", "gemini --version && gemini --help", task);
