@@ -37,6 +37,7 @@ pub mod plumbing;
 pub mod process;
 pub mod progress;
 pub mod project;
+pub mod promises;
 pub mod provider;
 pub mod registries;
 pub mod sites;

@@ -8,6 +8,7 @@ mod attempts;
 mod confinement;
 mod copy_on_write;
 mod guard;
+mod host;
 mod hygiene;
 mod mounts;
 mod network;

@@ -359,7 +359,10 @@ impl Root {
     fn enter(self) -> Result<()> {
         let shown = || String::from("enter the new root");
         rustix::process::fchdir(&self.top).context(shown)?;
-        rustix::process::pivot_root(".", ".").context(shown)?;
+        match rustix::process::pivot_root(".", ".") {
+            Err(error @ Errno::INVAL) => return Err(unavailable::no_pivot_root(error)),
+            entered => entered.context(shown)?,
+        }
         rustix::mount::unmount(".", UnmountFlags::DETACH).context(|| "leave the old root".into())?;
         rustix::process::chdir("/").context(shown)
     }

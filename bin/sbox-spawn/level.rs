@@ -32,6 +32,8 @@ pub fn run_at_strongest(
         may_run_at(sandbox, *level)?;
         if let Some(why) = &lack {
             unavailable::warn_of_level(*level, why);
+        } else {
+            unavailable::warn_of_host(*level, sandbox.args.network.mode == Mode::Host);
         }
         environment::name_level(&mut sandbox.environment, *level);
         if *level != Level::Namespace {

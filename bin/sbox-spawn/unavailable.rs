@@ -3,6 +3,7 @@
 use crate::args::Level;
 use libsbox::error::{Error, Kind, exhausted, reason};
 use libsbox::output;
+use libsbox::promises::{self, Host};
 use rustix::io::Errno;
 
 /// Why the kernel refused namespaces, and the narrow way to allow them. What is merely used up is not the host's will:
@@ -47,13 +48,34 @@ pub fn no_proc(error: Errno) -> Error {
 
 /// The words for a level that is weaker than a namespace, once, where `auto` had to take it.
 pub fn warn_of_level(level: Level, why: &Error) {
+    let host = Host { landlock: crate::landlock::version().into(), keeps_root: false };
     let lost = match level {
         Level::Namespace => return,
         Level::Landlock => {
-            "files of the host that were not given are denied, not absent, and their modes, times and attributes can be changed; other processes are visible; protected files in read-write mounts can be changed"
+            let all: Vec<_> = promises::exceptions(level, &host).map(|line| line.lost).collect();
+            all.join("; ")
         }
-        Level::Env => "NOTHING is enforced: the command has all of your rights",
+        Level::Env => "NOTHING is enforced: the command has all of your rights".into(),
     };
     output::warn(format_args!("isolation level '{}' only: {lost} ({why})", level.name()));
     output::hint(why.hint_text().unwrap_or("sbox doctor says what this host lacks"));
+}
+
+/// What this host takes from the promises of a level that was not fallen back to. On a terminal: a program's stderr may be
+/// somebody's data.
+pub fn warn_of_host(level: Level, has_hosts_network: bool) {
+    let host = Host { landlock: crate::landlock::version().into(), keeps_root: false };
+    // Without the host's network its abstract sockets are not there.
+    let lost =
+        if level == Level::Namespace && !has_hosts_network { Vec::new() } else { promises::lost_here(level, &host) };
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        lost.into_iter().for_each(|lost| output::warn(format_args!("this kernel's Landlock is old: {lost}")));
+    }
+}
+
+/// The kernel refuses to exchange the root where it is the first of all mounts (pivot_root(2), EINVAL).
+pub fn no_pivot_root(error: Errno) -> Error {
+    let why = reason(&error.into());
+    Error::of(Kind::Unavailable, format!("cannot enter the new root: the kernel refuses pivot_root ({why})"))
+        .hint("it does so where the root file system is an initramfs: boot from another, or go to a tmpfs with switch_root(8)")
 }

@@ -2,9 +2,10 @@
 
 use libsbox::error::Result;
 use libsbox::escape;
-use libsbox::model::Isolation;
+use libsbox::model::{Isolation, Level};
 use libsbox::plumbing;
 use libsbox::plumbing::spawn::{self, Probe};
+use libsbox::promises::{self, Host};
 use libsbox::provider;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -45,7 +46,7 @@ pub fn all() -> Result<Vec<Check>> {
     let probe = spawn::probe(Isolation::Auto);
     let mut checks = vec![sandbox(&probe)];
     checks.extend(settings());
-    checks.push(system_calls());
+    checks.push(system_calls(&probe));
     checks.push(landlock(&probe));
     checks.push(network());
     checks.push(limits(&probe));
@@ -130,7 +131,11 @@ fn said(output: &Option<Output>) -> String {
     line.trim_start_matches("[ERROR] sbox-spawn: ").to_owned()
 }
 
-fn system_calls() -> Check {
+fn system_calls(probe: &Probe) -> Check {
+    if !probe.namespace {
+        // What a sandbox needs first is missing, and said above.
+        return check("system calls", State::Missing, "not tried: there is no sandbox of level 'namespace'", None);
+    }
     let output = spawn(&[], &["grep", "-q", "^Seccomp:[[:space:]]*2", "/proc/self/status"]);
     match succeeded(&output) {
         true => check("system calls", State::Good, "filtered (seccomp)", None),
@@ -140,20 +145,21 @@ fn system_calls() -> Check {
 
 fn landlock(probe: &Probe) -> Check {
     const BOOT: &str = "Linux 5.13 and later have it; 'landlock' must be in the list of the boot parameter 'lsm='";
-    match probe.landlock {
-        0 => check(
+    let found = match probe.landlock {
+        0 => "none".to_owned(),
+        version => format!("version {version}"),
+    };
+    let host = Host { landlock: probe.landlock, keeps_root: false };
+    let lost = promises::lost_here(probe.level.parse().unwrap_or(Level::Namespace), &host);
+    match (probe.landlock, lost.is_empty()) {
+        (_, true) => check("Landlock", State::Good, found, None),
+        (0, false) => check("Landlock", State::Weaker, format!("{found}: {}", lost.join("; ")), Some(BOOT)),
+        _ => check(
             "Landlock",
             State::Weaker,
-            "none: with the host's network its abstract sockets (X11) can be reached",
-            Some(BOOT),
+            format!("{found}: {}", lost.join("; ")),
+            Some("version 6 comes with Linux 6.12; 'network: none' or a list of names closes the sockets too"),
         ),
-        version @ 1..=5 => check(
-            "Landlock",
-            State::Weaker,
-            format!("version {version}: with the host's network its abstract sockets (X11) can be reached"),
-            Some("version 6 comes with Linux 6.12; 'network: none' or a list of names closes them too"),
-        ),
-        version => check("Landlock", State::Good, format!("version {version}"), None),
     }
 }
 
@@ -198,19 +204,12 @@ fn nested() -> Check {
 
 /// Root's sandboxes get a uid that nobody has, if the file system can.
 fn root() -> Option<Check> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let here = std::env::current_dir().ok()?;
-    let mut command = plumbing::program("sbox-spawn").ok()?;
-    command.arg("--ro-bind").arg(&here).args(["/here", "--", "cat", "/proc/self/uid_map"]);
-    let output = command.stdin(Stdio::null()).output().ok()?;
-    let outside = String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1).map(str::to_owned);
+    let outside = roots_uid()?;
     Some(match outside.as_deref() {
         Some("0") | None => check(
             "started by root",
             State::Weaker,
-            "the agent keeps root's uid here, without any capability",
+            promises::lost_here(Level::Namespace, &Host { landlock: i64::MAX, keeps_root: true }).join("; "),
             Some(
                 "start it as an ordinary user, or keep the project on a file system with idmapped mounts (ext4, xfs, btrfs, tmpfs)",
             ),
@@ -222,6 +221,23 @@ fn root() -> Option<Check> {
             None,
         ),
     })
+}
+
+/// Whether sandboxes of this user, who is root, have root's uid.
+pub fn keeps_root() -> bool {
+    roots_uid().is_some_and(|outside| outside.as_deref() == Some("0"))
+}
+
+/// The uid that root's sandboxes have outside; `None` for others than root.
+fn roots_uid() -> Option<Option<String>> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let here = std::env::current_dir().ok()?;
+    let mut command = plumbing::program("sbox-spawn").ok()?;
+    command.arg("--ro-bind").arg(&here).args(["/here", "--", "cat", "/proc/self/uid_map"]);
+    let output = command.stdin(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1).map(str::to_owned))
 }
 
 fn host() -> Check {

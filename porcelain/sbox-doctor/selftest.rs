@@ -1,14 +1,16 @@
 //! Attacks on a sandbox of this host. Each is made outside too, where it should succeed: one that fails everywhere proves
 //! nothing, and is not counted as proof.
 
+use crate::checks;
 use crate::fixtures::{Fixtures, as_nobody, strange};
 use libsbox::cli;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
-use libsbox::model::Isolation;
+use libsbox::model::{Isolation, Level};
 use libsbox::output;
 use libsbox::plumbing;
 use libsbox::plumbing::spawn;
+use libsbox::promises::{self, Host};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -39,50 +41,15 @@ impl Verdict {
     }
 }
 
-/// What the weaker levels do not promise: `README.md` has the same in a table.
-fn promised(level: &str, said: &Said) -> bool {
-    const VISIBLE: [&str; 13] = [
-        "stat-secret",
-        "host-accounts",
-        "host-mounts",
-        "see-process",
-        "pidfd",
-        "init-arguments",
-        "host-name",
-        "capabilities",
-        "git-hook",
-        "git-config",
-        "nested-git-hook",
-        "swap-git",
-        "direnv",
-    ];
-    const MORE: [&str; 9] = [
-        "chmod-unmounted",
-        "editor-settings",
-        "agent-settings",
-        "own-configuration",
-        "chmod-read-only",
-        "touch-read-only",
-        "xattr-read-only",
-        "interfaces",
-        "kernel-root",
-    ];
-    match level {
-        "landlock" => {
-            !VISIBLE.contains(&said.name.as_str()) && !MORE.contains(&said.name.as_str()) && said.class != "network"
-        }
-        "env" => said.class == "environment" && said.name != "host-name",
-        _ => true,
-    }
-}
-
 /// Makes all of them and prints what came of it.
 pub fn run(level: &str, as_json: bool) -> Result<u8> {
+    let probe = spawn::probe(Isolation::Auto);
     let level = match level {
-        "auto" => spawn::probe(Isolation::Auto).level,
+        "auto" => probe.level.clone(),
         level => level.to_owned(),
     };
-    let verdicts = attack(&level)?;
+    let host = Host { landlock: probe.landlock, keeps_root: checks::keeps_root() };
+    let verdicts = attack(&level, &host)?;
     let leaks = verdicts.iter().filter(|verdict| verdict.got_through() && verdict.promised).count();
     if as_json {
         let all: Vec<_> = verdicts.iter().map(|verdict| {
@@ -96,7 +63,8 @@ pub fn run(level: &str, as_json: bool) -> Result<u8> {
     Ok(u8::from(leaks > 0))
 }
 
-fn attack(level: &str) -> Result<Vec<Verdict>> {
+fn attack(level: &str, host: &Host) -> Result<Vec<Verdict>> {
+    let named: Level = level.parse()?;
     let (outside, inside) = (Fixtures::new(true)?, Fixtures::new(false)?);
     let words = [words_of(&outside, &[]), outside.of_tree("tree")].concat();
     let mut control = outside.carelessly(&words);
@@ -119,7 +87,7 @@ fn attack(level: &str) -> Result<Vec<Verdict>> {
         // Outside there is no proxy to ask: what it refuses is proof by itself.
         proved: control.get(&inside.name).is_some_and(|outside| outside.outcome == "reached")
             || inside.name.starts_with("proxy-"),
-        promised: promised(level, &inside),
+        promised: promises::is_promised(named, host, &inside.class, &inside.name),
         inside,
     };
     Ok(all.into_iter().filter(|said| said.outcome != "impossible").map(verdict).collect())
