@@ -117,6 +117,15 @@ pub struct Config {
 
 /// The text of the project's configuration.
 pub fn read(project: &Project) -> Result<String> {
+    /// It comes with clones and archives; nobody writes one of this size.
+    const LONGEST: u64 = 1 << 20;
     let path = project.config();
-    std::fs::read_to_string(&path).context(|| format!("read '{}'", crate::escape::visible_path(&path)))
+    let shown = || format!("read '{}'", crate::escape::visible_path(&path));
+    let file = std::fs::File::open(&path).context(shown)?;
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut std::io::Read::take(file, LONGEST + 1), &mut text).context(shown)?;
+    if text.len() as u64 > LONGEST {
+        return Err(crate::error::Error::new(format!("cannot {}: it has more than a megabyte", shown())));
+    }
+    Ok(text)
 }
