@@ -355,3 +355,30 @@ fn a_record_that_cannot_be_read_is_not_taken_for_none() {
     std::fs::create_dir(scratch.path("record.json")).unwrap();
     start(&scratch).assert().code(1).stderr(contains("record.json"));
 }
+
+#[test]
+fn a_source_in_a_writable_mount_is_not_followed_through_a_link_g5() {
+    let scratch = Scratch::new("stage-inner");
+    scratch.write("secret/key", "canary");
+    scratch.write("tree/data/file", "mine");
+    let (tree, data) = (scratch.path("tree"), scratch.path("tree/data"));
+    let staged = |writable: bool| {
+        let mount = serde_json::json!({"kind": "mount", "src": tree, "dst": "/w", "writable": writable});
+        let copy = serde_json::json!({"kind": "copy", "src": data, "dst": "/data"});
+        let _ = std::fs::remove_dir_all(scratch.path("root"));
+        let mut command = scratch.program("sbox-stage");
+        command.arg("--into").arg(scratch.path("root")).write_stdin(format!("{mount}\n{copy}\n")).output().unwrap()
+    };
+    assert!(staged(true).status.success());
+    assert_eq!(scratch.read("root/data/file"), "mine");
+    // What the agent can put there: a link in the place of the directory, and of a file.
+    std::fs::rename(&data, scratch.path("tree/old")).unwrap();
+    symlink(scratch.path("secret"), &data).unwrap();
+    let output = staged(true);
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    assert!(stderr(&output).contains("which a sandbox can change"), "{}", stderr(&output));
+    assert!(!scratch.path("root/data/key").exists());
+    // Where no sandbox can write, the link is the user's own.
+    assert!(staged(false).status.success());
+    assert_eq!(scratch.read("root/data/key"), "canary");
+}

@@ -82,7 +82,7 @@ impl Tree {
 
 pub(super) struct Shell {
     pub(super) child: Child,
-    stdin: Option<ChildStdin>,
+    pub(super) stdin: Option<ChildStdin>,
     stdout: BufReader<std::process::ChildStdout>,
 }
 
@@ -244,6 +244,41 @@ fn a_flood_of_renames_holds_up_neither_the_end_nor_a_signal_g9() {
 }
 
 #[test]
+fn a_watcher_that_is_behind_does_not_make_the_launcher_deaf_g9() {
+    let Some(tree) = Tree::new("tree-behind") else { return };
+    let mut shell = tree.running(&[]);
+    let monitor = shell.child.id();
+    assert!(becomes(|| watcher_of(monitor).is_some()));
+    let watcher = watcher_of(monitor).unwrap();
+    let send = |signal: &str, pid: &str| Command::new("kill").args([signal, pid]).status().unwrap().success();
+    // As far behind as can be: it does nothing at all, and the launcher waits for it.
+    assert!(send("-STOP", &watcher));
+    drop(shell.stdin.take());
+    let is_over = || {
+        let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children")).unwrap_or_default();
+        children.split_whitespace().all(|pid| pid == watcher)
+    };
+    assert!(becomes(is_over));
+    assert!(shell.child.try_wait().unwrap().is_none(), "it did not wait");
+    assert!(send("-TERM", &monitor.to_string()));
+    let stat = || std::fs::read_to_string(format!("/proc/{monitor}/stat")).unwrap_or_default();
+    let ended = becomes(|| stat().contains(") Z "));
+    assert!(send("-KILL", &watcher));
+    assert!(ended, "a signal did not end the waiting");
+    assert!(shell.end().contains("interrupted while looking"));
+}
+
+/// The watcher that the process `monitor` started.
+fn watcher_of(monitor: u32) -> Option<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (pid, rest) = stat.split_once(" (sbox-watcher) ")?;
+        (rest.split(' ').nth(1)? == monitor.to_string()).then(|| pid.to_owned())
+    });
+    all.last()
+}
+
+#[test]
 fn one_sandbox_does_not_take_all_inotify_instances_of_the_user_g10() {
     let Some(tree) = Tree::new("tree-inotify") else { return };
     let most: usize =
@@ -400,14 +435,7 @@ fn a_killed_watcher_is_noticed_and_made_up_for_f9() {
     let Some(tree) = Tree::new("tree-killed") else { return };
     let mut shell = tree.running(&[]);
     let monitor = shell.child.id();
-    let watcher = || {
-        let all = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-            let (pid, rest) = stat.split_once(" (sbox-watcher) ")?;
-            (rest.split(' ').nth(1)? == monitor.to_string()).then(|| pid.to_owned())
-        });
-        all.last()
-    };
+    let watcher = || watcher_of(monitor);
     assert!(becomes(|| watcher().is_some()));
     Command::new("kill").args(["-9", &watcher().unwrap()]).status().unwrap();
     shell.ask("echo x > .envrc");
