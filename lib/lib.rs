@@ -32,6 +32,7 @@ pub mod lockfile;
 pub mod logs;
 pub mod model;
 pub mod name_rules;
+pub mod one_off;
 pub mod output;
 pub mod plumbing;
 pub mod process;

@@ -6,7 +6,7 @@
 //! a link in the project that leads to `~/.ssh` asks for `~/.ssh`. What is known is kept in `~/.sbox/trust`, which no
 //! sandbox sees.
 
-use crate::config::{Config, MountEntry, Piece, pieces};
+use crate::config::{Config, MountEntry, Overrides, Piece, pieces};
 use crate::error::{Context, Error, Kind, Result};
 use crate::escape::{visible, visible_path};
 use crate::fs;
@@ -163,6 +163,25 @@ fn placed_micromamba(project: &Project) -> Option<String> {
         false => "no file".into(),
     };
     Some(format!("its own micromamba ({})", sum.get(..16).unwrap_or(&sum)))
+}
+
+/// The same for a configuration with options of the command line in it. What the user types is the user's own request, but
+/// not in company of a configuration from elsewhere, whose commands would get it: then that has to be accepted first.
+pub fn require_with(project: &Project, config: &Config, overrides: &Overrides) -> Result<()> {
+    if overrides.is_empty() {
+        return require(project, config);
+    }
+    let own = crate::check::load(project)?;
+    require(project, &own)?;
+    let (asked, given) = (requests(project, &own), requests(project, config));
+    let (asked, mut given) = (texts(&asked), given.iter().map(|request| request.text.as_str()).collect::<Vec<_>>());
+    given.retain(|text| !asked.contains(text));
+    if given.is_empty() || is_own(project) || is_accepted(project, &requests(project, &own)) {
+        return Ok(());
+    }
+    let name = visible(&project.name());
+    let message = format!("project '{name}' is not known as yours, and would get {}", given.join("; "));
+    Err(Error::of(Kind::NotTrusted, message).hint("look at .sbox/config.yaml; 'sbox trust' accepts it"))
 }
 
 /// Refuses a configuration that asks for something which nobody accepted; on a terminal it asks, once.

@@ -3,6 +3,7 @@
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
+use libsbox::config::Overrides;
 use libsbox::daemon;
 use libsbox::daemon::record;
 use libsbox::error::{Error, Result};
@@ -15,11 +16,24 @@ use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-exec", usage: USAGE, runs_a_command: true };
 const USAGE: &str = "\
-usage: sbox exec [--in NAME | --isolation LEVEL] COMMAND [ARGUMENT...]
+usage: sbox exec [--in NAME | options] COMMAND [ARGUMENT...]
 Execute COMMAND in the project's sandbox. Options after COMMAND belong to it.
 
       --in NAME            use the running sandbox of the daemon NAME
+
+For this run, in place of what the configuration says or beside it:
+      --env NAME[=VALUE]   set a variable, or pass on the one that is set here
+      --env-file FILE      read variables from FILE, one NAME=VALUE a line
+      --mount SRC:DST[:MODE]  mount SRC of the host at DST, as ro, rw or cow
+      --network NET        host, none, or what is allowed, separated by commas:
+                           names and sets, such as api.example.org,@npm
+      --reach [HOST:]PORT  make a port of the host's loopback reachable inside
+      --port [HOST:]PORT   forward a port of the host's loopback to PORT inside
+      --limit NAME=VALUE   a limit, such as memory=2G, cpus=2, pids=99, time=30m
+      --workdir DIR        start in DIR
       --isolation LEVEL    auto, namespace, landlock or env [as configured]
+      --nested             let it make user namespaces for a sandbox of its own
+
   -h, --help               print this text
   -V, --version            print the version
 ";
@@ -29,11 +43,14 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut isolation, mut inside, mut words) = (None, None, Vec::new());
+    let (mut overrides, mut inside, mut words) = (Overrides::default(), None, Vec::new());
     while let Some(arg) = args.next()? {
         match arg {
             Long("in") => inside = Some(args.value()?.string()?),
-            Long("isolation") => isolation = Some(args.value()?.string()?.parse()?),
+            Long(name) if Overrides::has_option(name) => {
+                let name = name.to_owned();
+                overrides.take(&name, args)?;
+            }
             Value(word) => {
                 words.push(word);
                 words.extend(args.raw_args()?);
@@ -45,9 +62,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Err(Error::usage("missing command").hint("sbox exec python -V"));
     }
     match inside {
-        Some(_) if isolation.is_some() => Err(Error::usage("'--in' and '--isolation' cannot be used together")),
+        Some(_) if !overrides.is_empty() => {
+            Err(Error::usage("'--in' goes into a sandbox that is there: its options cannot be changed"))
+        }
         Some(name) => beside(&name, &words),
-        None => sandbox::become_command(isolation, |_, _| Ok(words)),
+        None => sandbox::become_command(&overrides, |_, _| Ok(words)),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
+use libsbox::config::Overrides;
 use libsbox::error::Result;
 use libsbox::plumbing::sandbox;
 use std::ffi::OsString;
@@ -11,11 +12,23 @@ use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-shell", usage: USAGE, runs_a_command: true };
 const USAGE: &str = "\
-usage: sbox shell [--isolation LEVEL]
+usage: sbox shell [options]
 Start a shell in the project's sandbox: $SHELL if the sandbox has it, or else
 bash or sh.
 
+For this run, in place of what the configuration says or beside it:
+      --env NAME[=VALUE]   set a variable, or pass on the one that is set here
+      --env-file FILE      read variables from FILE, one NAME=VALUE a line
+      --mount SRC:DST[:MODE]  mount SRC of the host at DST, as ro, rw or cow
+      --network NET        host, none, or what is allowed, separated by commas:
+                           names and sets, such as api.example.org,@npm
+      --reach [HOST:]PORT  make a port of the host's loopback reachable inside
+      --port [HOST:]PORT   forward a port of the host's loopback to PORT inside
+      --limit NAME=VALUE   a limit, such as memory=2G, cpus=2, pids=99, time=30m
+      --workdir DIR        start in DIR
       --isolation LEVEL    auto, namespace, landlock or env [as configured]
+      --nested             let it make user namespaces for a sandbox of its own
+
   -h, --help               print this text
   -V, --version            print the version
 ";
@@ -25,14 +38,17 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let mut isolation = None;
+    let mut overrides = Overrides::default();
     while let Some(arg) = args.next()? {
         match arg {
-            Long("isolation") => isolation = Some(args.value()?.string()?.parse()?),
+            Long(name) if Overrides::has_option(name) => {
+                let name = name.to_owned();
+                overrides.take(&name, args)?;
+            }
             other => return Err(cli::common(other)),
         }
     }
-    sandbox::become_command(isolation, |project, _| {
+    sandbox::become_command(&overrides, |project, _| {
         let shell = shell();
         // A prompt that says where one is; the shell's own files in the sandbox's home may change it.
         let prompt = format!("PS1=(sbox {}) \\w \\$ ", libsbox::escape::visible(&project.name()));

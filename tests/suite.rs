@@ -13,6 +13,7 @@ mod manual;
 mod named_sets;
 mod release;
 mod scarcity;
+mod one_off;
 mod stand_in;
 mod system_calls;
 mod terminal;

@@ -57,6 +57,8 @@ How it runs:
       --isolation LEVEL   namespace, landlock, env, or auto: the strongest that
                           this host supports [auto]
       --nested            let the command make user namespaces and mounts
+      --ephemeral DIR     at the end remove DIR, the project of a one-off run,
+                          unless changes wait in its copy-on-write mounts
       --status-fd N       write events to descriptor N, one JSON object a line
       --join PID          run COMMAND in the sandbox of process PID, not in a
                           new one
@@ -156,6 +158,8 @@ pub struct Args {
     pub network: Network,
     pub limits: Limits,
     pub nested: bool,
+    /// The project of a one-off run.
+    pub ephemeral: Option<PathBuf>,
     /// Nothing: the strongest that there is.
     pub isolation: Option<Level>,
     pub status_fd: Option<RawFd>,
@@ -201,6 +205,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("reach") => args.network.reach.push(port(&parser.value()?.string()?)?),
             Long("isolation") => args.isolation = parser.value()?.string()?.parse::<Isolation>()?.named(),
             Long("limit") => limit(&mut args.limits, &parser.value()?.string()?)?,
+            Long("ephemeral") => args.ephemeral = Some(parser.value()?.into()),
             Long("nested") => args.nested = true,
             Long("stop-timeout") => args.stop_timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
             Long("join") => args.join = Some(pid(parser)?),

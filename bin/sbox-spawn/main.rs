@@ -31,6 +31,7 @@ mod members;
 mod mountinfo;
 mod namespaces;
 mod network;
+mod one_off;
 mod op;
 mod overlay;
 mod plan;
@@ -89,7 +90,10 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let code = level::run_at_strongest(&mut sandbox, &mut reporter, &watcher, &terminal);
     terminal.restore();
     watcher.finish(&mut protection);
-    tell_changes(&sandbox.args);
+    match &sandbox.args.ephemeral {
+        Some(root) => one_off::end(root),
+        None => tell_changes(&sandbox.args),
+    }
     network::tell_refused(&sandbox.refused);
     let code = code?;
     reporter.ended(code);

@@ -10,7 +10,7 @@ mod values;
 pub use values::is_secret;
 
 use crate::config::raw::{Raw, Text};
-use crate::config::{self, Config, keys};
+use crate::config::{self, Config, Overrides, keys};
 use crate::error::{Error, Result};
 use crate::escape::visible;
 use crate::locate::{Step, locate};
@@ -105,23 +105,37 @@ impl Report {
 
 /// Reads a project's configuration; anything wrong in it is an error that counts the findings.
 pub fn load(project: &Project) -> Result<Config> {
+    load_with(project, &Overrides::default())
+}
+
+/// The same with what a command line says in its place.
+pub fn load_with(project: &Project, overrides: &Overrides) -> Result<Config> {
     let text = config::read(project)?;
-    let report = check(&text, project.root());
+    let report = check_with(&text, project.root(), overrides);
     // What was copied is in the sandbox: where it came from matters when it is built, and may be on another machine.
     let mut errors = report.errors().filter(|error| !error.only_for_builds);
     let (first, errors) = (errors.next().map(ToString::to_string), errors.count() + 1);
     match (report.config, first) {
         (Some(config), None) => Ok(config),
         (_, first) => {
-            Err(Error::new(format!("the configuration has errors ({errors}): {}", first.unwrap_or_default()))
-                .hint("sbox validate lists them all"))
+            let whose = match overrides.is_empty() {
+                true => "the configuration has errors",
+                false => "the configuration and these options have errors",
+            };
+            let error = Error::new(format!("{whose} ({errors}): {}", first.unwrap_or_default()));
+            Err(error.hint("sbox validate lists them all"))
         }
     }
 }
 
 /// Checks the text of a configuration of the project at `root`.
 pub fn check(text: &str, root: &Path) -> Report {
-    let mut checker = Checker { text, root, findings: Vec::new() };
+    check_with(text, root, &Overrides::default())
+}
+
+/// The same with what a command line says in its place.
+pub fn check_with(text: &str, root: &Path, overrides: &Overrides) -> Report {
+    let mut checker = Checker { text, root, overrides, findings: Vec::new() };
     let config = checker.run();
     checker.findings.sort_by_key(|finding| finding.place);
     Report { findings: checker.findings, config }
@@ -144,6 +158,7 @@ pub const RESERVED: [&str; 11] = [
 struct Checker<'a> {
     text: &'a str,
     root: &'a Path,
+    overrides: &'a Overrides,
     findings: Vec<Finding>,
 }
 
@@ -226,7 +241,8 @@ impl Checker<'_> {
         self.findings.push(Finding { severity, field, message, hint, place, only_for_builds: false });
     }
 
-    fn read(&mut self, raw: Raw) -> Config {
+    fn read(&mut self, mut raw: Raw) -> Config {
+        self.overrides.apply(&mut raw);
         let text = |value: Option<Text>, key: &str| match value {
             Some(Text(text)) if !text.is_empty() && text != "null" && text != "~" => text,
             _ => keys::default(key).to_owned(),

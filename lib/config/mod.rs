@@ -3,10 +3,12 @@
 mod daemon;
 mod expand;
 pub mod keys;
+mod overrides;
 pub(crate) mod raw;
 
 pub use daemon::{DaemonConfig, ReadinessProbe, Ready};
 pub use expand::{Piece, pieces};
+pub use overrides::Overrides;
 
 use crate::error::{Context, Result};
 use crate::model::{Device, Isolation, Limits, MountMode, Network, Runtime};

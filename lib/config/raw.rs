@@ -274,6 +274,14 @@ impl<'de> Deserialize<'de> for RawEntry {
 }
 
 impl RawEntry {
+    /// Where it goes, if that is written.
+    pub(crate) fn written_dst(&self) -> Option<String> {
+        match self {
+            RawEntry::Map { dst, .. } => dst.clone(),
+            RawEntry::Line(line) => split(line).ok()?.1,
+        }
+    }
+
     /// Resolves the entry: `~` and relative sources against the home directory and the project.
     /// A bare path keeps its place when it is absolute, goes to `/NAME` when it is relative, and to `workdir` when it is `.`.
     pub(crate) fn resolve(&self, root: &Path, workdir: &str) -> std::result::Result<MountEntry, String> {
@@ -315,7 +323,7 @@ fn map_mode(mode: Option<&str>, ro: bool) -> std::result::Result<MountMode, Stri
 }
 
 /// `src:dst`, `src:dst:MODE` or `src`.
-fn split(line: &str) -> std::result::Result<(String, Option<String>, MountMode), String> {
+pub(crate) fn split(line: &str) -> std::result::Result<(String, Option<String>, MountMode), String> {
     let wrong = || format!("Invalid specification: '{}'", crate::escape::visible(line));
     let mut parts = line.split(':');
     let src = parts.next().unwrap_or_default().to_owned();

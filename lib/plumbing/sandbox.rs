@@ -4,10 +4,10 @@ use super::exec;
 use super::in_home;
 use super::spawn::{Spawn, can_overlay};
 use crate::built::{self, Built};
-use crate::config::Config;
+use crate::config::{Config, Overrides};
 use crate::cow;
 use crate::environment::{self, Host, Unset};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::git_identity::{self, Identity};
 use crate::model::{Isolation, Level, Network};
 use crate::name_rules::NameRules;
@@ -35,6 +35,8 @@ pub struct ProjectSandbox<'a> {
     pub isolation: Option<Isolation>,
     /// Seconds that everything inside has to end at SIGTERM; without it the command alone gets the signal.
     pub stop_timeout: Option<u64>,
+    /// Whether the project is removed at the end, unless changes wait in it.
+    pub is_last: bool,
     /// What the variables of the configuration are expanded from, if not this process's environment.
     pub host: Option<Vec<(OsString, OsString)>>,
 }
@@ -53,7 +55,17 @@ impl<'a> ProjectSandbox<'a> {
     /// The sandbox of a project as it was built.
     pub fn new(project: &'a Project, config: &'a Config) -> ProjectSandbox<'a> {
         let (env, rootfs) = (project.env(), project.rootfs());
-        ProjectSandbox { project, config, env, rootfs, home: None, isolation: None, stop_timeout: None, host: None }
+        ProjectSandbox {
+            project,
+            config,
+            env,
+            rootfs,
+            home: None,
+            isolation: None,
+            stop_timeout: None,
+            is_last: false,
+            host: None,
+        }
     }
 
     /// A command that runs `words` in `directory` of the sandbox.
@@ -115,6 +127,9 @@ impl<'a> ProjectSandbox<'a> {
             .limits(&self.config.limits);
         if let Some(seconds) = self.stop_timeout {
             spawn = spawn.stop_timeout(seconds);
+        }
+        if self.is_last {
+            spawn = spawn.ephemeral(self.project.root());
         }
         let command = spawn.nested(self.config.nested).env_fd(&environment).command(words);
         Ok(Prepared { command, _environment: environment, _in_use: in_use, _layers: layers })
@@ -186,15 +201,34 @@ fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
 /// Becomes a command in the sandbox of the project that the current directory is in; returns only if that failed.
 /// `words` says which, once the configuration is known.
 pub fn become_command(
-    isolation: Option<Isolation>,
+    overrides: &Overrides,
     words: impl FnOnce(&Project, &Config) -> Result<Vec<OsString>>,
 ) -> Result<u8> {
     let project = Project::find()?;
-    let config = crate::check::load(&project)?;
+    if overrides.has_copy_on_write() {
+        return Err(Error::usage(
+            "'--mount' in a project cannot be copy-on-write: 'sbox diff' would not find the changes",
+        )
+        .hint("add it to 'mount' in the configuration, or use --runtime for a sandbox of its own"));
+    }
+    let config = crate::check::load_with(&project, overrides)?;
     let words = words(&project, &config)?;
-    crate::trust::require(&project, &config)?;
+    crate::trust::require_with(&project, &config, overrides)?;
     built::require(&project, &config)?;
-    let mut sandbox = ProjectSandbox::new(&project, &config);
-    sandbox.isolation = isolation;
+    let sandbox = ProjectSandbox::new(&project, &config);
     Err(exec(&mut sandbox.command(&config.workdir, &words)?.command))
+}
+
+/// The same in the sandbox of a one-off run that is kept.
+pub fn become_kept_command(project: &Project, overrides: &Overrides, words: &[OsString]) -> Result<u8> {
+    let config = crate::check::load_with(project, overrides)?;
+    Err(exec(&mut ProjectSandbox::new(project, &config).command(&config.workdir, words)?.command))
+}
+
+/// The same in the sandbox of a one-off run, which is removed afterwards, unless changes wait in it.
+pub fn become_last_command(project: &Project, overrides: &Overrides, words: &[OsString]) -> Result<u8> {
+    let config = crate::check::load_with(project, overrides)?;
+    let mut sandbox = ProjectSandbox::new(project, &config);
+    sandbox.is_last = true;
+    Err(exec(&mut sandbox.command(&config.workdir, words)?.command))
 }

@@ -125,6 +125,11 @@ impl Spawn {
         self.option("--stop-timeout", &[seconds.to_string().as_ref()])
     }
 
+    /// A project that is removed at the end, unless changes wait in its copy-on-write mounts.
+    pub fn ephemeral(self, root: &Path) -> Spawn {
+        self.option("--ephemeral", &[root.as_os_str()])
+    }
+
     /// Whether namespaces of the command's own are allowed.
     pub fn nested(mut self, nested: bool) -> Spawn {
         if nested {

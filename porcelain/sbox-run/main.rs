@@ -3,15 +3,15 @@
 
 mod line;
 mod listening;
+mod one_off;
 mod ready;
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::config::{Command, Config};
+use libsbox::config::{Command, Config, Overrides};
 use libsbox::daemon;
 use libsbox::daemon::Daemon;
 use libsbox::error::{Error, Result};
-use libsbox::model::Isolation;
 use libsbox::output;
 use libsbox::plumbing::sandbox;
 use libsbox::project::Project;
@@ -20,16 +20,33 @@ use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-run", usage: USAGE, runs_a_command: true };
 const USAGE: &str = "\
-usage: sbox run [-d [-n NAME] [--wait]] [--isolation LEVEL]
-                [COMMAND [ARGUMENT...]]
-Run the project's command, or COMMAND, in its sandbox. A single COMMAND is run
-by sh; with ARGUMENTs it is executed directly and gets all options that follow.
+usage: sbox run [-d [-n NAME] [--wait]] [options] [COMMAND [ARGUMENT...]]
+       sbox run --runtime SPEC [--keep] [options] COMMAND [ARGUMENT...]
+Run the project's command, or COMMAND, in its sandbox; or, with --runtime, run
+COMMAND in a sandbox without a project, which is gone afterwards. A single
+COMMAND is run by sh; with ARGUMENTs it is executed directly and gets all
+options that follow.
 
+      --runtime SPEC       python:X.Y or node:X; can be given once for each
+      --keep               keep the sandbox of --runtime, and say where it is
   -d, --detach             run it as a daemon; return once it has started
   -n, --name NAME          name of the daemon [the project's]
       --wait               return once it is ready, see 'ready' in the
                            configuration
+
+For this run, in place of what the configuration says or beside it:
+      --env NAME[=VALUE]   set a variable, or pass on the one that is set here
+      --env-file FILE      read variables from FILE, one NAME=VALUE a line
+      --mount SRC:DST[:MODE]  mount SRC of the host at DST, as ro, rw or cow
+      --network NET        host, none, or what is allowed, separated by commas:
+                           names and sets, such as api.example.org,@npm
+      --reach [HOST:]PORT  make a port of the host's loopback reachable inside
+      --port [HOST:]PORT   forward a port of the host's loopback to PORT inside
+      --limit NAME=VALUE   a limit, such as memory=2G, cpus=2, pids=99, time=30m
+      --workdir DIR        start in DIR
       --isolation LEVEL    auto, namespace, landlock or env [as configured]
+      --nested             let it make user namespaces for a sandbox of its own
+
   -h, --help               print this text
   -V, --version            print the version
 ";
@@ -43,7 +60,12 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let mut words = Vec::new();
     while let Some(arg) = args.next()? {
         match arg {
-            Long("isolation") => options.isolation = Some(args.value()?.string()?.parse()?),
+            Long("runtime") => options.runtimes.push(args.value()?.string()?),
+            Long("keep") => options.keep = true,
+            Long(name) if Overrides::has_option(name) => {
+                let name = name.to_owned();
+                options.overrides.take(&name, args)?;
+            }
             Short('d') | Long("detach") => options.detach = true,
             Short('n') | Long("name") => options.name = Some(args.value()?.string()?),
             Long("wait") => options.wait = true,
@@ -54,24 +76,37 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             other => return Err(cli::common(other)),
         }
     }
+    if !options.runtimes.is_empty() {
+        return one_off::run(&options, words);
+    }
+    if options.keep {
+        return Err(Error::usage("'--keep' belongs to '--runtime'").hint("a project's sandbox is kept anyway"));
+    }
     if options.detach {
         return detach(options, words);
     }
     if options.name.is_some() || options.wait {
         return Err(Error::usage("'--name' and '--wait' belong to a daemon").hint("sbox run -d --name NAME"));
     }
-    sandbox::become_command(options.isolation, |_, config| command(words, config))
+    sandbox::become_command(&options.overrides, |_, config| command(words, config))
 }
 
 #[derive(Default)]
 struct Options {
-    isolation: Option<Isolation>,
+    /// Without a project.
+    runtimes: Vec<String>,
+    keep: bool,
+    overrides: Overrides,
     detach: bool,
     name: Option<String>,
     wait: bool,
 }
 
 fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
+    if !options.overrides.without_isolation().is_empty() {
+        return Err(Error::usage("a daemon runs as its configuration says, also when it is started again")
+            .hint("put these options into .sbox/config.yaml"));
+    }
     let project = Project::find()?;
     let config = libsbox::check::load(&project)?;
     let words = command(words, &config)?;
@@ -89,7 +124,7 @@ fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
         config: &config,
         name: &name,
         words: &words,
-        isolation: options.isolation,
+        isolation: options.overrides.isolation(),
         host: None,
     };
     let started = daemon.start()?;
@@ -107,18 +142,21 @@ fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
     Ok(0)
 }
 
+fn shell_line(line: OsString) -> Vec<OsString> {
+    vec!["/bin/sh".into(), "-c".into(), line]
+}
+
 /// One word is a line for the shell (`sbox run "node server.js"`), several are a program and its arguments.
 fn command(mut words: Vec<OsString>, config: &Config) -> Result<Vec<OsString>> {
-    let line = |line: OsString| vec!["/bin/sh".into(), "-c".into(), line];
     match words.len() {
         0 => match &config.cmd {
-            Some(Command::Line(text)) => Ok(line(text.into())),
+            Some(Command::Line(text)) => Ok(shell_line(text.into())),
             Some(Command::Words(words)) => Ok(words.iter().map(OsString::from).collect()),
             None => {
                 Err(Error::usage("the configuration has no 'cmd'").hint("add one, or name a command: sbox run COMMAND"))
             }
         },
-        1 => Ok(line(words.remove(0))),
+        1 => Ok(shell_line(words.remove(0))),
         _ => Ok(words),
     }
 }
