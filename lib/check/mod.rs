@@ -1,5 +1,6 @@
 //! Every finding in a configuration at once, each with its place and what to do about it.
 
+mod agents;
 mod confinement;
 mod daemon;
 mod environment;
@@ -256,6 +257,7 @@ impl Checker<'_> {
         self.links("mount", &mount, &mount);
         self.commands("install", &raw.install.items, &runtimes);
         self.commands("build", &raw.build.items, &runtimes);
+        self.too_much(&mount);
         self.variables(&raw.env.0);
         let env_file = self.env_file(&raw.env_file);
         let provider = self.provider(text(raw.provider, "provider"));
@@ -269,7 +271,9 @@ impl Checker<'_> {
         let devices = self.devices(&raw.devices);
         self.level(isolation, &network, nested);
         self.copy_on_write(isolation, &mount);
+        self.registries(&raw.install.items, &network);
         let cmd = self.cmd(raw.cmd);
+        self.own_sandboxes(&raw.install.items, cmd.as_ref(), nested);
         let channels = self.channels(&raw.channels);
         let packages = self.packages(&raw.packages);
         let mamba = self.mamba(&raw.mamba);
