@@ -101,6 +101,12 @@ const PROMISES: &[(&str, &[&str])] = &[
             "by_tool::sbox_envsh::the_script_runs_nothing_and_holds_no_secret",
         ],
     ),
+    ("Its sandbox is gone afterwards.", &["one_off::a_run_without_a_project_is_gone_afterwards"]),
+    (
+        "If changes wait in it, it is kept, and sbox says where.",
+        &["one_off::changes_in_a_copy_on_write_mount_wait_until_they_are_applied_or_discarded"],
+    ),
+    ("The same options change one run of", &["one_off::options_hold_for_one_run_of_a_project"]),
     (
         "lists everything that is wrong with it, by line and column",
         &["by_tool::sbox_validate::all_findings_are_printed_in_the_documented_format"],
@@ -263,7 +269,7 @@ fn each_command_of_the_readme_is_known_with_its_options() {
             assert!(COMMANDS.iter().any(|command| command.name == *name), "{line}");
             let known = Help::of(&format!("sbox-{name}")).names();
             // What comes after a program's name is that program's.
-            let own = rest.iter().take_while(|word| !word.starts_with('"'));
+            let own = rest.iter().take_while(|word| !word.starts_with('"') && **word != "--");
             for option in own.filter(|word| word.starts_with('-')) {
                 assert!(known.contains(*option), "{line}: {option}");
             }
