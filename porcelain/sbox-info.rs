@@ -72,7 +72,8 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
         "isolation": {"level": isolation.level, "configured": config.isolation, "network": config.network.to_string(), "limits": config.limits.written().join(" ")},
         "network": network(project, config),
         "disk": {"env": size(&project.env()), "rootfs": size(&project.rootfs())},
-        "cache": cache::root().ok(),
+        // A path that is not UTF-8 would be a panic here, not an error.
+        "cache": cache::root().ok().map(|root| root.to_string_lossy().into_owned()),
         "copy": config.copy.iter().map(entry).collect::<Vec<_>>(),
         "mount": config.mount.iter().map(entry).collect::<Vec<_>>(),
         "install": config.install,

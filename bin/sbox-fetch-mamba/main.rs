@@ -97,7 +97,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Ok(0);
     }
     match ensure(&wanted, &options) {
-        Ok(path) if options.json => cli::out_line(json!({"path": path}))?,
+        Ok(path) if options.json => cli::out_line(json!({"path": path.to_string_lossy()}))?,
         Ok(path) => cli::out_line(path.display())?,
         Err(error) if options.json => {
             let hint = error.hint_text().map(|hint| format!("\n{hint}")).unwrap_or_default();
