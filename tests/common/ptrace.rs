@@ -51,9 +51,9 @@ fn is_thread(pid: i32) -> bool {
     leader.is_some_and(|leader| leader != pid.to_string())
 }
 
-/// Runs a command, and kills process `number` of it (0 is the first) when it makes its system call `call`, counted from its
-/// execution or its fork. All of the others must end then.
-pub fn kill_at(command: &mut Command, number: usize, call: usize) -> Outcome {
+/// Runs a command, and kills process `victim` of it (0 is the first) when process `number` makes its system call `call`,
+/// counted from its execution or its fork. All of the others must end then.
+pub fn kill_at(command: &mut Command, victim: usize, number: usize, call: usize) -> Outcome {
     command.stdin(Stdio::null());
     // SAFETY: ptrace may be called between fork and exec.
     unsafe {
@@ -68,7 +68,7 @@ pub fn kill_at(command: &mut Command, number: usize, call: usize) -> Outcome {
     tracees.insert(first, Tracee { number: Some(0), calls: 0, is_in_call: false });
     let mut outcome = Outcome { processes: 1, ..Outcome::default() };
     let mut end = None;
-    let mut is_first_stop = true;
+    let (mut is_first_stop, mut due) = (true, false);
     let mut last_event = Instant::now();
     while !tracees.is_empty() {
         let mut status = 0;
@@ -122,13 +122,19 @@ pub fn kill_at(command: &mut Command, number: usize, call: usize) -> Outcome {
                 tracee.is_in_call = !tracee.is_in_call;
                 tracee.calls += usize::from(tracee.is_in_call);
                 if tracee.number == Some(number) && tracee.calls == call && outcome.killed.is_none() {
-                    outcome.killed = Some(name(pid));
-                    // SAFETY: takes numbers only; this thread traces the process.
-                    unsafe { libc::kill(pid, libc::SIGKILL) };
-                    end = Some(Instant::now() + PATIENCE);
+                    due = true;
                 }
             }
             signal => passed = signal as usize,
+        }
+        if std::mem::take(&mut due) {
+            let found = tracees.iter().find(|(_, tracee)| tracee.number == Some(victim)).map(|(pid, _)| *pid);
+            outcome.killed = Some(found.map(name).unwrap_or_default());
+            if let Some(victim) = found {
+                // SAFETY: takes numbers only; this thread traces the process.
+                unsafe { libc::kill(victim, libc::SIGKILL) };
+            }
+            end = Some(Instant::now() + PATIENCE);
         }
         let going_on = if outcome.killed.is_some() { libc::PTRACE_CONT } else { libc::PTRACE_SYSCALL };
         ptrace(going_on, pid, passed);
