@@ -25,9 +25,9 @@ pub(super) fn take(layer: &Layer, changes: &mut Vec<Change>, named: &[PathBuf]) 
         left.insert(change.path.clone());
     }
     // A directory cannot go while something in it stays.
-    let stays = |change: &Change| change.new.is_none() && left.iter().any(|path| path.starts_with(&change.path));
-    let goes: HashSet<PathBuf> =
-        changes.iter().filter(|change| stays(change)).map(|change| change.path.clone()).collect();
+    let above: HashSet<&Path> = left.iter().flat_map(|path: &PathBuf| path.ancestors()).collect();
+    let stays = |change: &&Change| change.new.is_none() && above.contains(change.path.as_path());
+    let goes: HashSet<PathBuf> = changes.iter().filter(stays).map(|change| change.path.clone()).collect();
     left.extend(goes);
     let (out, kept) = std::mem::take(changes).into_iter().partition(|change| left.contains(&change.path));
     *changes = kept;

@@ -631,3 +631,29 @@ fn a_tree_that_a_repository_above_ignores_as_a_whole_has_no_ignored_files() {
     assert!(tree.inside("echo 2 >a"));
     assert_eq!(stdout(&tree.sbox().args(["diff", "--name-only"]).output().unwrap()), "a\n");
 }
+
+#[test]
+fn a_file_that_the_user_saves_just_before_it_is_replaced_is_put_back() {
+    if !need_overlay() || !need_program("strace") {
+        return;
+    }
+    let tree = Tree::new("apply-put-back");
+    tree.write("a", "one\n");
+    assert!(tree.inside("echo two >a"));
+    // Between the look at the host's file and the exchange.
+    let mut apply = std::process::Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "inject=renameat2:delay_enter=2000000"])
+        .arg(crate::common::bin().join("sbox-apply"))
+        .current_dir(tree.root())
+        .env("HOME", tree.scratch.home())
+        .spawn()
+        .unwrap();
+    let is_made = |path: std::path::PathBuf| {
+        path.to_string_lossy().contains(".sbox-apply-") && std::fs::read(path).is_ok_and(|text| text == b"two\n")
+    };
+    let entries = || std::fs::read_dir(tree.root()).unwrap().map(|entry| entry.unwrap().path());
+    assert!(crate::common::becomes(|| entries().any(is_made)));
+    tree.write("a", "the user\n");
+    assert_eq!(apply.wait().unwrap().code(), Some(1));
+    assert_eq!(snapshot(&tree.root()), ["a 644 \"the user\\n\""]);
+}
