@@ -110,7 +110,7 @@ fn to_json(entry: &Entry) -> serde_json::Value {
         "created_at": entry.made_at,
         "last_used": time::rfc3339(cache::last_used(entry)),
         "size": cache::size(entry),
-        "path": entry.path,
+        "path": entry.path.to_string_lossy(),
     })
 }
 
@@ -151,7 +151,7 @@ fn info(as_json: bool) -> Result<u8> {
     let total = runtimes + packages + programs;
     if as_json {
         cli::out_json(&json!({
-            "path": root, "total_size": total, "runtime_count": entries.len(), "runtimes_size": runtimes,
+            "path": root.to_string_lossy(), "total_size": total, "runtime_count": entries.len(), "runtimes_size": runtimes,
             "packages_size": packages, "programs_size": programs,
             "runtimes": entries.iter().map(to_json).collect::<Vec<_>>(),
         }))?;
@@ -236,7 +236,7 @@ fn verify(as_json: bool) -> Result<u8> {
         let name = format!("{} {}", group(&entry), entry.version);
         if as_json {
             results.push(
-                json!({"name": group(&entry), "path": entry.path, "ok": findings.is_empty(), "findings": findings}),
+                json!({"name": group(&entry), "path": entry.path.to_string_lossy(), "ok": findings.is_empty(), "findings": findings}),
             );
             continue;
         }

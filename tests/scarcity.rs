@@ -25,6 +25,7 @@ const LINES: &[(&str, &str)] = &[
     ("sbox-build", "--offline"),
     ("sbox-cache", "list"),
     ("sbox-cache", "clean"),
+    ("sbox-cache", "info -j"),
     ("sbox-clean", ""),
     ("sbox-demo", "--help"),
     ("sbox-diff", ""),
