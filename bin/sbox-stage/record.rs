@@ -78,6 +78,10 @@ impl Record {
     /// removed.
     pub fn read(path: &Path) -> Result<Record> {
         let shown = || format!("'{}'", visible_path(path));
+        // A link, a pipe or a directory is not a record of ours: an archive brought it, and it says nothing.
+        if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Ok(Record::default());
+        }
         let Some(text) = libsbox::fs::read_plain_or_error(path)? else { return Ok(Record::default()) };
         let stored: Stored = serde_json::from_slice(&text).map_err(|error| {
             Error::new(format!("{} is not a record of what was copied: {error}", shown()))
