@@ -214,7 +214,8 @@ fn items(project: &Project, config: &Config, lock: &Built, options: &Options) ->
         items.push(json!({"dst": dst, "text": text(value).map_err(|error| Error::new(error.to_string()))?}));
     }
     // Not the file: when the sources were changed on this machine is nothing to anybody else.
-    let sources = Sources::of(&project.stage_record())?;
+    // A record that is a link, or broken, came with an archive, and is not packed.
+    let sources = Sources::of_readable(&project.stage_record()).unwrap_or_default();
     if !sources.items.is_empty() {
         items.push(json!({"dst": ".sbox/stage.json", "text": json!(sources).to_string()}));
     }
