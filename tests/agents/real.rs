@@ -202,7 +202,8 @@ fn playwright_drives_the_hosts_chromium_with_its_sandbox() {
              browser = playwright.chromium.launch(executable_path=\"/usr/bin/chromium\", chromium_sandbox={own})\n    \
              page = browser.new_page()\n    page.goto(\"http://127.0.0.1:8000/calc.py\")\n    print(page.inner_text(\"body\"))\n"
     ));
-    assert!(run(&scratch, "python main.py").contains("def add(a, b)"));
+    let output = scratch.sbox("p").arg("run").timeout(Duration::from_secs(300)).output().unwrap();
+    assert!(stdout(&output).contains("def add(a, b)"), "{}", stderr(&output));
 }
 
 #[test]
