@@ -120,5 +120,7 @@ setGlobalDispatcher(new EnvHttpProxyAgent({{ requestTls: tls }}));
   socket.onmessage = (message) => {{ console.log(message.data); process.exit(0); }};
 }})();"
     );
-    assert_eq!(run(&["node", "-e", &fetch]).0, "HTTP/1.1\ndata: first\n\nhello\n");
+    // undici 7 asks for HTTP/1.1, later versions for HTTP/2.
+    let seen = run(&["node", "-e", &fetch]).0;
+    assert!(seen.starts_with("HTTP/") && seen.ends_with("\ndata: first\n\nhello\n"), "{seen}");
 }
