@@ -184,12 +184,18 @@ pub fn require_with(project: &Project, config: &Config, overrides: &Overrides) -
     Err(Error::of(Kind::NotTrusted, message).hint("look at .sbox/config.yaml; 'sbox trust' accepts it"))
 }
 
+/// Whether [`require`] lets this configuration through without a question.
+pub fn is_settled(project: &Project, config: &Config) -> bool {
+    let requests = requests(project, config);
+    requests.is_empty() || is_own(project) || is_accepted(project, &requests)
+}
+
 /// Refuses a configuration that asks for something which nobody accepted; on a terminal it asks, once.
 pub fn require(project: &Project, config: &Config) -> Result<()> {
-    let requests = requests(project, config);
-    if requests.is_empty() || is_own(project) || is_accepted(project, &requests) {
+    if is_settled(project, config) {
         return Ok(());
     }
+    let requests = requests(project, config);
     let name = visible(&project.name());
     if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
         output::warn(format_args!("the configuration of '{name}' is not known as yours, and asks for:"));

@@ -12,6 +12,7 @@ use libsbox::plumbing;
 use libsbox::plumbing::relocate::{Moved, Relocation};
 use libsbox::project::Project;
 use libsbox::sites::SiteIndex;
+use libsbox::trust;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -221,8 +222,14 @@ fn finish(project: &Project, from: &Path, moved: &Moved, built: Option<&Built>, 
         return;
     }
     output::ok(format_args!("Path relocation complete ({count} files)"));
-    let is_whole = built.is_some_and(Built::is_whole);
-    output::hint(if is_whole { "sbox run" } else { "the environment is not in the archive: sbox build" });
+    let next = if built.is_some_and(Built::is_whole) { "sbox run" } else { "sbox build" };
+    // One that cannot be read is for the next command to report.
+    let is_settled = libsbox::check::load(project).map_or(true, |config| trust::is_settled(project, &config));
+    output::hint(match (is_settled, next) {
+        (true, "sbox run") => "sbox run".into(),
+        (true, _) => format!("the environment is not in the archive: {next}"),
+        (false, _) => format!("look at .sbox/config.yaml, then: sbox trust && {next}"),
+    });
 }
 
 /// The files in which a path may stand, as found while packing, below `.sbox`. Nothing if there is no list, or not one of

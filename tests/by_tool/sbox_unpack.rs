@@ -1,5 +1,6 @@
 use crate::common::daemons::Standing;
 use crate::common::{Scratch, need_python, need_registries, specimens, stderr};
+use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -191,8 +192,10 @@ fn an_unpacked_configuration_gets_nothing_of_the_host_before_it_is_trusted() {
         command.args(words).env("OPENAI_API_KEY", "precious");
         command
     };
-    sbox(&["unpack"]).assert().success();
+    sbox(&["unpack"]).assert().success().stderr(contains("sbox trust && sbox run"));
     sbox(&["run"]).assert().failure().stderr(contains("sbox trust")).stdout("");
+    sbox(&["trust"]).assert().success();
+    sbox(&["unpack"]).assert().success().stderr(contains("sbox trust").not());
 }
 
 #[test]
