@@ -284,13 +284,21 @@ fn a_mask_that_takes_every_right() {
 fn hostile_environments() {
     let odd = || Some(OsStr::from_bytes(b"\xff\xfe/\x01").to_owned());
     let text = |text: &str| Some(OsString::from(text));
-    let environments: Vec<(&str, Vec<(&str, Option<OsString>)>)> = vec![
+    type Variables = Vec<(&'static str, Option<OsString>)>;
+    let environments: Vec<(&str, Variables)> = vec![
         ("nothing is set", vec![("HOME", None), ("PATH", None)]),
         (
             "relative",
             vec![("HOME", text("home")), ("PATH", text("bin:.")), ("TMPDIR", text("tmp")), ("SBOX_CACHE", text("c"))],
         ),
-        ("nowhere", vec![("HOME", text("/nowhere/at all")), ("PATH", text("/nowhere")), ("TMPDIR", text("/nowhere"))]),
+        (
+            "nowhere",
+            vec![
+                ("HOME", text("/dev/null/at all")),
+                ("PATH", text("/dev/null/nowhere")),
+                ("TMPDIR", text("/dev/null/nowhere")),
+            ],
+        ),
         (
             "empty",
             vec![("HOME", text("")), ("PATH", text("")), ("TMPDIR", text("")), ("LANG", text("")), ("TERM", text(""))],

@@ -106,7 +106,7 @@ fn ask_all(files: &[PathBuf], is_only_asked: bool) -> Vec<Option<Python>> {
     let kept = |file: &PathBuf| if is_only_asked { known.get(file) } else { None };
     let answers: Vec<(Option<Python>, bool)> = std::thread::scope(|scope| {
         let asked = |file| match kept(file) {
-            Some(python) => Err(python),
+            Some(python) => Err(Box::new(python)),
             None => Ok((file, thread::spawn_scoped(scope, move || ask(file)))),
         };
         let all: Vec<_> = files.iter().map(asked).collect();
@@ -114,7 +114,7 @@ fn ask_all(files: &[PathBuf], is_only_asked: bool) -> Vec<Option<Python>> {
             Ok((_, Ok(thread))) => (thread.join().unwrap_or(None), true),
             // No thread to be had: one after the other.
             Ok((file, Err(_))) => (ask(file), true),
-            Err(python) => (Some(python), false),
+            Err(python) => (Some(*python), false),
         });
         answers.collect()
     });

@@ -143,7 +143,7 @@ impl Sandbox {
         }
         read(&self.status, &mut self.events);
         let lines = self.events.split(|byte| *byte == b'\n');
-        lines.filter_map(|line| serde_json::from_slice::<Exit>(line).ok()).last().map(|exit| exit.reason)
+        lines.rev().find_map(|line| serde_json::from_slice::<Exit>(line).ok()).map(|exit| exit.reason)
     }
 
     /// Asks it to end.

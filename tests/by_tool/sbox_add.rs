@@ -80,7 +80,8 @@ fn each_language_has_its_installer_and_a_prefix_decides() {
     let wanted = "runtime: [python:3.12, node:22]\nbuild:\n  - npm ci\n  - pip install 'a>=1'\n  - npm install b\n\npackages:\n  - ffmpeg >=6\n";
     let mut lines: Vec<String> = dry(both, &["a>=1", "npm:b", "conda:ffmpeg >=6"]).lines().map(String::from).collect();
     let mut expected: Vec<String> = wanted.lines().map(String::from).collect();
-    (lines.sort(), expected.sort());
+    lines.sort();
+    expected.sort();
     assert_eq!(lines, expected);
     assert_eq!(dry("runtime: node:22\npackages: [git]\n", &["conda:jq"]), "runtime: node:22\npackages: [git, jq]\n");
 }

@@ -53,6 +53,7 @@ fn is_thread(pid: i32) -> bool {
 
 /// Runs a command, and kills process `victim` of it (0 is the first) when process `number` makes its system call `call`,
 /// counted from its execution or its fork. All of the others must end then.
+#[expect(clippy::zombie_processes, reason = "waitpid below takes every process that is traced")]
 pub fn kill_at(command: &mut Command, victim: usize, number: usize, call: usize) -> Outcome {
     command.stdin(Stdio::null());
     // SAFETY: ptrace may be called between fork and exec.

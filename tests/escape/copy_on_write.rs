@@ -236,7 +236,7 @@ fn level_landlock_works_on_a_private_copy_and_env_refuses() {
         .args(["run", "--isolation", "env", "true"])
         .assert()
         .code(125)
-        .stderr(contains("level 'env' cannot mount '/work' copy-on-write"));
+        .stderr(contains("Level 'env' cannot give copy-on-write"));
     scratch.sbox("p").arg("apply").assert().success();
     assert_eq!(scratch.read("p/file"), "one\ntwo\n");
 }
