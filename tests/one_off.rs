@@ -34,7 +34,7 @@ impl Place {
 #[test]
 fn a_run_without_a_project_is_gone_afterwards() {
     let Some(place) = Place::new("oneoff") else { return };
-    let script = "import os, sys; print(os.getcwd(), open('a').read().strip(), os.environ['X'], os.listdir('/home')); sys.exit(7)";
+    let script = "import os, sys; print(os.getcwd(), open('a').read().strip(), os.environ['X'], os.listdir(os.environ['HOME'])); sys.exit(7)";
     let words = ["--mount", ".:/work:ro", "--network", "none", "--env", "X=$y", "python", "-c", script];
     let output = place.run(&words).output().unwrap();
     assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
