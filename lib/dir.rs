@@ -473,6 +473,18 @@ impl Dir {
         work()
     }
 
+    /// Gives the owner every right to this directory while `work` runs: what is in it can be removed then.
+    pub fn lend_self<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let shown = || format!("open '{}'", visible_path(&self.path));
+        let mode = rustix::fs::fstat(&self.fd).context(shown)?.st_mode & 0o7777;
+        if mode & 0o700 == 0o700 {
+            return work();
+        }
+        let lent = Lent { fd: self.fd.try_clone().context(shown)?, mode };
+        lent.change(mode | 0o700).context(shown)?;
+        work()
+    }
+
     fn lent(&self, name: &OsStr, flags: OFlags, mode: u32) -> Result<Lent> {
         let shown = || format!("open '{}'", visible_path(self.path.join(name)));
         let fd = self.at(name, OFlags::PATH | flags).context(shown)?;

@@ -80,9 +80,16 @@ impl Node {
     }
 
     /// The mode that an entry of the agent's gets on the host, in place of one that had `old`: never a set-id or sticky
-    /// bit, and never writable for the whole world unless it was that before.
+    /// bit, never writable for the whole world unless it was that before, and never closed to its owner, who could not
+    /// work in such a directory, nor compare such a file with the agent's.
     pub fn mode_on_the_host(&self, old: Option<u32>) -> u32 {
-        self.mode & 0o777 & !(0o002 & !old.unwrap_or(0))
+        let owner = if self.is_directory() { 0o700 } else { 0o400 };
+        (self.mode | owner) & 0o777 & !(0o002 & !old.unwrap_or(0))
+    }
+
+    /// Whether its owner may not read it.
+    pub fn is_closed(&self) -> bool {
+        self.mode & 0o400 == 0
     }
 
     /// Whether it is a directory.

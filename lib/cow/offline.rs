@@ -126,7 +126,7 @@ pub fn settle(layer: &Layer, _alone: &Lock, paths: &[PathBuf]) -> Result<()> {
         }
         for name in names {
             if Node::look(&dir, name)?.is_some_and(|node| !node.is_directory()) {
-                dir.remove_tree(name)?;
+                dir.lend_self(|| dir.remove_tree(name))?;
             }
         }
     }
@@ -140,7 +140,7 @@ pub fn settle(layer: &Layer, _alone: &Lock, paths: &[PathBuf]) -> Result<()> {
         if let (true, Ok(Some((host, old))), Some(new)) = (is_open, on_the_host, Node::look(&dir, name)?)
             && same((&dir, &new), (&host, &old), name)
         {
-            dir.remove_empty(name);
+            dir.lend_self(|| Ok(dir.remove_empty(name)))?;
         }
     }
     Ok(())

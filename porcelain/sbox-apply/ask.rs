@@ -70,9 +70,7 @@ fn question(layer: &Layer, change: &Change, shown: &mut Shown) -> Result<Answer>
     }
     loop {
         let prompt = format!("apply '{}'? [y,n,a,q,?] ", visible_path(&change.path));
-        let mut stderr = std::io::stderr();
-        let _ = stderr.write_all(prompt.as_bytes()).and_then(|()| stderr.flush());
-        let key = key()?;
+        let key = key(&prompt)?;
         output::line(if key.is_ascii_graphic() { char::from(key) } else { ' ' });
         match key {
             b'y' => return Ok(Answer::Yes),
@@ -108,9 +106,10 @@ fn show(layer: &Layer, change: &Change, shown: &mut Shown) -> Result<()> {
     Ok(())
 }
 
-/// One key, at once and without an echo.
-fn key() -> Result<u8> {
-    let stdin = std::io::stdin();
+/// Asks for one key, which is read at once and without an echo. The terminal is ready for it before the question stands there:
+/// a Ctrl-C in between would end the program, and what was chosen would not be applied.
+fn key(prompt: &str) -> Result<u8> {
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
     let shown = || "read a key".to_owned();
     let before = tcgetattr(&stdin).context(shown)?;
     let mut modes = before.clone();
@@ -119,6 +118,7 @@ fn key() -> Result<u8> {
     modes.special_codes[SpecialCodeIndex::VMIN] = 1;
     modes.special_codes[SpecialCodeIndex::VTIME] = 0;
     tcsetattr(&stdin, OptionalActions::Drain, &modes).context(shown)?;
+    let _ = stderr.write_all(prompt.as_bytes()).and_then(|()| stderr.flush());
     let mut key = [0];
     let result = stdin.lock().read(&mut key);
     tcsetattr(&stdin, OptionalActions::Drain, &before).context(shown)?;

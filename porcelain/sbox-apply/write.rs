@@ -150,7 +150,13 @@ impl<'a> Writer<'a> {
                 return Ok(Outcome::Conflict("the agent changed it after it was shown".into()));
             }
             match after {
-                Some(after) if after.ctime == new.ctime && after.id == new.id => {}
+                Some(after) if after.id == new.id && after.ctime == new.ctime => {}
+                // To read one that is closed to its owner its mode was changed, and put back: that is a change, too.
+                Some(after) if after.id == new.id && new.is_closed() => {
+                    if (after.mtime, after.size, after.mode) != (new.mtime, new.size, new.mode) {
+                        return Ok(Outcome::Conflict("the agent is changing it at this moment".into()));
+                    }
+                }
                 _ => return Ok(Outcome::Conflict("the agent is changing it at this moment".into())),
             }
             place(dir, old, name, beside)

@@ -35,6 +35,29 @@ fn the_host_has_what_the_agent_saw_and_the_layer_is_empty() {
 }
 
 #[test]
+fn what_the_agent_closed_to_its_owner_is_applied_with_what_is_in_it() {
+    if !need_overlay() {
+        return;
+    }
+    let tree = Tree::new("apply-closed");
+    tree.write("known/file", "1\n");
+    assert!(tree.inside(
+        "mkdir -p shut/in; echo x >shut/in/file; echo y >secret; echo 2 >known/file; chmod 0 shut/in/file secret shut/in shut; chmod 555 known"
+    ));
+    let output = tree.sbox().arg("apply").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mode = |name: &str| tree.path(name).symlink_metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        [mode("shut"), mode("shut/in"), mode("known")],
+        [0o700, 0o700, 0o755],
+        "the user can go on working in them"
+    );
+    assert_eq!([mode("shut/in/file"), mode("secret")], [0o400; 2]);
+    assert_eq!([tree.read("shut/in/file"), tree.read("secret"), tree.read("known/file")], ["x\n", "y\n", "2\n"]);
+    assert_eq!(tree.upper(), Vec::<String>::new(), "the layer is empty");
+}
+
+#[test]
 fn a_directory_that_was_replaced_keeps_what_is_not_applied() {
     if !need_overlay() {
         return;
