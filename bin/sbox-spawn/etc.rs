@@ -85,7 +85,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("emacs", "Debian's packages for Emacs"),
     ("lynx", "lynx does not start"),
     ("screenrc", "screen"),
-    ("tmux.conf", "tmux"),
+    ("tmux.conf", "what tmux does, and its keys"),
     ("less", "its key bindings"),
     ("gdb", "gdb's pretty printers"),
     ("gtk-2.0", "GTK's theme and input methods"),

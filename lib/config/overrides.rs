@@ -306,7 +306,7 @@ mod tests {
         );
         let crate::model::Network::Allow { allow, deny, .. } = config.network else { panic!() };
         assert_eq!((allow[0].to_string(), deny[0].to_string()), ("b.org".into(), "c.org".into()));
-        assert_eq!(config.limits.written().join(" "), "memory=2147483648 pids=9");
+        assert_eq!(config.limits.written().join(" "), "memory=2G pids=9");
         for wrong in [
             &["--mount", "/nonexistent/x:/y"][..],
             &["--mount", "/usr:/etc"],
