@@ -88,9 +88,25 @@ const CODEX: &str = "printenv OPENAI_API_KEY | codex login --with-api-key && cod
     -c model_providers.stub.base_url=http://127.0.0.1:8765/v1 -c model_providers.stub.env_key=OPENAI_API_KEY";
 
 #[test]
-fn codex_does_a_task() {
+fn codex_does_a_task_and_confines_its_commands_itself_where_that_is_allowed() {
+    let scratch = Scratch::new("real-codex");
+    if !built(&scratch, "codex") {
+        return;
+    }
+    run(&scratch, "codex --version && codex --help");
+    let config = scratch.read("p/.sbox/config.yaml");
+    scratch.write("p/.sbox/config.yaml", &config.replacen("# nested: true", "nested: true", 1));
+    run(&scratch, &with_model(&format!("export OPENAI_API_KEY=sk-x; {CODEX} -s workspace-write fix")));
+    // Its own rules keep .git from its commands, and its edit is there.
+    let diff = stdout(&scratch.sbox("p").arg("diff").output().unwrap());
+    assert!(diff.contains("+    return a + b") && !diff.contains(".claude"), "{diff}");
+
+    scratch.sbox("p").args(["discard", "--force"]).assert().success();
+    scratch.write("p/.sbox/config.yaml", &config);
     let task = format!("export OPENAI_API_KEY=sk-x; {CODEX} --dangerously-bypass-approvals-and-sandbox fix");
-    works("codex", "codex --version && codex --help", &task);
+    let said = run(&scratch, &with_model(&task));
+    assert!(said.contains("calc.py"), "{said}");
+    task_was_done(&scratch);
 }
 
 #[test]
@@ -204,18 +220,4 @@ fn playwright_drives_the_hosts_chromium_with_its_sandbox() {
     ));
     let output = scratch.sbox("p").arg("run").timeout(Duration::from_secs(300)).output().unwrap();
     assert!(stdout(&output).contains("def add(a, b)"), "{}", stderr(&output));
-}
-
-#[test]
-fn codex_confines_its_commands_itself_where_that_is_allowed() {
-    let scratch = Scratch::new("real-codex-nested");
-    if !built(&scratch, "codex") {
-        return;
-    }
-    let config = scratch.read("p/.sbox/config.yaml").replacen("# nested: true", "nested: true", 1);
-    scratch.write("p/.sbox/config.yaml", &config);
-    run(&scratch, &with_model(&format!("export OPENAI_API_KEY=sk-x; {CODEX} -s workspace-write fix")));
-    // Its own rules keep .git from its commands, and its edit is there.
-    let diff = stdout(&scratch.sbox("p").arg("diff").output().unwrap());
-    assert!(diff.contains("+    return a + b") && !diff.contains(".claude"), "{diff}");
 }
