@@ -55,7 +55,7 @@ _sbox_options() {
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
         spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --reach --isolation --nested --ephemeral --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
-        supervise) echo "--project --name --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
+        supervise) echo "--project --name --workdir --env-fd --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd -h --help -V --version" ;;
         forward) echo "--user --network --receive -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
@@ -151,6 +151,8 @@ _sbox_takes() {
         'spawn --join') return 0 ;;
         'supervise --project') return 0 ;;
         'supervise --name') return 0 ;;
+        'supervise --workdir') return 0 ;;
+        'supervise --env-fd') return 0 ;;
         'supervise --isolation') return 0 ;;
         'supervise --restart') return 0 ;;
         'supervise --max-restarts') return 0 ;;
@@ -247,6 +249,7 @@ _sbox_value() {
         'spawn --isolation') _sbox_words namespace landlock env auto ;;
         'spawn --ephemeral') _sbox_files -d ;;
         'supervise --project') _sbox_files -d ;;
+        'supervise --workdir') _sbox_files -d ;;
         'supervise --isolation') _sbox_words auto namespace landlock env ;;
         'supervise --restart') _sbox_words no on-failure always ;;
         'proxy --access-log') _sbox_files -f ;;

@@ -18,6 +18,8 @@ says. Print one JSON object once the command has started.
 
       --project ROOT       the project
       --name NAME          name of the daemon in the project
+      --workdir DIR        where it starts inside, for its log [/]
+      --env-fd N           keep this descriptor open for each start
       --isolation LEVEL    auto, namespace, landlock or env: what
                            'sbox restart' uses
       --restart POLICY     no, on-failure or always [no]
@@ -34,6 +36,10 @@ pub struct Args {
     pub project: PathBuf,
     pub name: String,
     pub isolation: Option<String>,
+    /// Where it starts inside.
+    pub workdir: String,
+    /// The descriptor that the environment comes through, which is read at each start.
+    pub environment: Option<RawFd>,
     pub restart: RestartPolicy,
     pub max_restarts: u32,
     pub stop_timeout: Duration,
@@ -57,33 +63,21 @@ impl Args {
             words => words.iter().map(|word| libsbox::plumbing::quote(word)).collect::<Vec<_>>().join(" "),
         }
     }
-
-    /// Where it starts inside.
-    pub fn workdir(&self) -> String {
-        self.option("--chdir").map_or_else(|| "/".into(), |word| word.to_string_lossy().into_owned())
-    }
-
-    /// The descriptor that the environment comes through, which is read at each start.
-    pub fn environment_fd(&self) -> Option<RawFd> {
-        self.option("--env-fd")?.to_str()?.parse().ok().filter(|fd| *fd > 2)
-    }
-
-    fn option(&self, name: &str) -> Option<&OsString> {
-        let ours = self.command.split(|word| word == "--").next()?;
-        ours.iter().skip_while(|word| *word != name).nth(1)
-    }
 }
 
 pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     let DaemonConfig { mut restart, mut max_restarts, mut stop_timeout, mut log_size, mut log_keep, .. } =
         DaemonConfig::default();
     let (mut project, mut name, mut isolation) = (None, None, None);
+    let (mut workdir, mut environment) = ("/".to_owned(), None);
     let mut command = Vec::new();
     while let Some(arg) = parser.next()? {
         match arg {
             Long("project") => project = Some(PathBuf::from(parser.value()?)),
             Long("name") => name = Some(parser.value()?.string()?),
             Long("isolation") => isolation = Some(parser.value()?.string()?),
+            Long("workdir") => workdir = parser.value()?.string()?,
+            Long("env-fd") => environment = Some(parser.value()?.parse::<RawFd>()?).filter(|fd| *fd > 2),
             Long("restart") => restart = parser.value()?.string()?.parse()?,
             Long("max-restarts") => max_restarts = parser.value()?.parse()?,
             Long("stop-timeout") => stop_timeout = parser.value()?.parse()?,
@@ -100,7 +94,19 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     let name = name.ok_or_else(|| Error::usage("missing option '--name'"))?;
     libsbox::daemon::name::check(&name)?;
     let stop_timeout = Duration::from_secs(stop_timeout);
-    let args = Args { project, name, isolation, restart, max_restarts, stop_timeout, log_size, log_keep, command };
+    let args = Args {
+        project,
+        name,
+        isolation,
+        workdir,
+        environment,
+        restart,
+        max_restarts,
+        stop_timeout,
+        log_size,
+        log_keep,
+        command,
+    };
     let is_spawn = args.command.first().is_some_and(|first| first.to_string_lossy().ends_with("sbox-spawn"));
     if !is_spawn || args.words().is_empty() {
         return Err(Error::usage("missing command").hint("-- sbox-spawn [options] -- COMMAND"));
@@ -114,10 +120,10 @@ mod tests {
 
     #[test]
     fn what_is_run_is_told_from_how() {
-        let line = "--project /p --name web -- /x/sbox-spawn --chdir /app --env-fd 7 -- /bin/sh -c node\u{a0}a.js";
+        let line = "--project /p --name web --workdir /app --env-fd 7 -- /x/sbox-spawn -- /bin/sh -c node\u{a0}a.js";
         let args = parse(&mut lexopt::Parser::from_args(line.split(' '))).unwrap();
-        assert_eq!((args.shown().as_str(), args.workdir().as_str()), ("node\u{a0}a.js", "/app"));
-        assert_eq!(args.environment_fd(), Some(7));
+        assert_eq!((args.shown().as_str(), args.workdir.as_str()), ("node\u{a0}a.js", "/app"));
+        assert_eq!(args.environment, Some(7));
         let none = ["--project", "/p", "--name", "web", "--", "/bin/true"];
         assert!(parse(&mut lexopt::Parser::from_args(none)).is_err());
     }

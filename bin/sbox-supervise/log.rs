@@ -87,7 +87,7 @@ impl Log {
             time::rfc3339(time::now()),
             args.name,
             libsbox::escape::visible(&args.shown()),
-            libsbox::escape::visible(&args.workdir()),
+            libsbox::escape::visible(&args.workdir),
             "=".repeat(47),
         );
         self.own_line(&text);

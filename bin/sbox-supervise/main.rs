@@ -74,7 +74,7 @@ fn away_from_the_terminal(args: &Args) -> Result<OwnedFd> {
     sys::block(&all).context(|| "hold signals back".into())?;
     // Already the leader of a group: whoever starts it by hand in a shell. It works from there too.
     let _ = rustix::process::setsid();
-    let keep = args.environment_fd();
+    let keep = args.environment;
     let shown = || String::from("close the inherited descriptors");
     if let Some(fd) = keep.filter(|fd| *fd > 3) {
         sys::close_range(3, fd as u32 - 1).context(shown)?;

@@ -4,7 +4,7 @@
 //! through `/proc/PID/fd` and finds the other by `/proc/PID/cwd`: neither a full disk, nor a list that was lost, nor a project
 //! that was moved or removed hides a daemon that runs.
 
-use super::record::{Record, SUPERVISOR, State};
+use super::record::{Record, State};
 use crate::error::{Context, Result};
 use crate::process::{self, Identity};
 use crate::project::Project;
@@ -59,7 +59,7 @@ pub struct Living {
 pub fn all() -> Vec<Living> {
     let own = rustix::process::geteuid().as_raw();
     let is_ours = |pid: i32| std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|metadata| metadata.uid() == own);
-    let all = process::running(SUPERVISOR).into_iter().filter(|(pid, _)| is_ours(*pid));
+    let all = process::running(crate::plumbing::supervise::NAME).into_iter().filter(|(pid, _)| is_ours(*pid));
     all.filter_map(|(pid, words)| look(pid, &words)).collect()
 }
 

@@ -14,6 +14,7 @@ use crate::model::Isolation;
 use crate::output;
 use crate::plumbing;
 use crate::plumbing::sandbox::ProjectSandbox;
+use crate::plumbing::supervise::Supervise;
 use crate::project::Project;
 use crate::suggest;
 use record::{Record, State};
@@ -68,20 +69,21 @@ impl Daemon<'_> {
     pub fn start(self) -> Result<Started> {
         crate::trust::require(self.project, self.config)?;
         built::require(self.project, self.config)?;
-        let wanted = &self.config.daemon;
         let mut sandbox = ProjectSandbox::new(self.project, self.config);
         sandbox.isolation = self.isolation;
         // The supervisor counts: `sbox stop --timeout` can give more time than the configuration, and less.
         sandbox.stop_timeout = Some(LONGEST_STOP);
         sandbox.host.clone_from(&self.host);
-        let spawn = sandbox.command(&self.config.workdir, self.words)?;
-        let mut command = plumbing::program(record::SUPERVISOR)?;
-        command.arg("--project").arg(self.project.root()).args(["--name", self.name]);
-        command.args(self.isolation.iter().flat_map(|isolation| ["--isolation", isolation.name()]));
-        command.args(["--restart", wanted.restart.name(), "--max-restarts", &wanted.max_restarts.to_string()]);
-        command.args(["--stop-timeout", &wanted.stop_timeout.to_string()]);
-        command.args(["--log-size", &wanted.log_size.to_string(), "--log-keep", &wanted.log_keep.to_string()]);
-        command.arg("--").arg(spawn.command.get_program()).args(spawn.command.get_args());
+        let sandbox = sandbox.command(&self.config.workdir, self.words)?;
+        let mut command = Supervise {
+            project: self.project,
+            name: self.name,
+            isolation: self.isolation,
+            daemon: &self.config.daemon,
+            workdir: &self.config.workdir,
+            sandbox: &sandbox,
+        }
+        .command()?;
         if let Some(host) = &self.host {
             command.env_clear().envs(host.iter().map(|(name, value)| (name, value)));
         }
@@ -106,7 +108,7 @@ pub struct Started {
 
 /// Waits for the supervisor's word.
 fn started(command: &mut Command) -> Result<Started> {
-    let shown = || format!("start '{}'", record::SUPERVISOR);
+    let shown = || format!("start '{}'", plumbing::supervise::NAME);
     let mut supervisor = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context(shown)?;
     let mut line = String::new();
     if let Some(stdout) = supervisor.stdout.take() {

@@ -10,13 +10,11 @@ use crate::error::{Context, Error, Result};
 use crate::escape;
 use crate::fs;
 use crate::output;
+use crate::plumbing::supervise;
 use crate::process::{self, Identity};
 use crate::project::Project;
 use crate::time;
 use serde::{Deserialize, Serialize};
-
-/// The program that holds a daemon.
-pub const SUPERVISOR: &str = "sbox-supervise";
 
 /// What a daemon does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +159,7 @@ impl Record {
 fn supervises(arguments: &[String], project: Option<&str>, name: &str) -> bool {
     let ours = arguments.iter().take_while(|word| *word != "--").collect::<Vec<_>>();
     let has = |option: &str, value: &str| ours.windows(2).any(|pair| pair[0] == option && pair[1] == value);
-    let is_one = ours.first().and_then(|first| first.rsplit('/').next()) == Some(SUPERVISOR);
+    let is_one = ours.first().and_then(|first| first.rsplit('/').next()) == Some(supervise::NAME);
     is_one && has("--name", name) && project.is_none_or(|project| has("--project", project))
 }
 

@@ -8,6 +8,7 @@ pub mod relocate;
 pub mod sandbox;
 pub mod spawn;
 pub mod stage;
+pub mod supervise;
 
 pub use helper::{MOST_SOCKETS, drop_root, received_sockets};
 

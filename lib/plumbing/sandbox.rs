@@ -46,7 +46,7 @@ pub struct ProjectSandbox<'a> {
 pub struct Prepared {
     /// `sbox-spawn` with all its arguments.
     pub command: Command,
-    _environment: OwnedFd,
+    pub(super) environment: OwnedFd,
     _in_use: crate::fs::Lock,
     _layers: Vec<cow::Use>,
 }
@@ -132,7 +132,7 @@ impl<'a> ProjectSandbox<'a> {
             spawn = spawn.ephemeral(self.project.root());
         }
         let command = spawn.nested(self.config.nested).env_fd(&environment).command(words);
-        Ok(Prepared { command, _environment: environment, _in_use: in_use, _layers: layers })
+        Ok(Prepared { command, environment, _in_use: in_use, _layers: layers })
     }
 
     /// A command that runs `words` in `directory` of the running sandbox that contains process `pid`.
@@ -147,7 +147,7 @@ impl<'a> ProjectSandbox<'a> {
             .nested(self.config.nested)
             .env_fd(&environment)
             .command(words);
-        Ok(Prepared { command, _environment: environment, _in_use: in_use, _layers: Vec::new() })
+        Ok(Prepared { command, environment, _in_use: in_use, _layers: Vec::new() })
     }
 
     /// What the network's names come to.

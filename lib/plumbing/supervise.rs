@@ -1,0 +1,49 @@
+//! `sbox-supervise`: a daemon of a project.
+
+use super::program;
+use super::sandbox::Prepared;
+use crate::config::DaemonConfig;
+use crate::error::Result;
+use crate::model::Isolation;
+use crate::project::Project;
+use std::os::fd::AsRawFd;
+use std::process::Command;
+
+/// The name of the program, by which living supervisors are known.
+pub const NAME: &str = "sbox-supervise";
+
+/// A daemon, and the sandbox that it runs in.
+#[derive(Debug)]
+pub struct Supervise<'a> {
+    /// Its project.
+    pub project: &'a Project,
+    /// Its name.
+    pub name: &'a str,
+    /// The level that was named.
+    pub isolation: Option<Isolation>,
+    /// When it is started again, how it ends, how much of its log is kept.
+    pub daemon: &'a DaemonConfig,
+    /// Where it starts inside.
+    pub workdir: &'a str,
+    /// What is run at each start.
+    pub sandbox: &'a Prepared,
+}
+
+impl Supervise<'_> {
+    /// The command line. It is of use as long as the sandbox's files are open.
+    ///
+    /// # Errors
+    /// If the program is not there.
+    pub fn command(&self) -> Result<Command> {
+        let (daemon, spawn) = (self.daemon, &self.sandbox.command);
+        let mut command = program(NAME)?;
+        command.arg("--project").arg(self.project.root()).args(["--name", self.name, "--workdir", self.workdir]);
+        command.args(["--env-fd", &self.sandbox.environment.as_raw_fd().to_string()]);
+        command.args(self.isolation.iter().flat_map(|isolation| ["--isolation", isolation.name()]));
+        command.args(["--restart", daemon.restart.name(), "--max-restarts", &daemon.max_restarts.to_string()]);
+        command.args(["--stop-timeout", &daemon.stop_timeout.to_string()]);
+        command.args(["--log-size", &daemon.log_size.to_string(), "--log-keep", &daemon.log_keep.to_string()]);
+        command.arg("--").arg(spawn.get_program()).args(spawn.get_args());
+        Ok(command)
+    }
+}
