@@ -26,6 +26,7 @@ pub mod fs;
 pub mod git;
 pub mod git_identity;
 pub mod host_triggers;
+pub mod host_variables;
 pub mod inner_source;
 pub mod locate;
 pub mod lockfile;

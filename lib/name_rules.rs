@@ -2,7 +2,7 @@
 
 use crate::built::Built;
 use crate::config::Config;
-use crate::environment::Host;
+use crate::host_variables::Host;
 use crate::model::{HostRule, NameRule, NameSet, Network};
 use crate::project::Project;
 use crate::registries::{self, Registries};

@@ -6,7 +6,7 @@
 //! mounted tree) is never asked: it would choose for itself what it may reach.
 
 use crate::config::Config;
-use crate::environment::{self, Host};
+use crate::host_variables::{self, Host};
 use crate::model::{HostRule, NameSet};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -131,7 +131,7 @@ fn configured(config: &Config, host: &Host, is_wanted: impl Fn(&str) -> bool) ->
     let wanted = config.env.iter().filter(|(name, _)| is_wanted(name));
     wanted
         .flat_map(|(name, value)| {
-            let value = environment::expanded(name, value, host).to_string_lossy().into_owned();
+            let value = host_variables::expanded(name, value, host).to_string_lossy().into_owned();
             words(&value).map(|url| Registry::new(url, format!("env.{name}"), &[], false)).collect::<Vec<_>>()
         })
         .collect()
@@ -190,7 +190,7 @@ impl Line {
                 }
             } else if let Some((key, value)) = trimmed.split_once('=') {
                 let value = value.trim().trim_matches(['"', '\'']);
-                let value = environment::expanded(key, value, host).to_string_lossy().into_owned();
+                let value = host_variables::expanded(key, value, host).to_string_lossy().into_owned();
                 lines.push(Line { file: file.into(), key: key.trim().replace('_', "-"), value });
             }
         }

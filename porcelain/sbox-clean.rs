@@ -3,7 +3,7 @@
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::daemon::record;
+use libsbox::daemon::processes;
 use libsbox::error::{Error, Result};
 use libsbox::plumbing::stage::Sources;
 use libsbox::project::{Project, home};
@@ -130,7 +130,7 @@ fn say(path: &Path) {
 
 /// Stops what runs; keeps anything else from starting until this is dropped.
 fn end_all(project: &Project) -> Result<fs::Lock> {
-    let records = record::list(project)?;
+    let records = processes::list(project)?;
     if records.iter().any(|record| record.status.is_live()) {
         let mut stop = plumbing::program("sbox-stop")?;
         stop.arg("--all").current_dir(project.root());

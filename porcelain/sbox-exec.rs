@@ -5,7 +5,7 @@ use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::config::Overrides;
 use libsbox::daemon;
-use libsbox::daemon::record;
+use libsbox::daemon::processes;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::plumbing;
@@ -75,7 +75,7 @@ fn beside(name: &str, words: &[OsString]) -> Result<u8> {
     let project = Project::find()?;
     let config = libsbox::check::load(&project)?;
     libsbox::trust::require(&project, &config)?;
-    let record = daemon::choose(&project, &record::list(&project)?, Some(name))?;
+    let record = daemon::choose(&project, &processes::list(&project)?, Some(name))?;
     let shown = escape::visible(name);
     let not_running =
         || Error::new(format!("'{shown}' is not running: {}", record.shown_status())).hint("sbox ps --all");

@@ -4,7 +4,8 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
-use libsbox::daemon::record::{self, Record};
+use libsbox::daemon::processes;
+use libsbox::daemon::record::Record;
 use libsbox::error::Result;
 use libsbox::escape;
 use libsbox::format;
@@ -48,7 +49,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let projects = if global { daemon::projects() } else { vec![Project::find()?] };
     let mut records = Vec::new();
     for project in &projects {
-        match record::list(project) {
+        match processes::list(project) {
             Ok(found) => records.extend(found),
             Err(error) if global => output::warn(error),
             Err(error) => return Err(error),

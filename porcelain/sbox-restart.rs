@@ -3,7 +3,8 @@
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
-use libsbox::daemon::record::{self, Record};
+use libsbox::daemon::processes;
+use libsbox::daemon::record::Record;
 use libsbox::daemon::{self, Daemon};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
@@ -37,7 +38,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     let project = Project::find()?;
-    let record = daemon::choose(&project, &record::list(&project)?, name.as_deref())?;
+    let record = daemon::choose(&project, &processes::list(&project)?, name.as_deref())?;
     let shown = escape::visible(&record.name);
     if record.words.is_empty() {
         return Err(

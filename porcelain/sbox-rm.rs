@@ -4,7 +4,8 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
-use libsbox::daemon::record::{self, Record};
+use libsbox::daemon::processes;
+use libsbox::daemon::record::Record;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::logs;
@@ -44,7 +45,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         _ => {}
     }
     let project = Project::find()?;
-    let records = record::list(&project)?;
+    let records = processes::list(&project)?;
     let chosen = if all { of_all(&records, force) } else { named(&project, &records, &names)? };
     if chosen.is_empty() {
         output::info("no daemon has ended");
@@ -88,7 +89,7 @@ fn named(project: &Project, records: &[Record], names: &[String]) -> Result<Vec<
 
 /// The entry goes under its lock: a daemon of the same name that was started meanwhile keeps both.
 fn remove(project: &Project, name: &str) -> Result<()> {
-    record::update(project, |records| {
+    processes::update(project, |records| {
         if records.iter().any(|record| record.name == name && record.status.is_live()) {
             return Err(Error::new(format!("'{}' was started meanwhile", escape::visible(name))));
         }

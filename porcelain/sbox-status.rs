@@ -7,7 +7,8 @@ use libsbox::check;
 use libsbox::cli::{self, Tool};
 use libsbox::config::{self, Config};
 use libsbox::cow;
-use libsbox::daemon::record::{self, Record, State as Live};
+use libsbox::daemon::processes;
+use libsbox::daemon::record::{Record, State as Live};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::format;
@@ -112,7 +113,7 @@ fn look() -> Result<Status> {
         _ => State::UpToDate,
     };
     let isolation = spawn::probe(config.isolation);
-    let (daemons, logs) = (record::list(&project)?, logs::list(&project));
+    let (daemons, logs) = (processes::list(&project)?, logs::list(&project));
     let mut changes = Vec::new();
     let layers = cow::Layer::all(&project, &config.mount)?;
     let strays = cow::Layer::strays(&project, &layers).iter().map(|layer| layer.dst().to_owned()).collect();

@@ -4,7 +4,8 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
-use libsbox::daemon::record::{self, Record};
+use libsbox::daemon::processes;
+use libsbox::daemon::record::Record;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::model;
@@ -49,7 +50,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return everywhere(all, &names, timeout);
     }
     let project = Project::find()?;
-    let records = record::list(&project)?;
+    let records = processes::list(&project)?;
     let chosen = chosen(&project, &records, all, &names)?;
     report(&stop(&project, chosen, timeout)?)
 }
@@ -86,7 +87,7 @@ fn everywhere(all: bool, names: &[String], timeout: Option<u64>) -> Result<u8> {
     let is_meant = |record: &Record| record.status.is_live() && (all || names.contains(&record.name));
     let (mut left, mut found) = (Left::new(), Vec::new());
     for project in daemon::projects() {
-        let Ok(records) = record::list(&project) else { continue };
+        let Ok(records) = processes::list(&project) else { continue };
         let chosen: Vec<Record> = records.into_iter().filter(|record| is_meant(record)).collect();
         found.extend(chosen.iter().map(|record| record.name.clone()));
         left.extend(stop(&project, chosen, timeout)?);
@@ -115,7 +116,7 @@ fn span(text: &str) -> Result<u64> {
 
 /// Where a supervisor looks when it is asked to stop.
 fn set_timeout(project: &Project, chosen: &mut [Record], timeout: u64) {
-    let written = record::update(project, |records| {
+    let written = processes::update(project, |records| {
         let is_meant = |one: &&mut Record| chosen.iter().any(|record| record.supervisor == one.supervisor);
         records.iter_mut().filter(is_meant).for_each(|record| record.stop_timeout = timeout);
         Ok(())

@@ -4,6 +4,7 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
+use libsbox::daemon::processes;
 use libsbox::daemon::record::{self, Record};
 use libsbox::error::{Error, Kind, Result};
 use libsbox::escape;
@@ -51,7 +52,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     let project = Project::find()?;
-    let records = record::list(&project)?;
+    let records = processes::list(&project)?;
     let chosen = match names.is_empty() {
         true => vec![daemon::choose(&project, &records, None)?],
         false => names.iter().map(|name| daemon::choose(&project, &records, Some(name))).collect::<Result<_>>()?,
@@ -92,7 +93,7 @@ fn code(record: &Record) -> Result<u8> {
 fn wait(project: &Project, name: &str, end: Option<Instant>) -> Result<Option<Record>> {
     let mut restarting: Option<Instant> = None;
     loop {
-        let records = record::list(project)?;
+        let records = processes::list(project)?;
         let Some(record) = records.into_iter().find(|record| record.name == name) else {
             return Err(Error::new(format!("'{}' was removed meanwhile", escape::visible(name))));
         };

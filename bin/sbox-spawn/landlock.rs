@@ -54,11 +54,6 @@ pub fn none() -> Error {
         .hint("Linux 5.13 and later have it; it must be in the list of the boot parameter 'lsm='")
 }
 
-/// The version of Landlock that the kernel has; 0 is none.
-pub fn version() -> i32 {
-    libsbox::sys::landlock_version().unwrap_or(0)
-}
-
 /// What is mounted, by descriptor, and whether it is read-only. One that lies in a directory which the command may write is
 /// opened beneath that: by its path, a link that was put there would be followed.
 fn sources(sandbox: &Sandbox) -> Result<Vec<(OwnedFd, bool)>> {

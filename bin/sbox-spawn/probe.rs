@@ -12,7 +12,7 @@ use serde_json::json;
 pub fn run(args: Args) -> Result<u8> {
     let asked = args.isolation;
     let (namespace, overlay) = try_both(args);
-    let version = crate::landlock::version();
+    let version = crate::unavailable::landlock_version();
     let level = match (asked, &namespace) {
         (Some(Level::Env), _) => Some(Level::Env),
         (None | Some(Level::Namespace), Ok(())) => Some(Level::Namespace),

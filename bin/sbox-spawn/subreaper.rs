@@ -22,7 +22,7 @@ use std::collections::HashSet;
 
 /// Starts the subreaper.
 pub fn launch(sandbox: &Sandbox, level: Level, failure: FailurePipes) -> Result<Launched> {
-    if level == Level::Landlock && landlock::version() < 1 {
+    if level == Level::Landlock && crate::unavailable::landlock_version() < 1 {
         return Err(landlock::none());
     }
     symlink_layout::make(sandbox)?;

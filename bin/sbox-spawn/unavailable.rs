@@ -48,7 +48,7 @@ pub fn no_proc(error: Errno) -> Error {
 
 /// The words for a level that is weaker than a namespace, once, where `auto` had to take it.
 pub fn warn_of_level(level: Level, why: &Error) {
-    let host = Host { landlock: crate::landlock::version().into(), keeps_root: false };
+    let host = Host { landlock: landlock_version().into(), keeps_root: false };
     let lost = match level {
         Level::Namespace => return,
         Level::Landlock => {
@@ -64,7 +64,7 @@ pub fn warn_of_level(level: Level, why: &Error) {
 /// What this host takes from the promises of a level that was not fallen back to. On a terminal: a program's stderr may be
 /// somebody's data.
 pub fn warn_of_host(level: Level, has_hosts_network: bool) {
-    let host = Host { landlock: crate::landlock::version().into(), keeps_root: false };
+    let host = Host { landlock: landlock_version().into(), keeps_root: false };
     // Without the host's network its abstract sockets are not there.
     let lost =
         if level == Level::Namespace && !has_hosts_network { Vec::new() } else { promises::lost_here(level, &host) };
@@ -78,4 +78,9 @@ pub fn no_pivot_root(error: Errno) -> Error {
     let why = reason(&error.into());
     Error::of(Kind::Unavailable, format!("cannot enter the new root: the kernel refuses pivot_root ({why})"))
         .hint("it does so where the root file system is an initramfs: boot from another, or go to a tmpfs with switch_root(8)")
+}
+
+/// The version of Landlock that the kernel has; 0 is none.
+pub fn landlock_version() -> i32 {
+    libsbox::sys::landlock_version().unwrap_or(0)
 }

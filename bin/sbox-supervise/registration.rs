@@ -6,7 +6,8 @@ use crate::place;
 use libsbox::daemon::Started;
 use libsbox::daemon::last::{self, Reserved};
 use libsbox::daemon::living::Memory;
-use libsbox::daemon::record::{self, Record, State};
+use libsbox::daemon::processes;
+use libsbox::daemon::record::{Record, State};
 use libsbox::error::{Error, Result};
 use libsbox::process::Identity;
 use libsbox::project::Project;
@@ -49,7 +50,7 @@ impl Registration {
             reason: None,
             stop_timeout: args.stop_timeout.as_secs(),
         };
-        let before = record::update(project, |records| {
+        let before = processes::update(project, |records| {
             let before = records.iter().position(|other| other.name == record.name);
             if let Some(at) = before
                 && records[at].status.is_live()
@@ -73,7 +74,7 @@ impl Registration {
         let own = self.record.supervisor.clone();
         let before = self.before.take();
         self.memory = None;
-        let _ = record::update(&self.project, |records| {
+        let _ = processes::update(&self.project, |records| {
             records.retain(|record| record.supervisor != own);
             records.extend(before);
             Ok(())
@@ -95,7 +96,7 @@ impl Registration {
 
     /// How long the daemon has to end: as it was started with, unless `sbox stop --timeout` wrote another time there.
     pub fn stop_timeout(&mut self) -> Duration {
-        let records = self.place().map(|project| record::in_file(&project)).unwrap_or_default();
+        let records = self.place().map(|project| processes::in_file(&project)).unwrap_or_default();
         if let Some(own) = records.iter().find(|record| record.supervisor == self.record.supervisor) {
             self.record.stop_timeout = own.stop_timeout;
         }
@@ -143,7 +144,7 @@ impl Registration {
         if let Some(memory) = &self.memory {
             memory.write(own);
         }
-        let written = record::update(&project, |records| {
+        let written = processes::update(&project, |records| {
             match records.iter_mut().find(|record| record.name == own.name) {
                 Some(record) => record.clone_from(own),
                 None => records.push(own.clone()),

@@ -3,6 +3,7 @@
 pub mod last;
 pub mod living;
 pub mod name;
+pub mod processes;
 pub mod record;
 
 use crate::built;
@@ -33,7 +34,7 @@ pub fn require_unused(project: &Project) -> Result<fs::Lock> {
     if let Some(lock) = project.try_exclusive()? {
         return Ok(lock);
     }
-    let running = record::list(project).unwrap_or_default();
+    let running = processes::list(project).unwrap_or_default();
     let live: Vec<&str> =
         running.iter().filter(|record| record.status.is_live()).map(|record| record.name.as_str()).collect();
     let error = Error::new("this project's sandbox is still running");
@@ -148,7 +149,7 @@ pub fn stop(project: &Project, records: &[Record], signal: Signal) -> Result<Vec
                 continue;
             }
             // It is stopped, whether that can be written or not.
-            let _ = record::update(project, |records| {
+            let _ = processes::update(project, |records| {
                 for own in records.iter_mut().filter(|own| own.supervisor == record.supervisor) {
                     (own.status, own.pid, own.command_pid, own.reason) = (State::Stopped, 0, 0, None);
                 }

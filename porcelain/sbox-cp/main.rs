@@ -7,7 +7,7 @@ mod tree;
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
-use libsbox::daemon::record;
+use libsbox::daemon::processes;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::format;
@@ -129,7 +129,7 @@ fn say(copier: &Copier, target: &str, quiet: bool) -> u8 {
 fn known<'a>(project: &Project, words: impl Iterator<Item = &'a Written>) -> Result<()> {
     for word in words {
         if let Written::Inside(Some(name), _) = word {
-            daemon::choose(project, &record::list(project)?, Some(name))?;
+            daemon::choose(project, &processes::list(project)?, Some(name))?;
         }
     }
     Ok(())

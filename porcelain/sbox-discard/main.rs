@@ -4,7 +4,7 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::cow::{self, Layer, Selection};
-use libsbox::daemon::record;
+use libsbox::daemon::processes;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::output;
@@ -89,7 +89,7 @@ fn confirm(count: usize) -> Result<()> {
 
 /// The daemons that run.
 fn live_names(project: &Project) -> Vec<String> {
-    let records = record::list(project).unwrap_or_default();
+    let records = processes::list(project).unwrap_or_default();
     records.into_iter().filter(|record| record.status.is_live()).map(|record| record.name).collect()
 }
 

@@ -7,7 +7,8 @@ mod printer;
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
-use libsbox::daemon::record::{self, State};
+use libsbox::daemon::processes;
+use libsbox::daemon::record::State;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::format;
@@ -157,7 +158,7 @@ fn open(project: &Project, options: &Options, name: String, printer: Printer) ->
         let error = Error::new(format!("there is no log '{}'", escape::visible(&name)));
         return Err(error.hint("sbox logs --list"));
     }
-    let is_daemon = record::list(project)?.iter().any(|record| record.name == name);
+    let is_daemon = processes::list(project)?.iter().any(|record| record.name == name);
     Ok(Log { name, reader, printer, is_daemon })
 }
 
@@ -196,7 +197,7 @@ fn names(project: &Project, options: &Options) -> Result<Vec<String>> {
 
 fn default(project: &Project) -> Result<String> {
     let own = daemon::name::default(project);
-    match daemon::choose(project, &record::list(project)?, None) {
+    match daemon::choose(project, &processes::list(project)?, None) {
         Ok(record) => Ok(record.name),
         // The record of the daemon is gone, its log is not.
         Err(_) if logs::list(project).iter().any(|(name, _)| *name == own) => Ok(own),
@@ -248,7 +249,7 @@ fn follow(project: &Project, all: &mut [Log]) -> Result<()> {
 
 /// Whether a daemon runs, or will in a moment.
 fn is_live(project: &Project, name: &str) -> Result<bool> {
-    let records = record::list(project)?;
+    let records = processes::list(project)?;
     let Some(record) = records.iter().find(|record| record.name == name) else { return Ok(false) };
     let ended = record.ended_at.as_deref().and_then(time::seconds_of).unwrap_or(0);
     let restarts = record.status == State::Restarting && time::now().saturating_sub(ended) < RESTART;

@@ -1,6 +1,6 @@
 //! Whether the program of a line was found. That `sh` was executed says nothing of what it was to run.
 
-use libsbox::daemon::record;
+use libsbox::daemon::processes;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::logs::Reader;
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(300);
 pub fn require_a_program(project: &Project, name: &str, shell: i32) -> Result<()> {
     let end = Instant::now() + LOOK;
     while Instant::now() < end && !has_executed(shell) {
-        let records = record::list(project)?;
+        let records = processes::list(project)?;
         let found = records.iter().find(|record| record.name == name);
         match found.and_then(|record| record.exit_code) {
             Some(code @ (126 | 127)) => return Err(tell(project, name, code)),

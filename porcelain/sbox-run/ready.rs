@@ -2,7 +2,8 @@
 
 use crate::listening::listens;
 use libsbox::config::{Config, ReadinessProbe, Ready};
-use libsbox::daemon::{Started, record};
+use libsbox::daemon::Started;
+use libsbox::daemon::processes;
 use libsbox::error::{Context, Error, Result};
 use libsbox::format;
 use libsbox::logs::Reader;
@@ -64,7 +65,7 @@ impl Watch {
             if is_ready {
                 return Ok(());
             }
-            let records = record::list(&self.project)?;
+            let records = processes::list(&self.project)?;
             let state = records.into_iter().find(|record| record.name == self.name);
             let Some(state) = state.filter(|record| record.status.is_live()) else {
                 let message = format!("daemon '{}' has ended before it was ready", self.name);

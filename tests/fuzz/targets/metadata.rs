@@ -2,6 +2,7 @@
 //! record of daemons.
 #![no_main]
 
+use libsbox::daemon::processes;
 use libfuzzer_sys::fuzz_target;
 use libsbox::{cache, lockfile::Lockfile, project::Project, daemon::record};
 
@@ -13,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
         std::fs::write(root.join(name), bytes).expect("a file in memory can be written");
     }
     let _ = Lockfile::read(&project);
-    for record in record::list(&project).unwrap_or_default() {
+    for record in processes::list(&project).unwrap_or_default() {
         let _ = (record.shown_status(), record.uptime());
     }
     if let Ok(entry) = serde_json::from_slice::<cache::Entry>(bytes) {
