@@ -304,7 +304,15 @@ impl Root {
 
     fn link(&self, dst: &Path, target: &Path) -> Result<()> {
         let (parent, name) = self.parent(dst)?;
-        rustix::fs::symlinkat(target, &parent, &name).context(|| format!("link '{}'", visible_path(dst)))
+        let made = rustix::fs::symlinkat(target, &parent, &name);
+        // In a directory that stays, as /tmp does, it is there since the last run.
+        if made == Err(Errno::EXIST) {
+            let found = rustix::fs::readlinkat(&parent, &name, Vec::new());
+            if found.is_ok_and(|found| found.as_bytes() == target.as_os_str().as_encoded_bytes()) {
+                return Ok(());
+            }
+        }
+        made.context(|| format!("link '{}'", visible_path(dst)))
     }
 
     /// What is at `dst`, if anything is.
