@@ -11,27 +11,19 @@ use std::path::Path;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-shell", usage: USAGE, runs_a_command: true };
-const USAGE: &str = "\
+const USAGE: &str = concat!(
+    "\
 usage: sbox shell [options]
 Start a shell in the project's sandbox: $SHELL if the sandbox has it, or else
 bash or sh.
 
-For this run, in place of what the configuration says or beside it:
-      --env NAME[=VALUE]   set a variable, or pass on the one that is set here
-      --env-file FILE      read variables from FILE, one NAME=VALUE a line
-      --mount SRC:DST[:MODE]  mount SRC of the host at DST, as ro, rw or cow
-      --network NET        host, none, or what is allowed, separated by commas:
-                           names and sets, such as api.example.org,@npm
-      --reach [HOST:]PORT  make a port of the host's loopback reachable inside
-      --port [HOST:]PORT   forward a port of the host's loopback to PORT inside
-      --limit NAME=VALUE   a limit, such as memory=2G, cpus=2, pids=99, time=30m
-      --workdir DIR        start in DIR
-      --isolation LEVEL    auto, namespace, landlock or env [as configured]
-      --nested             let it make user namespaces for a sandbox of its own
-
+",
+    libsbox::options_for_one_run!(),
+    "
   -h, --help               print this text
   -V, --version            print the version
-";
+"
+);
 
 fn main() -> ExitCode {
     TOOL.main(run)

@@ -10,6 +10,27 @@ use serde_json::json;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+/// The help text of these options, as a literal: a program's own text goes around it.
+#[macro_export]
+macro_rules! options_for_one_run {
+    () => {
+        "\
+For this run, in place of what the configuration says or beside it:
+      --env NAME[=VALUE]   set a variable, or pass on the one that is set here
+      --env-file FILE      read variables from FILE, one NAME=VALUE a line
+      --mount SRC:DST[:MODE]  mount SRC of the host at DST, as ro, rw or cow
+      --network NET        host, none, or what is allowed, separated by commas:
+                           names and sets, such as api.example.org,@npm
+      --reach [HOST:]PORT  make a port of the host's loopback reachable inside
+      --port [HOST:]PORT   forward a port of the host's loopback to PORT inside
+      --limit NAME=VALUE   a limit, such as memory=2G, cpus=2, pids=99, time=30m
+      --workdir DIR        start in DIR
+      --isolation LEVEL    auto, namespace, landlock or env [as configured]
+      --nested             let it make user namespaces for a sandbox of its own
+"
+    };
+}
+
 /// A directory or file that is mounted for one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mount {
