@@ -40,6 +40,11 @@ pub fn percent_encoded(path: &Path) -> String {
 
 /// What [`percent_encoded`] was given.
 pub fn percent_decoded(text: &str) -> PathBuf {
+    OsString::from_vec(percent_decoded_bytes(text)).into()
+}
+
+/// `%41` is `A` (RFC 3986, section 2.1). What only begins like that is left as it is.
+pub fn percent_decoded_bytes(text: &str) -> Vec<u8> {
     let (bytes, mut out, mut at) = (text.as_bytes(), Vec::new(), 0);
     while at < bytes.len() {
         let hex = bytes.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
@@ -54,7 +59,7 @@ pub fn percent_decoded(text: &str) -> PathBuf {
             }
         }
     }
-    OsString::from_vec(out).into()
+    out
 }
 
 #[cfg(test)]

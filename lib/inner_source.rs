@@ -64,7 +64,8 @@ pub fn resolve(src: &Path, writable: &[PathBuf]) -> Result<Source> {
     Ok(Source { path: here, within })
 }
 
-fn names(path: &Path) -> VecDeque<OsString> {
+/// The steps of a path, `..` included, which is taken where a link has led to.
+pub fn names(path: &Path) -> VecDeque<OsString> {
     let name = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),

@@ -6,6 +6,7 @@
 
 use crate::address;
 use crate::request;
+use libsbox::escape::percent_decoded_bytes;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -105,7 +106,10 @@ impl Proxy {
         };
         let authorization = user.map(|user| {
             let (name, password) = user.split_once(':').unwrap_or((user, ""));
-            format!("Basic {}", base64(&[&*decoded(name), b":", &*decoded(password)].concat()))
+            format!(
+                "Basic {}",
+                base64(&[&*percent_decoded_bytes(name), b":", &*percent_decoded_bytes(password)].concat())
+            )
         });
         Proxy { host: host.trim_matches(['[', ']']).to_owned(), port, authorization, unusable }
     }
@@ -191,26 +195,6 @@ pub fn known_to_be_forbidden(host: &str, port: u16) -> Option<(std::net::IpAddr,
     }
     let addresses = receive.recv_timeout(RESOLVER).unwrap_or_default();
     addresses.into_iter().find_map(|address| Some((address.ip(), address::forbidden(address.ip())?)))
-}
-
-/// `%41` is `A` (RFC 3986, section 2.1).
-fn decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let (mut out, mut at) = (Vec::new(), 0);
-    while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match (bytes[at], hex) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                at += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    out
 }
 
 /// RFC 4648, section 4.

@@ -8,12 +8,12 @@
 use super::Place;
 use libsbox::dir::Dir;
 use libsbox::git;
+use libsbox::inner_source::names;
 use rustix::fs::FileType;
-use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Where it leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,15 +101,6 @@ fn follow(start: &Path, written: &Path) -> End {
         }
     }
     End { path: here, is_there, is_strange: false }
-}
-
-fn names(path: &Path) -> VecDeque<OsString> {
-    let name = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    };
-    path.components().filter_map(name).collect()
 }
 
 /// Whether the agent may leave something at this real path that nobody looks at.
