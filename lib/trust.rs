@@ -173,10 +173,10 @@ pub fn require_with(project: &Project, config: &Config, overrides: &Overrides) -
     }
     let own = crate::check::load(project)?;
     require(project, &own)?;
-    let (asked, given) = (requests(project, &own), requests(project, config));
-    let (asked, mut given) = (texts(&asked), given.iter().map(|request| request.text.as_str()).collect::<Vec<_>>());
+    let (own, all) = (requests(project, &own), requests(project, config));
+    let (asked, mut given) = (texts(&own), texts(&all));
     given.retain(|text| !asked.contains(text));
-    if given.is_empty() || is_own(project) || is_accepted(project, &requests(project, &own)) {
+    if given.is_empty() || is_own(project) || is_accepted(project, &own) {
         return Ok(());
     }
     let name = visible(&project.name());

@@ -222,13 +222,14 @@ fn finish(project: &Project, from: &Path, moved: &Moved, built: Option<&Built>, 
         return;
     }
     output::ok(format_args!("Path relocation complete ({count} files)"));
-    let next = if built.is_some_and(Built::is_whole) { "sbox run" } else { "sbox build" };
+    let is_whole = built.is_some_and(Built::is_whole);
     // One that cannot be read is for the next command to report.
     let is_settled = libsbox::check::load(project).map_or(true, |config| trust::is_settled(project, &config));
-    output::hint(match (is_settled, next) {
-        (true, "sbox run") => "sbox run".into(),
-        (true, _) => format!("the environment is not in the archive: {next}"),
-        (false, _) => format!("look at .sbox/config.yaml, then: sbox trust && {next}"),
+    output::hint(match (is_settled, is_whole) {
+        (true, true) => "sbox run",
+        (true, false) => "the environment is not in the archive: sbox build",
+        (false, true) => "look at .sbox/config.yaml, then: sbox trust && sbox run",
+        (false, false) => "look at .sbox/config.yaml, then: sbox trust && sbox build",
     });
 }
 

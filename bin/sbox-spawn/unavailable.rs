@@ -64,12 +64,13 @@ pub fn warn_of_level(level: Level, why: &Error) {
 /// What this host takes from the promises of a level that was not fallen back to. On a terminal: a program's stderr may be
 /// somebody's data.
 pub fn warn_of_host(level: Level, has_hosts_network: bool) {
-    let host = Host { landlock: landlock_version().into(), keeps_root: false };
     // Without the host's network its abstract sockets are not there.
-    let lost =
-        if level == Level::Namespace && !has_hosts_network { Vec::new() } else { promises::lost_here(level, &host) };
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        lost.into_iter().for_each(|lost| output::warn(format_args!("this kernel's Landlock is old: {lost}")));
+    let has_none = level == Level::Namespace && !has_hosts_network;
+    if !has_none && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        let host = Host { landlock: landlock_version().into(), keeps_root: false };
+        promises::lost_here(level, &host)
+            .into_iter()
+            .for_each(|lost| output::warn(format_args!("this kernel's Landlock is old: {lost}")));
     }
 }
 

@@ -149,15 +149,13 @@ impl<'a> Writer<'a> {
             if shown.is_some_and(|shown| digest(dir, beside, new.what).as_ref() != Some(shown)) {
                 return Ok(Outcome::Conflict("the agent changed it after it was shown".into()));
             }
-            match after {
-                Some(after) if after.id == new.id && after.ctime == new.ctime => {}
-                // To read one that is closed to its owner its mode was changed, and put back: that is a change, too.
-                Some(after) if after.id == new.id && new.is_closed() => {
-                    if (after.mtime, after.size, after.mode) != (new.mtime, new.size, new.mode) {
-                        return Ok(Outcome::Conflict("the agent is changing it at this moment".into()));
-                    }
-                }
-                _ => return Ok(Outcome::Conflict("the agent is changing it at this moment".into())),
+            // To read one that is closed to its owner its mode was changed, and put back: that is a change, too.
+            let is_as_read = |after: Node| match new.is_closed() {
+                true => (after.id, after.mtime, after.size, after.mode) == (new.id, new.mtime, new.size, new.mode),
+                false => (after.id, after.ctime) == (new.id, new.ctime),
+            };
+            if !after.is_some_and(is_as_read) {
+                return Ok(Outcome::Conflict("the agent is changing it at this moment".into()));
             }
             place(dir, old, name, beside)
         });
