@@ -33,6 +33,13 @@ fn until_jobs_say(shell: &mut Pty, text: &str) {
 
 const LEVELS: [&str; 3] = ["namespace", "landlock", "env"];
 
+/// The shell has the terminal again, and its last command ended with this code.
+fn ended_with(shell: &mut Pty, code: u8) {
+    shell.expect("READY> ");
+    shell.line("echo code $?");
+    shell.expect(&format!("code {code}"));
+}
+
 #[test]
 fn a_command_that_stops_itself_gives_the_shell_back_and_goes_on_in_the_foreground() {
     if !need_sandbox() {
@@ -50,9 +57,7 @@ fn a_command_that_stops_itself_gives_the_shell_back_and_goes_on_in_the_foregroun
             assert!(shell.expect("ok").contains("Stopped"), "{level}, {stop}: {}", shell.all());
             shell.line("fg");
             shell.expect("two");
-            shell.expect("READY> ");
-            shell.line("echo code $?");
-            shell.expect("code 7");
+            ended_with(&mut shell, 7);
         }
     }
 }
@@ -259,9 +264,7 @@ fn a_shell_inside_has_job_control_and_hands_the_terminal_back() {
     shell.expect("INSIDE>");
     shell.line("echo st''ill; exit 6");
     shell.expect("still");
-    shell.expect("READY> ");
-    shell.line("echo code $?");
-    shell.expect("code 6");
+    ended_with(&mut shell, 6);
 }
 
 #[test]
@@ -280,9 +283,7 @@ fn an_editor_that_stops_itself_puts_the_terminal_in_order_first() {
     shell.line("fg");
     shell.expect("~");
     shell.send("\x1b:q!\r");
-    shell.expect("READY> ");
-    shell.line("echo code $?");
-    shell.expect("code 0");
+    ended_with(&mut shell, 0);
 }
 
 #[test]
@@ -313,9 +314,7 @@ fn a_command_that_joined_a_sandbox_stops_and_goes_on() {
     shell.expect("READY> ");
     shell.line("fg");
     shell.expect("two");
-    shell.expect("READY> ");
-    shell.line("echo code $?");
-    shell.expect("code 7");
+    ended_with(&mut shell, 7);
 }
 
 #[test]
