@@ -437,8 +437,12 @@ fn a_killed_watcher_is_noticed_and_made_up_for_f9() {
     let monitor = shell.child.id();
     let watcher = || watcher_of(monitor);
     assert!(becomes(|| watcher().is_some()));
-    Command::new("kill").args(["-9", &watcher().unwrap()]).status().unwrap();
+    // The launcher ends a sandbox whose watcher is gone: it is held until something was planted meanwhile.
+    let signal = |name: &str, pid: &str| assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
+    signal("-STOP", &monitor.to_string());
+    signal("-9", &watcher().unwrap());
     shell.ask("echo x > .envrc");
+    signal("-CONT", &monitor.to_string());
     let said = shell.end();
     assert!(said.contains("watcher") && moved_away(&tree.at.join(".envrc")), "{said}");
 }
