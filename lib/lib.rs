@@ -41,6 +41,7 @@ pub mod progress;
 pub mod project;
 pub mod promises;
 pub mod provider;
+pub mod record;
 pub mod registries;
 pub mod sites;
 pub mod status;
