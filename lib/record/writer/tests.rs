@@ -129,11 +129,12 @@ fn writers_at_once_share_one_chain() {
     let place = place("together");
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| {
+            let work = || {
                 let mut writer = Writer::begin(&place, Start::default());
                 (0..50).for_each(|at| writer.write(vec![note(&at.to_string())]));
                 assert_eq!(writer.finish(false), None);
-            });
+            };
+            crate::thread::spawn_scoped(scope, work).unwrap();
         }
     });
     let verified = verify(&place).unwrap();
