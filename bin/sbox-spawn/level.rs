@@ -7,7 +7,7 @@ use crate::signals::Monitor;
 use crate::terminal::Terminal;
 use crate::watcher::Watcher;
 use crate::{environment, identity, limits, namespaces, subreaper, unavailable};
-use libsbox::error::{Context, Error, Kind, Result};
+use libsbox::error::{Error, Kind, Result};
 use libsbox::escape::visible_path;
 
 /// Runs the command at the level asked for, or at the strongest that this host gives.
@@ -117,9 +117,11 @@ fn attempt(
     let mut refresher = launched.start_refresher(sandbox)?;
     if let Some(command) = reporter.started(launched.init)? {
         sandbox.layers.iter().try_for_each(|layer| layer.record(command))?;
+        // It was executed: nothing can be lacking any more.
+        unavailable.close();
     }
-    let line = launched.line.try_clone().context(|| "keep the line to the sandbox".into())?;
-    let monitor = Monitor { child: launched.init, line: Some(&line), terminal };
+    let line = launched.line.take();
+    let monitor = Monitor { child: launched.init, line: line.as_ref(), terminal };
     let (code, why) = monitor.wait(|| {
         // Nothing is lost by starting this one again.
         refresher.iter_mut().for_each(|refresher| refresher.start_again());

@@ -23,8 +23,8 @@ pub struct Launched {
     /// Pid 1 of the sandbox, as the monitor sees it.
     pub init: Pid,
     _alive: OwnedFd,
-    /// The line to pid 1.
-    pub line: OwnedFd,
+    /// The line to pid 1, until the monitor takes it.
+    pub line: Option<OwnedFd>,
     /// The control group that it is in, and its memory limit.
     group: Option<(Group, Option<u64>)>,
     /// What leads out of its network and into it.
@@ -37,7 +37,7 @@ pub struct Launched {
 
 impl Launched {
     pub fn new(init: Pid, alive: OwnedFd, line: OwnedFd) -> Launched {
-        Launched { init, _alive: alive, line, group: None, outside: None, ways_in: None, namespaces: None }
+        Launched { init, _alive: alive, line: Some(line), group: None, outside: None, ways_in: None, namespaces: None }
     }
 
     /// Once it is ready: opens what leads in.
