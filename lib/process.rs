@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fs::read_to_string;
 
 /// A process, distinguished from every other one that had or will have its pid.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Identity {
     /// Its pid.
     pub pid: i32,
@@ -77,7 +77,7 @@ pub struct Stat {
 impl Stat {
     /// Of a process, if it is there.
     pub fn of(pid: i32) -> Option<Stat> {
-        Stat::parse(&read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        Stat::parse(&text(pid, "stat")?)
     }
 
     /// The name in parentheses may hold anything, parentheses and newlines too: what counts comes after the last one.
@@ -183,7 +183,7 @@ pub fn pids() -> Vec<i32> {
 /// Bytes in pages that are a process's own, and in those of memory that it shares with others (proc_pid_status(5)); not
 /// those of files, which the kernel can drop.
 pub fn resident(pid: i32) -> Option<(u64, u64)> {
-    let text = read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let text = text(pid, "status")?;
     Some((field(&text, "RssAnon:")?, field(&text, "RssShmem:")?))
 }
 
@@ -193,11 +193,36 @@ pub fn field(text: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// Processes of our program `name` that this user runs outside of any sandbox, with their arguments.
+/// Processes of our program `name` that run outside of any sandbox, with their arguments.
 pub fn running(name: &str) -> Vec<(i32, Vec<String>)> {
+    running_among(name, pids())
+}
+
+/// The same of those that hold a lock on a file, or wait for one. A look at all processes of a busy host takes longer than
+/// `sbox ps` may.
+pub fn running_with_locks(name: &str) -> Vec<(i32, Vec<String>)> {
+    // Some kernels, and a /proc that shows processes only, have no list of locks.
+    running_among(name, lock_holders().unwrap_or_else(pids))
+}
+
+/// The lines of /proc/locks (proc_locks(5)): `1: FLOCK ADVISORY READ 1234 fe:00:56 0 EOF`, with `->` after the number for one
+/// that waits. Pids are those of this namespace; what is outside of it is not shown.
+fn lock_holders() -> Option<Vec<i32>> {
+    let text = read_to_string("/proc/locks").ok()?;
+    let holder = |line: &str| {
+        let mut words = line.split_whitespace().skip(1).skip_while(|word| *word == "->");
+        words.nth(3)?.parse().ok()
+    };
+    let mut pids: Vec<i32> = text.lines().filter_map(holder).filter(|pid| *pid > 0).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    Some(pids)
+}
+
+fn running_among(name: &str, pids: Vec<i32>) -> Vec<(i32, Vec<String>)> {
     let own_world = std::fs::read_link("/proc/self/ns/user").ok();
     let mut found = Vec::new();
-    for pid in pids() {
+    for pid in pids {
         let is_it = |words: &[String]| words.first().and_then(|first| first.rsplit('/').next()) == Some(name);
         // An agent can call itself whatever it likes; it cannot be in this user namespace.
         let Some(words) = arguments(pid).filter(|words| is_it(words)) else { continue };
@@ -208,9 +233,32 @@ pub fn running(name: &str) -> Vec<(i32, Vec<String>)> {
     found
 }
 
+/// A file of a process, in as few calls as there can be: these files say nothing of their size, and whoever reads without
+/// knowing it asks again and again.
+fn file(pid: i32, name: &str) -> Option<Vec<u8>> {
+    const ENOUGH: usize = 4096;
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let file = rustix::fs::open(format!("/proc/{pid}/{name}"), flags, rustix::fs::Mode::empty()).ok()?;
+    let mut bytes = vec![0; ENOUGH];
+    let mut length = 0;
+    loop {
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut bytes[length..])).ok()?;
+        length += read;
+        if length < bytes.len() {
+            bytes.truncate(length);
+            return Some(bytes);
+        }
+        bytes.resize(length * 2, 0);
+    }
+}
+
+fn text(pid: i32, name: &str) -> Option<String> {
+    Some(String::from_utf8_lossy(&file(pid, name)?).into_owned())
+}
+
 /// The arguments of a process; nothing if it has none or they cannot be read.
 pub fn arguments(pid: i32) -> Option<Vec<String>> {
-    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let bytes = file(pid, "cmdline")?;
     let words = bytes.strip_suffix(b"\0")?.split(|byte| *byte == 0);
     Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }
@@ -227,6 +275,34 @@ mod tests {
         assert!(!earlier.is_alive() && earlier.open().is_none());
         let rebooted = Identity { boot: "x".into(), ..own };
         assert!(!rebooted.is_alive() && rebooted.is_of_another_boot());
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_found_and_who_waits_for_it() {
+        let path = std::env::temp_dir().join(format!("sbox-holders-{}", std::process::id()));
+        let own = rustix::process::getpid().as_raw_pid();
+        let held = crate::fs::Lock::exclusive(&path, || {}).unwrap();
+        assert!(lock_holders().unwrap().contains(&own));
+        let mut waits = std::process::Command::new("flock").arg(&path).arg("true").spawn().unwrap();
+        let waiting = waits.id() as i32;
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !lock_holders().unwrap().contains(&waiting) {
+            assert!(std::time::Instant::now() < end, "who waits is not found");
+        }
+        drop(held);
+        assert!(waits.wait().unwrap().success());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn long_arguments_are_read_whole() {
+        let long = "x".repeat(9000);
+        let mut sleeps = std::process::Command::new("sh");
+        sleeps.args(["-c", "read x; exit 0", "sh", &long]);
+        let mut child = sleeps.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        assert_eq!(arguments(child.id() as i32).unwrap().last(), Some(&long));
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
-use libsbox::daemon::processes;
+use libsbox::daemon::{living, processes};
 use libsbox::daemon::record::Record;
 use libsbox::error::Result;
 use libsbox::escape;
@@ -46,17 +46,19 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             other => return Err(cli::common(other)),
         }
     }
-    let projects = if global { daemon::projects() } else { vec![Project::find()?] };
+    let project = if global { None } else { Some(Project::find()?) };
+    let living = living::all();
+    let projects = project.map_or_else(|| daemon::projects(&living), |project| vec![project]);
     let mut records = Vec::new();
     for project in &projects {
-        match processes::list(project) {
+        match processes::list_among(project, &living) {
             Ok(found) => records.extend(found),
             Err(error) if global => output::warn(error),
             Err(error) => return Err(error),
         }
     }
     if global {
-        records.extend(daemon::orphans());
+        records.extend(daemon::orphans(&living));
     }
     records.retain(|record| all || record.status.is_live());
     if names {

@@ -4,13 +4,15 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
-use libsbox::daemon::processes;
+use libsbox::daemon::{living, processes};
 use libsbox::daemon::record::Record;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::model;
 use libsbox::output;
+use libsbox::process::Identity;
 use libsbox::project::Project;
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-stop", usage: USAGE, runs_a_command: false };
@@ -86,13 +88,14 @@ fn everywhere(all: bool, names: &[String], timeout: Option<u64>) -> Result<u8> {
     }
     let is_meant = |record: &Record| record.status.is_live() && (all || names.contains(&record.name));
     let (mut left, mut found) = (Left::new(), Vec::new());
-    for project in daemon::projects() {
-        let Ok(records) = processes::list(&project) else { continue };
+    let living = living::all();
+    for project in daemon::projects(&living) {
+        let Ok(records) = processes::list_among(&project, &living) else { continue };
         let chosen: Vec<Record> = records.into_iter().filter(|record| is_meant(record)).collect();
         found.extend(chosen.iter().map(|record| record.name.clone()));
         left.extend(stop(&project, chosen, timeout)?);
     }
-    for orphan in daemon::orphans().into_iter().filter(|record| is_meant(record)) {
+    for orphan in daemon::orphans(&living).into_iter().filter(|record| is_meant(record)) {
         found.push(orphan.name.clone());
         let project = Project::at(orphan.project.as_ref())?;
         left.extend(stop(&project, vec![orphan], None)?);
@@ -117,7 +120,8 @@ fn span(text: &str) -> Result<u64> {
 /// Where a supervisor looks when it is asked to stop.
 fn set_timeout(project: &Project, chosen: &mut [Record], timeout: u64) {
     let written = processes::update(project, |records| {
-        let is_meant = |one: &&mut Record| chosen.iter().any(|record| record.supervisor == one.supervisor);
+        let meant: HashSet<&Identity> = chosen.iter().map(|record| &record.supervisor).collect();
+        let is_meant = |one: &&mut Record| meant.contains(&one.supervisor);
         records.iter_mut().filter(is_meant).for_each(|record| record.stop_timeout = timeout);
         Ok(())
     });

@@ -28,7 +28,7 @@ pub struct Log {
     keep: u32,
     file: Option<File>,
     size: u64,
-    times: Option<File>,
+    /// When bytes were last stamped, in seconds since 1970.
     second: u64,
     looked: Instant,
     /// Whether the last byte ended a line.
@@ -53,7 +53,6 @@ impl Log {
             keep,
             file: None,
             size: 0,
-            times: None,
             second: 0,
             looked: Instant::now(),
             at_line: true,
@@ -73,7 +72,6 @@ impl Log {
         let file = dir.append(OsStr::new(&logs::file(&self.name, 0)))?;
         self.size = file.metadata().map_or(0, |metadata| metadata.len());
         self.file = Some(file);
-        self.times = dir.append(OsStr::new(&logs::times(&self.name, 0))).ok();
         self.second = 0;
         self.looked = Instant::now();
         self.at_line = true;
@@ -206,10 +204,12 @@ impl Log {
     /// Notes when the bytes that follow are written.
     fn stamp(&mut self) {
         let now = time::now();
-        if now != self.second
-            && let Some(times) = &mut self.times
-            && writeln!(times, "{} {now}", self.size).is_ok()
-        {
+        if now == self.second {
+            return;
+        }
+        // Once a second at most, so that no descriptor is kept for it.
+        let times = self.logs().and_then(|dir| dir.append(OsStr::new(&logs::times(&self.name, 0))));
+        if times.is_ok_and(|mut times| writeln!(times, "{} {now}", self.size).is_ok()) {
             self.second = now;
         }
     }

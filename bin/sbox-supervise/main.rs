@@ -16,6 +16,7 @@ use libsbox::cli::{self, Tool};
 use libsbox::daemon::record::State;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
+use libsbox::model::RestartPolicy;
 use libsbox::output;
 use libsbox::project::Project;
 use libsbox::sys::{self, Signals};
@@ -122,6 +123,7 @@ impl Supervisor {
                 rustix::stdio::dup2_stdin(&null).context(|| "let go of stdin".into())?;
                 rustix::stdio::dup2_stdout(&null).context(|| "let go of stdout".into())?;
                 rustix::stdio::dup2_stderr(&null).context(|| "let go of stderr".into())?;
+                self.keep_what_a_restart_needs();
                 Ok(First::Runs(sandbox))
             }
             Start::Ended(code, said) => {
@@ -131,6 +133,15 @@ impl Supervisor {
                 self.log.note(&format!("could not be started (exit code {code})"));
                 Ok(First::Failed(code))
             }
+        }
+    }
+
+    /// The environment of a daemon that is not started again is of no use any more, and may hold secrets.
+    fn keep_what_a_restart_needs(&mut self) {
+        if self.args.restart == RestartPolicy::No
+            && let Some(fd) = self.args.environment.take()
+        {
+            drop(sys::adopt(fd));
         }
     }
 

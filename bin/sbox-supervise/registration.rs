@@ -4,7 +4,7 @@
 use crate::args::Args;
 use crate::place;
 use libsbox::daemon::Started;
-use libsbox::daemon::last::{self, Reserved};
+use libsbox::daemon::last;
 use libsbox::daemon::living::Memory;
 use libsbox::daemon::processes;
 use libsbox::daemon::record::{Record, State};
@@ -25,8 +25,6 @@ pub struct Registration {
     unwritten: bool,
     /// The same for everybody who asks, on no disk.
     memory: Option<Memory>,
-    /// Room for the end on a disk that is full.
-    end: Option<Reserved>,
 }
 
 impl Registration {
@@ -62,11 +60,13 @@ impl Registration {
             Ok(before)
         })?;
         // After the name is taken: two that want it at once must not find each other there.
-        let (memory, end) = (Memory::new().ok(), Reserved::new(project, &args.name).ok());
+        let memory = Memory::new().ok();
         if let Some(memory) = &memory {
             memory.write(&record);
         }
-        Ok(Registration { project: project.clone(), record, before, unwritten: false, memory, end })
+        // Without it the end is found in the log only, if the disk is full then.
+        let _ = last::reserve(project, &args.name);
+        Ok(Registration { project: project.clone(), record, before, unwritten: false, memory })
     }
 
     /// After a start that came to nothing: as if there had been none.
@@ -83,15 +83,20 @@ impl Registration {
     }
 
     pub fn runs(&mut self, started: &Started) {
-        self.change(|record| {
-            (record.pid, record.command_pid) = (started.pid, started.command);
-            (record.status, record.start_time) = (State::Running, time::rfc3339(time::now()));
-        });
+        self.note_start(started);
+        self.write();
     }
 
     pub fn restarted(&mut self, started: &Started) {
         self.record.restarts += 1;
-        self.runs(started);
+        self.note_start(started);
+        self.tell();
+    }
+
+    fn note_start(&mut self, started: &Started) {
+        let record = &mut self.record;
+        (record.pid, record.command_pid) = (started.pid, started.command);
+        (record.status, record.start_time) = (State::Running, time::rfc3339(time::now()));
     }
 
     /// How long the daemon has to end: as it was started with, unless `sbox stop --timeout` wrote another time there.
@@ -104,19 +109,44 @@ impl Registration {
     }
 
     pub fn stops(&mut self) {
-        self.change(|record| record.status = State::Stopping);
+        self.record.status = State::Stopping;
+        self.tell();
     }
 
     pub fn backs_off(&mut self, code: u8, reason: Option<String>) {
-        self.ended(State::BackingOff, code, reason);
+        self.note_end(State::BackingOff, code, reason);
+        self.tell();
     }
 
     pub fn ended(&mut self, state: State, code: u8, reason: Option<String>) {
-        self.change(|record| {
-            (record.pid, record.command_pid, record.status) = (0, 0, state);
-            (record.exit_code, record.reason) = (Some(code), reason);
-            record.ended_at = Some(time::rfc3339(time::now()));
-        });
+        self.note_end(state, code, reason);
+        self.remember();
+        let Some(project) = self.place() else { return };
+        let own = &self.record;
+        // First where there is room for it. Who finds the list in use leaves the rest to whoever reads it next: many that
+        // end at once would wait for each other.
+        let is_kept = last::write(&project, own);
+        let put = |records: &mut Vec<Record>| {
+            match records.iter_mut().find(|record| record.name == own.name) {
+                Some(record) => record.clone_from(own),
+                None => records.push(own.clone()),
+            }
+            Ok(())
+        };
+        let written = match is_kept {
+            true => processes::update_at_once(&project, put),
+            false => processes::update(&project, put).map(|()| true),
+        };
+        if written.is_ok_and(|written| written) {
+            last::remove(&project, &self.record.name);
+        }
+    }
+
+    fn note_end(&mut self, state: State, code: u8, reason: Option<String>) {
+        let record = &mut self.record;
+        (record.pid, record.command_pid, record.status) = (0, 0, state);
+        (record.exit_code, record.reason) = (Some(code), reason);
+        record.ended_at = Some(time::rfc3339(time::now()));
     }
 
     /// When to try again what could not be written.
@@ -127,7 +157,7 @@ impl Registration {
     /// Tries it.
     pub fn retry(&mut self) {
         if self.unwritten {
-            self.change(|_| {});
+            self.write();
         }
     }
 
@@ -136,40 +166,27 @@ impl Registration {
         place::project(&self.project)
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut Record)) {
-        change(&mut self.record);
-        let Some(project) = self.place() else { return self.unwritten() };
-        self.record.project = project.root().to_string_lossy().into_owned();
-        let own = &self.record;
-        if let Some(memory) = &self.memory {
-            memory.write(own);
-        }
-        let written = processes::update(&project, |records| {
-            match records.iter_mut().find(|record| record.name == own.name) {
-                Some(record) => record.clone_from(own),
-                None => records.push(own.clone()),
-            }
-            Ok(())
-        });
-        match written {
-            Ok(()) => {
-                self.unwritten = false;
-                if !self.record.status.is_live() {
-                    last::remove(&project, &self.record.name);
-                }
-            }
-            Err(_) => self.unwritten(),
+    /// Says it to whoever asks while this process lives: nobody needs the list for that.
+    fn tell(&mut self) {
+        match self.memory {
+            Some(_) => self.remember(),
+            None => self.write(),
         }
     }
 
-    fn unwritten(&mut self) {
-        self.unwritten = true;
+    fn remember(&mut self) {
+        if let Some(project) = self.place() {
+            self.record.project = project.root().to_string_lossy().into_owned();
+        }
         if let Some(memory) = &self.memory {
             memory.write(&self.record);
         }
-        if let (Some(end), false) = (&self.end, self.record.status.is_live()) {
-            end.write(&self.record);
-        }
+    }
+
+    /// The same, and in the list; later if that is not possible now.
+    fn write(&mut self) {
+        self.remember();
+        self.unwritten = self.place().is_none_or(|project| processes::put(&project, &self.record).is_err());
     }
 }
 

@@ -4,10 +4,11 @@ use crate::log::Log;
 use libsbox::daemon::Started;
 use libsbox::error::{Context, Error, Result};
 use libsbox::plumbing;
+use libsbox::process::{Identity, Stat};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::io::FdFlags;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,8 +21,10 @@ pub struct Sandbox {
     /// What the command prints; nothing once everybody has closed it.
     output: Option<OwnedFd>,
     status: OwnedFd,
-    /// Its first process.
-    init: Option<OwnedFd>,
+    /// Its first process, once the command was executed.
+    init: Option<Identity>,
+    /// The same, held, once the monitor has ended before it.
+    last: Option<OwnedFd>,
     /// The exit code of the monitor, which may end before the last process inside has.
     code: Option<u8>,
     /// Until it was executed: what was printed.
@@ -63,6 +66,7 @@ impl Sandbox {
             output: Some(output),
             status,
             init: None,
+            last: None,
             code: None,
             said: Vec::new(),
             events: Vec::new(),
@@ -81,8 +85,8 @@ impl Sandbox {
             // What ends at once has closed its end by the time that its event is read, which is one write and whole.
             let started = self.events.split(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok());
             if let Some(started) = started.filter(|event: &Started| event.event == "started") {
-                let pid = Pid::from_raw(started.pid).ok_or_else(|| Error::new("sbox-spawn names no process"))?;
-                self.init = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
+                Pid::from_raw(started.pid).ok_or_else(|| Error::new("sbox-spawn names no process"))?;
+                self.init = self.child_of_the_monitor(started.pid);
                 self.said = Vec::new();
                 return Ok(Start::Executed(started));
             }
@@ -90,6 +94,12 @@ impl Sandbox {
                 return self.no_start(log);
             }
         }
+    }
+
+    /// Nobody else: what ended at once may have left its pid to another process.
+    fn child_of_the_monitor(&self, pid: i32) -> Option<Identity> {
+        let identity = Identity::of(pid)?;
+        Stat::of(pid).filter(|stat| stat.parent == self.monitor.id() as i32).map(|_| identity)
     }
 
     /// It has closed its end, and is about to be gone.
@@ -107,9 +117,7 @@ impl Sandbox {
     pub fn wait(&mut self, signals: &OwnedFd, log: &mut Log, pause: Option<Duration>) -> Result<()> {
         let mut fds = vec![signals];
         fds.extend(&self.output);
-        if self.code.is_some() {
-            fds.extend(&self.init);
-        }
+        fds.extend(&self.last);
         wait_for(&fds, pause.or_else(|| log.pause()));
         self.drain(log);
         Ok(())
@@ -120,10 +128,11 @@ impl Sandbox {
         if self.code.is_none() {
             let status = self.monitor.try_wait().context(|| "wait for the sandbox".into())?;
             self.code = status.map(libsbox::status::of);
+            // Killed, the monitor is gone before its sandbox is. That one's first process ends last.
+            self.last = self.code.and(self.init.as_ref()).and_then(Identity::open);
         }
         let Some(code) = self.code else { return Ok(None) };
-        // Killed, the monitor is gone before its sandbox is. That one's first process ends last.
-        let gone = self.init.as_ref().is_none_or(|init| poll(&[std::os::fd::AsFd::as_fd(init)], Some(Duration::ZERO)));
+        let gone = self.last.as_ref().is_none_or(|init| poll(&[std::os::fd::AsFd::as_fd(init)], Some(Duration::ZERO)));
         if !gone {
             return Ok(None);
         }

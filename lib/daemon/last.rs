@@ -1,14 +1,16 @@
-//! `.sbox/ends/NAME`: how a daemon ended, where the list could not be written.
+//! `.sbox/ends/NAME`: how a daemon ended, until that stands in the list.
 //!
-//! The file is made when the daemon starts, with room in it: its content can be replaced when the disk is full. It is
-//! removed when the end stands in the list.
+//! The file is made when the daemon starts, with room in it: its content can be replaced when the disk is full. Each daemon
+//! has its own, so that a thousand that end at once do not wait for each other to write the list. Whoever reads or writes
+//! that next takes over what stands here, and removes the file.
 
 use super::record::{Record, State};
 use crate::dir::Dir;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::fs;
 use crate::process::Identity;
 use crate::project::Project;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -27,45 +29,39 @@ struct End {
     supervisor: Identity,
     status: State,
     exit_code: Option<u8>,
+    #[serde(default)]
+    start_time: String,
     ended_at: Option<String>,
     reason: Option<String>,
     restarts: u32,
 }
 
-/// The room that a supervisor keeps.
-#[derive(Debug)]
-pub struct Reserved(File);
-
 fn directory(project: &Project) -> PathBuf {
     project.state().join("ends")
 }
 
-impl Reserved {
-    /// Makes it for the daemon `name`.
-    pub fn new(project: &Project, name: &str) -> Result<Reserved> {
-        let dir = Dir::open(&project.state())?.sub_or_make(Path::new("ends"))?;
-        dir.put_file(OsStr::new(name), 0o600, |file| file.write_all(&[b' '; ROOM]))?;
-        let path = directory(project).join(name);
-        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
-        let file = rustix::fs::open(&path, flags, rustix::fs::Mode::empty());
-        Ok(Reserved(file.context(|| format!("open '{}'", crate::escape::visible_path(&path)))?.into()))
-    }
+/// Makes the room for the end of the daemon `name`.
+pub fn reserve(project: &Project, name: &str) -> Result<()> {
+    let dir = Dir::open(&project.state())?.sub_or_make(Path::new("ends"))?;
+    dir.put_file(OsStr::new(name), 0o600, |file| file.write_all(&[b' '; ROOM]))
+}
 
-    /// Writes the end of a daemon into it.
-    pub fn write(&self, record: &Record) {
-        let end = End {
-            supervisor: record.supervisor.clone(),
-            status: record.status,
-            exit_code: record.exit_code,
-            ended_at: record.ended_at.clone(),
-            reason: record.reason.as_ref().map(|reason| reason.chars().take(REASON).collect()),
-            restarts: record.restarts,
-        };
-        if let Ok(mut text) = serde_json::to_vec(&end) {
-            text.resize(ROOM.max(text.len()), b' ');
-            let _ = self.0.write_all_at(&text, 0).and_then(|()| self.0.sync_data());
-        }
-    }
+/// Writes the end of a daemon into it; tells whether that worked.
+pub fn write(project: &Project, record: &Record) -> bool {
+    let end = End {
+        supervisor: record.supervisor.clone(),
+        status: record.status,
+        exit_code: record.exit_code,
+        start_time: record.start_time.clone(),
+        ended_at: record.ended_at.clone(),
+        reason: record.reason.as_ref().map(|reason| reason.chars().take(REASON).collect()),
+        restarts: record.restarts,
+    };
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(directory(project).join(&record.name), flags, Mode::empty());
+    let (Ok(file), Ok(mut text)) = (file.map(File::from), serde_json::to_vec(&end)) else { return false };
+    text.resize(ROOM.max(text.len()), b' ');
+    file.write_all_at(&text, 0).and_then(|()| file.sync_data()).is_ok()
 }
 
 /// Takes over into a record what its supervisor wrote last; tells whether it did.
@@ -78,6 +74,9 @@ pub fn take_over(project: &Project, record: &mut Record) -> bool {
     (record.pid, record.command_pid, record.status) = (0, 0, end.status);
     (record.exit_code, record.ended_at, record.reason) = (end.exit_code, end.ended_at, end.reason);
     record.restarts = end.restarts;
+    if !end.start_time.is_empty() {
+        record.start_time = end.start_time;
+    }
     true
 }
 

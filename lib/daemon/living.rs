@@ -53,51 +53,77 @@ pub struct Living {
     /// Whether that is the record's own word: a supervisor that is about to take its name, or one of version 0.1.0, says
     /// nothing.
     pub is_known: bool,
+    /// Where it works.
+    pub place: Workplace,
 }
 
-/// All of this user, in no order.
+/// All of this user, in no order. A supervisor holds the lock of its project's sandbox from its first moment on, or waits
+/// for it: the list of locks names each of them.
 pub fn all() -> Vec<Living> {
     let own = rustix::process::geteuid().as_raw();
     let is_ours = |pid: i32| std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|metadata| metadata.uid() == own);
-    let all = process::running(crate::plumbing::supervise::NAME).into_iter().filter(|(pid, _)| is_ours(*pid));
-    all.filter_map(|(pid, words)| look(pid, &words)).collect()
+    let all = process::running_with_locks(crate::plumbing::supervise::NAME).into_iter();
+    all.filter(|(pid, _)| is_ours(*pid)).filter_map(|(pid, words)| look(pid, &words)).collect()
 }
 
-/// Those of a project, wherever it was when they were started.
-pub fn of(project: &Project) -> Vec<Living> {
-    let is_here = |living: &Living| works_in(living.identity.pid, project, &living.record.project);
-    all().into_iter().filter(is_here).collect()
+/// Those of a project among `all`, wherever it was when they were started.
+pub fn of<'a>(project: &Project, all: &'a [Living]) -> Vec<&'a Living> {
+    let state = number(&project.state());
+    let is_here = |living: &&Living| living.place.is_in(state, project, &living.record.project);
+    all.iter().filter(is_here).collect()
 }
 
-/// Whether a supervisor works for the project: it is in its `.sbox`, or was started for that path and is nowhere.
-pub fn works_in(pid: i32, project: &Project, named: &str) -> bool {
-    let place = |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    let cwd = PathBuf::from(format!("/proc/{pid}/cwd"));
-    match (place(&cwd), place(&project.state())) {
-        (Some(theirs), Some(ours)) if theirs == ours => true,
+/// The device and the inode of a directory.
+type Number = Option<(u64, u64)>;
+
+fn number(path: &Path) -> Number {
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// The directory that a supervisor works in: the `.sbox` of its project, wherever that is now.
+#[derive(Debug, Clone)]
+pub struct Workplace {
+    path: Option<PathBuf>,
+    number: Number,
+}
+
+impl Workplace {
+    /// That of a process.
+    pub fn of(pid: i32) -> Workplace {
+        let cwd = PathBuf::from(format!("/proc/{pid}/cwd"));
+        Workplace { path: std::fs::read_link(&cwd).ok(), number: number(&cwd) }
+    }
+
+    /// Whether a supervisor there works for the project: it is in its `.sbox`, or was started for the path `named` and is
+    /// nowhere.
+    pub fn is_for(&self, project: &Project, named: &str) -> bool {
+        self.is_in(number(&project.state()), project, named)
+    }
+
+    fn is_in(&self, state: Number, project: &Project, named: &str) -> bool {
         // Version 0.1.0 worked in the root directory.
-        _ => std::fs::read_link(&cwd).is_ok_and(|cwd| cwd == Path::new("/")) && Path::new(named) == project.root(),
+        let is_nowhere = || self.path.as_deref() == Some(Path::new("/"));
+        (self.number.is_some() && self.number == state) || (is_nowhere() && Path::new(named) == project.root())
+    }
+
+    /// Whether the project was removed.
+    pub fn is_gone(&self) -> bool {
+        self.path.as_deref().is_some_and(|path| path != Path::new("/")) && self.root().is_none()
+    }
+
+    /// The root of the project, as long as there is one.
+    pub fn root(&self) -> Option<&Path> {
+        let path = self.path.as_deref()?;
+        let root = path.parent().filter(|_| path.ends_with(".sbox"))?;
+        path.is_dir().then_some(root)
     }
 }
 
-/// Whether the project that a supervisor works for was removed.
-pub fn is_orphan(pid: i32) -> bool {
-    let cwd = std::fs::read_link(format!("/proc/{pid}/cwd"));
-    cwd.is_ok_and(|cwd| cwd != Path::new("/")) && root(pid).is_none()
-}
-
-/// The root of the project that a supervisor works for, as long as there is one.
-pub fn root(pid: i32) -> Option<PathBuf> {
-    let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-    let root = cwd.parent().filter(|_| cwd.ends_with(".sbox"))?;
-    root.join(".sbox").is_dir().then(|| root.to_owned())
-}
-
 fn look(pid: i32, words: &[String]) -> Option<Living> {
-    let identity = Identity::of(pid)?;
+    let (identity, place) = (Identity::of(pid)?, Workplace::of(pid));
     match read(pid).filter(|record| record.supervisor == identity) {
-        Some(record) => Some(Living { identity, record, is_known: true }),
-        None => Some(Living { record: guess(&identity, words)?, identity, is_known: false }),
+        Some(record) => Some(Living { identity, record, is_known: true, place }),
+        None => Some(Living { record: guess(&identity, words)?, identity, is_known: false, place }),
     }
 }
 

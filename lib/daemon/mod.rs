@@ -18,14 +18,16 @@ use crate::plumbing::sandbox::ProjectSandbox;
 use crate::plumbing::supervise::Supervise;
 use crate::project::Project;
 use crate::suggest;
+use living::Living;
 use record::{Record, State};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -127,35 +129,41 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks daemons to end, all at once, and waits until each is gone. Gives the names of those that did not go.
 pub fn stop(project: &Project, records: &[Record], signal: Signal) -> Result<Vec<String>> {
-    let held: Vec<(&Record, OwnedFd)> = records.iter().filter_map(|record| Some((record, record.hold()?))).collect();
-    for (record, supervisor) in &held {
-        if let Err(error) = rustix::process::pidfd_send_signal(supervisor, signal)
-            && error != rustix::io::Errno::SRCH
-        {
-            return Err(error).context(|| format!("stop '{}'", record.name));
+    let mut asked = Vec::new();
+    for record in records {
+        // Each is held twice and never longer than needed: a thousand are more than a process may have open.
+        let Some(supervisor) = record.hold() else { continue };
+        match rustix::process::pidfd_send_signal(&supervisor, signal) {
+            Ok(()) => asked.push((record, Instant::now())),
+            Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => return Err(error).context(|| format!("stop '{}'", record.name)),
         }
     }
-    let mut left = Vec::new();
-    for (record, supervisor) in &held {
+    let (mut left, mut killed) = (Vec::new(), HashSet::new());
+    for (record, since) in &asked {
+        let Some(supervisor) = record.hold() else { continue };
         // The supervisor ends what does not end by itself. One that hangs is ended itself, and its sandbox with it.
-        let patience = Duration::from_secs(record.stop_timeout.min(86_400) + 15);
-        if !is_gone(supervisor, Some(patience)) {
+        let patience = Duration::from_secs(record.stop_timeout.min(86_400) + 15).saturating_sub(since.elapsed());
+        if !is_gone(&supervisor, Some(patience)) {
             output::warn(format_args!("the supervisor of '{}' does not answer; it is killed", record.name));
             let init = record_init(record);
-            let _ = rustix::process::pidfd_send_signal(supervisor, Signal::KILL);
-            let gone = is_gone(supervisor, Some(LAST_PATIENCE));
+            let _ = rustix::process::pidfd_send_signal(&supervisor, Signal::KILL);
+            let gone = is_gone(&supervisor, Some(LAST_PATIENCE));
             if !gone || init.is_some_and(|init| !is_gone(&init, Some(LAST_PATIENCE))) {
                 left.push(record.name.clone());
                 continue;
             }
-            // It is stopped, whether that can be written or not.
-            let _ = processes::update(project, |records| {
-                for own in records.iter_mut().filter(|own| own.supervisor == record.supervisor) {
-                    (own.status, own.pid, own.command_pid, own.reason) = (State::Stopped, 0, 0, None);
-                }
-                Ok(())
-            });
+            killed.insert(&record.supervisor);
         }
+    }
+    if !asked.is_empty() {
+        // They are stopped, whether that can be written or not. This writes what none of them waited to write.
+        let _ = processes::update(project, |records| {
+            for own in records.iter_mut().filter(|own| killed.contains(&own.supervisor)) {
+                (own.status, own.pid, own.command_pid, own.reason) = (State::Stopped, 0, 0, None);
+            }
+            Ok(())
+        });
     }
     Ok(left)
 }
@@ -216,11 +224,10 @@ fn remember(project: &Project) -> Result<()> {
     fs::write_atomic(&mark, format!("{root}\n").as_bytes(), 0o600)
 }
 
-/// All projects of this user in which daemons were started and that are still there.
-pub fn projects() -> Vec<Project> {
+/// All projects of this user in which daemons were started and that are still there. `all` are the supervisors that run.
+pub fn projects(all: &[Living]) -> Vec<Project> {
     let marks = remembered().and_then(|store| std::fs::read_dir(store).ok()).into_iter().flatten().flatten();
-    let at = |living: &living::Living| living::root(living.identity.pid);
-    let mut roots: Vec<PathBuf> = living::all().iter().filter_map(at).collect();
+    let mut roots: Vec<PathBuf> = all.iter().filter_map(|living| living.place.root()).map(Path::to_owned).collect();
     for mark in marks {
         let Some(text) = fs::read_plain(&mark.path()) else { continue };
         let root = PathBuf::from(String::from_utf8_lossy(&text).trim_end_matches('\n'));
@@ -235,10 +242,10 @@ pub fn projects() -> Vec<Project> {
     roots.iter().filter_map(|root| Project::at(root).ok()).collect()
 }
 
-/// Daemons that run and whose project is gone: nothing but their supervisors knows of them.
-pub fn orphans() -> Vec<Record> {
-    let is_one = |living: &living::Living| living::is_orphan(living.identity.pid);
-    let mut records: Vec<Record> = living::all().into_iter().filter(is_one).map(|living| living.record).collect();
+/// Of all that run, the daemons whose project is gone: nothing but their supervisors knows of them.
+pub fn orphans(all: &[Living]) -> Vec<Record> {
+    let gone = all.iter().filter(|living| living.place.is_gone());
+    let mut records: Vec<Record> = gone.map(|living| living.record.clone()).collect();
     for record in &mut records {
         record.reason = Some(format!("'{}' is gone; sbox stop --global {} ends it", record.project, record.name));
     }

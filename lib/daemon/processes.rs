@@ -5,16 +5,18 @@
 //! entries. Nobody who only reads fails because the file cannot be written.
 
 use super::last;
-use super::living::{self, Living};
+use super::living::{self, Living, Workplace};
 use super::record::{Record, State};
 use crate::error::{Context, Error, Result};
 use crate::escape;
 use crate::fs;
 use crate::output;
 use crate::plumbing::supervise;
-use crate::process;
+use crate::process::{self, Identity};
 use crate::project::Project;
 use crate::time;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
 impl Record {
     /// The supervisor, held, if it is really that of this daemon: what the file says may have come with an archive, and
@@ -23,9 +25,8 @@ impl Record {
         let held = self.supervisor.open()?;
         let arguments = process::arguments(self.supervisor.pid)?;
         let is_here = || {
-            let project = Project::at(self.project.as_ref());
-            project.is_ok_and(|project| living::works_in(self.supervisor.pid, &project, ""))
-                || living::is_orphan(self.supervisor.pid)
+            let (project, place) = (Project::at(self.project.as_ref()), Workplace::of(self.supervisor.pid));
+            project.is_ok_and(|project| place.is_for(&project, "")) || place.is_gone()
         };
         let is_ours = supervises(&arguments, Some(&self.project), &self.name)
             || (supervises(&arguments, None, &self.name) && is_here());
@@ -33,13 +34,12 @@ impl Record {
     }
 
     /// What the file says may be over.
-    fn correct(&mut self, project: &Project, living: &[Living]) -> bool {
-        let is_it = |living: &Living| living.identity == self.supervisor;
-        if !self.status.is_live() || living.iter().any(is_it) || self.hold().is_some() {
-            return false;
+    fn correct(&mut self, project: &Project, living: &HashSet<&Identity>) {
+        if !self.status.is_live() || living.contains(&self.supervisor) || self.hold().is_some() {
+            return;
         }
         if last::take_over(project, self) {
-            return true;
+            return;
         }
         let rebooted = self.supervisor.is_of_another_boot();
         (self.status, self.reason) = match rebooted {
@@ -48,7 +48,6 @@ impl Record {
         };
         (self.pid, self.command_pid, self.exit_code) = (0, 0, None);
         self.ended_at = Some(time::rfc3339(time::now()));
-        true
     }
 }
 
@@ -60,52 +59,95 @@ fn supervises(arguments: &[String], project: Option<&str>, name: &str) -> bool {
     is_one && has("--name", name) && project.is_none_or(|project| has("--project", project))
 }
 
-/// What the list says, made true: a supervisor that runs knows better, and one that does not is over. Tells whether
-/// anything was not true.
-fn make_true(project: &Project, records: &mut Vec<Record>, living: &[Living]) -> bool {
-    let before = records.clone();
+/// What the list says, made true: a supervisor that runs knows better, and one that does not is over. Tells whether the list
+/// was wrong about who runs; what those that run do is their own word, and nobody writes it down for them.
+fn make_true(project: &Project, records: &mut Vec<Record>, living: &[&Living]) -> bool {
+    let who = |records: &[Record]| -> Vec<(Identity, bool)> {
+        records.iter().map(|record| (record.supervisor.clone(), record.status.is_live())).collect()
+    };
+    let before = who(records);
     let root = project.root().to_string_lossy();
+    let places: HashMap<String, usize> =
+        records.iter().enumerate().map(|(at, record)| (record.name.clone(), at)).collect();
     for living in living.iter().filter(|living| living.is_known) {
         let record = Record { project: root.to_string(), ..living.record.clone() };
-        match records.iter_mut().find(|other| other.name == record.name) {
+        match places.get(&record.name).and_then(|at| records.get_mut(*at)) {
             // Somebody else may have written how long it has to end.
             Some(other) => *other = Record { stop_timeout: other.stop_timeout, ..record },
             None => records.push(record),
         }
     }
+    let alive: HashSet<&Identity> = living.iter().map(|living| &living.identity).collect();
     for record in records.iter_mut() {
-        record.correct(project, living);
+        record.correct(project, &alive);
     }
-    *records != before
+    who(records) != before
 }
 
 /// Changes the list, under its lock. Nothing is written if nothing changed.
 pub fn update<T>(project: &Project, change: impl FnOnce(&mut Vec<Record>) -> Result<T>) -> Result<T> {
-    let _lock = fs::Lock::exclusive(&project.state().join("processes.lock"), || {})?;
-    let mut records = match read(project)? {
-        Read::List(records) => records,
-        Read::Malformed(why) => {
-            set_aside(project, &why)?;
-            Vec::new()
-        }
-    };
+    let _lock = fs::Lock::exclusive(&lock(project), || {})?;
+    change_locked(project, change)
+}
+
+/// The same if nobody else changes the list at this moment; tells whether it was done.
+pub fn update_at_once(project: &Project, change: impl FnOnce(&mut Vec<Record>) -> Result<()>) -> Result<bool> {
+    let Some(_lock) = fs::Lock::at_once(&lock(project))? else { return Ok(false) };
+    change_locked(project, change).map(|()| true)
+}
+
+/// Writes down what a supervisor says of its own daemon, and looks at no other.
+pub fn put(project: &Project, own: &Record) -> Result<()> {
+    let _lock = fs::Lock::exclusive(&lock(project), || {})?;
+    let mut records = readable(project)?;
+    match records.iter_mut().find(|record| record.name == own.name) {
+        Some(record) => record.clone_from(own),
+        None => records.push(own.clone()),
+    }
+    write(project, &records)
+}
+
+fn lock(project: &Project) -> PathBuf {
+    project.state().join("processes.lock")
+}
+
+fn change_locked<T>(project: &Project, change: impl FnOnce(&mut Vec<Record>) -> Result<T>) -> Result<T> {
+    let mut records = readable(project)?;
     let before = records.clone();
-    make_true(project, &mut records, &living::of(project));
+    let all = living::all();
+    make_true(project, &mut records, &living::of(project, &all));
     let result = change(&mut records)?;
     if records != before {
-        let text = serde_json::to_string_pretty(&records).map_err(|error| Error::new(error.to_string()))?;
-        fs::write_locked(&project.processes(), format!("{text}\n").as_bytes(), 0o600)?;
-        let over = before.iter().filter(|old| old.status.is_live());
-        let is_over = |old: &&Record| records.iter().any(|new| new.name == old.name && !new.status.is_live());
-        over.filter(is_over).for_each(|record| last::remove(project, &record.name));
+        write(project, &records)?;
+        let ended: HashSet<&str> = records.iter().filter(|new| !new.status.is_live()).map(|new| &*new.name).collect();
+        let over = before.iter().filter(|old| old.status.is_live() && ended.contains(&*old.name));
+        over.for_each(|record| last::remove(project, &record.name));
     }
     Ok(result)
+}
+
+/// The list, under its lock; an empty one in the place of what is none.
+fn readable(project: &Project) -> Result<Vec<Record>> {
+    match read(project)? {
+        Read::List(records) => Ok(records),
+        Read::Malformed(why) => set_aside(project, &why).map(|()| Vec::new()),
+    }
+}
+
+fn write(project: &Project, records: &[Record]) -> Result<()> {
+    let text = serde_json::to_string_pretty(records).map_err(|error| Error::new(error.to_string()))?;
+    fs::write_locked(&project.processes(), format!("{text}\n").as_bytes(), 0o600)
 }
 
 /// The daemons as they are now, by name. What the file says of the past is set right in it if it can be written; what is
 /// true is given in any case.
 pub fn list(project: &Project) -> Result<Vec<Record>> {
-    let living = living::of(project);
+    list_among(project, &living::all())
+}
+
+/// The same for whoever has looked at the supervisors that run.
+pub fn list_among(project: &Project, all: &[Living]) -> Result<Vec<Record>> {
+    let living = living::of(project, all);
     let (mut records, is_malformed) = match read(project) {
         Ok(Read::List(records)) => (records, false),
         Ok(Read::Malformed(_)) => (Vec::new(), true),

@@ -174,6 +174,33 @@ fn twenty_at_once_lose_nothing_and_one_name_is_one_daemon() {
     assert_eq!((successes, running("sleep", &nap)), (1, 21));
     project.sbox(&["stop", "--all"]).assert().success();
     assert_eq!((running("sleep", &nap), project.stdout(&["ps", "-q"]).as_str()), (0, ""));
+    // What they left to the one who stopped them is in the list.
+    let list = std::fs::read_to_string(project.state("processes.json")).unwrap();
+    assert_eq!((list.matches(r#""status": "stopped""#).count(), project.state("ends").exists()), (21, false), "{list}");
+}
+
+#[test]
+fn many_that_end_at_once_do_not_wait_for_the_list_and_are_all_known() {
+    if !need_sandbox() {
+        return;
+    }
+    let nap = long_nap();
+    let project = Standing::new("supervise-ends", "");
+    let names = ["a", "b", "c", "d"];
+    names.iter().for_each(|name| project.start(name, &format!("trap 'exit 3' TERM; sleep {nap} & wait")));
+    let supervisors = names.map(|name| project.ps(name)["supervisor"].as_i64().unwrap());
+    // Somebody changes the list, for as long as it takes.
+    let list = libsbox::fs::Lock::exclusive(&project.state("processes.lock"), || {}).unwrap();
+    supervisors.iter().for_each(|pid| assert!(kill(*pid, "TERM")));
+    assert!(becomes(|| supervisors.iter().all(|pid| !kill(*pid, "0"))));
+    let text = || std::fs::read_to_string(project.state("processes.json")).unwrap();
+    assert!(!text().contains("stopped"), "{}", text());
+    drop(list);
+    for name in names {
+        let end = project.ps(name);
+        assert_eq!((end["status"].as_str(), end["exit_code"].as_i64()), (Some("stopped"), Some(3)), "{end}");
+    }
+    assert_eq!((text().matches(r#""status": "stopped""#).count(), project.state("ends").exists()), (4, false));
 }
 
 #[test]
