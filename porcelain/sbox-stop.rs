@@ -4,8 +4,8 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon;
-use libsbox::daemon::{living, processes};
 use libsbox::daemon::record::Record;
+use libsbox::daemon::{living, processes};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::model;
