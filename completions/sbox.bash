@@ -54,14 +54,14 @@ _sbox_options() {
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --reach --isolation --nested --ephemeral --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --overlay --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --reach --isolation --nested --ephemeral --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
         supervise) echo "--project --name --workdir --env-fd --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd -h --help -V --version" ;;
         forward) echo "--user --network --receive -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
         stage) echo "-n --dry-run -f --force --into --record --keep-missing --list -j --json -h --help -V --version" ;;
-        mkenv) echo "--provider --channel --package --lock --locked --update --offline --into -h --help -V --version" ;;
+        mkenv) echo "--provider --channel --package --lock --locked --update --offline --into --cache-only -h --help -V --version" ;;
         mkenv-conda) echo "--resolve --channel --package --lock --update --offline -h --help -V --version" ;;
         mkenv-npm) echo "--resolve -h --help -V --version" ;;
         mkenv-host) echo "--resolve -h --help -V --version" ;;
@@ -131,6 +131,7 @@ _sbox_takes() {
         'spawn --file') return 0 ;;
         'spawn --hide') return 0 ;;
         'spawn --bind-nofollow') return 0 ;;
+        'spawn --overlay') return 0 ;;
         'spawn --chdir') return 0 ;;
         'spawn --env') return 0 ;;
         'spawn --setenv') return 0 ;;

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::lockfile::{self, Lockfile, RuntimeRecord};
 use crate::model::Runtime;
 use crate::project::Project;
+use crate::registries::Registries;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 
@@ -37,7 +38,7 @@ pub struct Built {
     /// SHA-256 over what was copied: places, sizes, modes, times.
     pub sources: String,
     /// What npm and pip of this environment have built in. Asked before anything else ran in it.
-    pub registries: crate::registries::Registries,
+    pub registries: Registries,
     /// Install commands that were done, in order, each with a hash of what it depends on.
     pub install: Vec<InstallRecord>,
 }
@@ -70,6 +71,13 @@ impl Built {
         let mut text = serde_json::to_string_pretty(self).map_err(|error| Error::new(error.to_string()))?;
         text.push('\n');
         crate::fs::write_atomic(&project.built(), text.as_bytes(), 0o644)
+    }
+
+    /// Writes what is known of the environment of a one-off run: what its clients have built in. It is not whole.
+    pub fn write_of_one_off(project: &Project, registries: Registries) -> Result<()> {
+        let built = Built { version: lockfile::VERSION.into(), registries, ..Built::default() };
+        let text = serde_json::to_string(&built).map_err(|error| Error::new(error.to_string()))?;
+        crate::fs::write_new(&project.built(), text.as_bytes(), 0o644)
     }
 
     /// The part of it that is the user's to commit.

@@ -9,6 +9,7 @@ use crate::fs;
 use crate::lockfile::Package;
 use crate::model::{Language, Runtime};
 use crate::project::Project;
+use crate::registries::Registries;
 use crate::time;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -120,6 +121,14 @@ pub fn all() -> Result<Vec<Entry>> {
         groups.filter(|group| group.path().is_dir()).flat_map(|group| in_group(&group.path())).collect();
     found.sort_by_key(|entry| (entry.path.parent().map(Path::to_owned), version_key(&entry.version)));
     Ok(found)
+}
+
+/// In an entry: what the npm and pip of its environment have built in.
+pub const REGISTRIES: &str = "registries.json";
+
+/// That, if they were asked.
+pub fn registries(entry: &Entry) -> Option<Registries> {
+    serde_json::from_slice(&fs::read_plain(&entry.path.join(REGISTRIES))?).ok()
 }
 
 /// When a build used an entry last, in seconds since 1970.

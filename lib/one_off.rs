@@ -36,10 +36,12 @@ impl OneOff {
         let project = Project::at(root)?;
         fs::make_dirs(&project.state())?;
         project.close_to_others();
-        let lock = if is_kept { None } else { Some(fs::Lock::shared(&mark(&project))?) };
-        fs::write_atomic(&project.config(), configuration.as_bytes(), 0o600)?;
-        // The user has typed every word of it.
-        crate::trust::remember(&project)?;
+        // The user has typed every word of it: of one that goes afterwards the mark says so, of one that stays this does.
+        let lock = match is_kept {
+            true => crate::trust::remember(&project).map(|()| None)?,
+            false => Some(fs::Lock::shared(&mark(&project))?),
+        };
+        fs::write_new(&project.config(), configuration.as_bytes(), 0o600)?;
         Ok((OneOff(project), lock))
     }
 
@@ -73,6 +75,11 @@ impl OneOff {
         }
         Ok(lines)
     }
+}
+
+/// Whether a project is one. Nobody but this program writes where they are.
+pub fn is_one(project: &Project) -> bool {
+    runs().is_ok_and(|runs| project.root().parent() == Some(&runs)) && OneOff::at(project.root()).is_ok()
 }
 
 /// Removes what earlier one-off runs left and nobody can want.

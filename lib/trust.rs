@@ -230,7 +230,7 @@ pub fn may_have_identity(project: &Project, config: &Config) -> bool {
 /// Whether `sbox init` made this configuration here.
 pub fn is_own(project: &Project) -> bool {
     let is_known = identity(project).and_then(|identity| mark(&identity)).is_some_and(|mark| mark.is_file());
-    is_known && !was_packed(project)
+    is_known && !was_packed(project) || crate::one_off::is_one(project)
 }
 
 /// Whether the record of a packed sandbox lies beside the project.

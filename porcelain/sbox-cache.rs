@@ -212,7 +212,7 @@ fn remove<'a>(entries: impl Iterator<Item = &'a Entry>, dry_run: bool) -> Result
         } else if cache::remove(entry)? {
             output::info(format_args!("Removed {shown}"));
         } else {
-            output::warn(format_args!("kept {shown}: a build is using it"));
+            output::warn(format_args!("kept {shown}: a build or a run is using it"));
             busy += 1;
             continue;
         }

@@ -203,3 +203,112 @@ fn a_configuration_from_elsewhere_gets_nothing_through_options_before_it_is_acce
     project.sbox(&["trust"]).assert().success();
     assert_eq!(stdout(&run(given[0])), "secret\n");
 }
+
+/// A copy of a cache entry in a cache of the test's own, and what of its files tells a change.
+fn own_cache(place: &Place) -> PathBuf {
+    let mut fill = place.0.program("sbox-mkenv");
+    fill.env("SBOX_CACHE", crate::common::cache()).args(["--cache-only", place.1]);
+    let made: serde_json::Value = serde_json::from_slice(&fill.output().unwrap().stdout).unwrap();
+    let entry = PathBuf::from(made["entries"][0].as_str().unwrap());
+    let group = place.0.path("cache/runtimes").join(entry.parent().unwrap().file_name().unwrap());
+    std::fs::create_dir_all(&group).unwrap();
+    let copied = std::process::Command::new("cp").arg("-a").arg(&entry).arg(&group).status().unwrap();
+    assert!(copied.success());
+    group.join(entry.file_name().unwrap()).join("env")
+}
+
+fn stamps(root: &std::path::Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let entries = walkdir::WalkDir::new(root).sort_by_file_name().into_iter().map(Result::unwrap);
+    let line = |entry: walkdir::DirEntry| {
+        let m = entry.path().symlink_metadata().unwrap();
+        let (mode, size, links) = (m.mode(), m.size(), m.nlink());
+        format!("{} {} {mode:o} {size} {links} {}.{}", entry.path().display(), m.ino(), m.mtime(), m.mtime_nsec())
+    };
+    entries.map(line).collect()
+}
+
+#[test]
+fn an_agent_changes_nothing_of_the_cache_through_its_environment() {
+    let Some(place) = Place::new("oneoff-attack").filter(|_| need_overlay()) else { return };
+    let env = own_cache(&place);
+    let before = stamps(&env);
+    let run = |script: &str| place.run(&[script]).env("SBOX_CACHE", place.0.path("cache")).output().unwrap();
+    // Every way to change a file, and each is seen to have worked where it was tried.
+    let attack = run("set -e; cd $CONDA_PREFIX; lib=$(echo lib/python3.*); lib=${lib%% *}
+        echo evil >> $lib/os.py; grep -q evil $lib/os.py
+        python3 -S -c 'import mmap, sys
+f = open(sys.argv[1], \"r+b\"); m = mmap.mmap(f.fileno(), 0); m[0:4] = b\"evil\"; m.flush()' $lib/abc.py
+        grep -q ^evil $lib/abc.py
+        ln $lib/ast.py hard; echo evil >> hard; grep -q evil $lib/ast.py
+        chmod 777 $lib/cmd.py; touch -d 2001-01-01 $lib/bdb.py; : > $lib/csv.py; test ! -s $lib/csv.py
+        rm $lib/dis.py; mkdir $lib/dis.py; mv $lib/glob.py $lib/copy.py; rm -r include; ln -s /etc include
+        chmod 0 $lib/email; rm -f bin/python3; printf '#!/bin/sh\necho evil\n' > bin/python3; chmod +x bin/python3
+        test \"$(python3)\" = evil; echo all");
+    assert_eq!((stdout(&attack).as_str(), attack.status.code()), ("all\n", Some(0)), "{}", stderr(&attack));
+    let after = stamps(&env);
+    let changed: Vec<_> = after.iter().zip(&before).filter(|(new, old)| new != old).collect();
+    assert!(changed.is_empty() && after.len() == before.len(), "{changed:?}");
+    let mut verify = place.0.program("sbox");
+    verify.env("SBOX_CACHE", place.0.path("cache")).args(["cache", "verify"]).assert().success();
+    // The next one sees nothing of it, and nothing is left.
+    let next = run("python3 -c 'import os, abc, ast, cmd, csv, dis, glob, copy, email; print(1)'");
+    assert_eq!((stdout(&next).as_str(), place.left().len()), ("1\n", 0), "{}", stderr(&next));
+}
+
+#[test]
+fn runs_at_the_same_time_share_an_environment_which_stays_while_one_uses_it() {
+    let Some(place) = Place::new("oneoff-share").filter(|_| need_overlay()) else { return };
+    own_cache(&place);
+    let cache = |mut command: Command| {
+        command.env("SBOX_CACHE", place.0.path("cache"));
+        command
+    };
+    let first = cache(place.run(&[
+        "--mount",
+        ".:/work",
+        "touch $CONDA_PREFIX/mine here; until [ -e go ]; do sleep 0.02; done; ls $CONDA_PREFIX; python3 -c 'import json'",
+    ]));
+    let mut started = std::process::Command::new(first.get_program());
+    started.args(first.get_args()).env_clear().stdout(std::process::Stdio::piped());
+    started.envs(first.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let started = started.current_dir(first.get_current_dir().unwrap()).spawn().unwrap();
+    assert!(crate::common::becomes(|| place.0.path("work/here").exists()));
+    let second = cache(place.run(&["ls $CONDA_PREFIX; touch $CONDA_PREFIX/yours"])).output().unwrap();
+    assert!(stdout(&second).contains("lib\n") && !stdout(&second).contains("mine"), "{}", stderr(&second));
+    let clean = || {
+        let mut clean = cache(place.0.program("sbox"));
+        clean.args(["cache", "clean"]).output().unwrap()
+    };
+    let refused = clean();
+    assert!(refused.status.code() == Some(1) && stderr(&refused).contains("is using it"), "{}", stderr(&refused));
+    place.0.write("work/go", "");
+    let output = started.wait_with_output().unwrap();
+    assert!(output.status.success() && stdout(&output).contains("mine\n"), "{output:?}");
+    assert!(!stdout(&output).contains("yours"));
+    assert_eq!(clean().status.code(), Some(0));
+}
+
+#[test]
+fn what_cannot_be_shown_where_it_is_is_copied() {
+    let Some(place) = Place::new("oneoff-copied").filter(|_| need_overlay()) else { return };
+    let env = own_cache(&place);
+    let traced = |words: &[&str]| {
+        let mut command = place.run(words);
+        let output = command.env("SBOX_TRACE", "1").env("SBOX_CACHE", place.0.path("cache")).output().unwrap();
+        assert_eq!(stdout(&output), "1\n", "{}", stderr(&output));
+        stderr(&output)
+    };
+    let words = ["python", "-c", "print(1)"];
+    let shown = traced(&words);
+    assert!(shown.contains(" --overlay ") && !shown.contains("sbox-build"), "{shown}");
+    // The way to the environment would have to be made in a directory of the user's.
+    let prefix: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(env.with_file_name("entry.json")).unwrap()).unwrap();
+    let above = std::path::Path::new(prefix["prefix"].as_str().unwrap()).ancestors().nth(3).unwrap().to_owned();
+    let mount = format!("{}:{}", place.0.path("work").display(), above.display());
+    let copied = traced(&[&["--mount", &mount][..], &words].concat());
+    assert!(copied.contains("sbox-build") && !copied.contains(" --overlay "), "{copied}");
+    // Nobody has to know which project such a run was: it left no mark.
+    assert_eq!(std::fs::read_dir(place.0.path("home/.sbox/trust")).map_or(0, Iterator::count), 0);
+}

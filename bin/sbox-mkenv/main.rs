@@ -24,6 +24,7 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-mkenv", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox-mkenv [options] SPEC... PREFIX
+       sbox-mkenv [options] --cache-only SPEC...
 Make the runtimes SPEC (python:3.11, node:22) at PREFIX, and print one JSON
 object that describes them.
 
@@ -38,6 +39,7 @@ object that describes them.
                         the provider again
       --offline         use caches only
       --into DIR        put the files into DIR; they will work at PREFIX
+      --cache-only      make no copy: only see to it that the cache has them
   -h, --help            print this text
   -V, --version         print the version
 
@@ -66,7 +68,7 @@ pub struct Wanted {
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let mut wanted = Wanted { provider: "auto".into(), ..Wanted::default() };
-    let (mut into, mut lock, mut words) = (None, None, Vec::new());
+    let (mut into, mut lock, mut words, mut cache_only) = (None, None, Vec::new(), false);
     while let Some(arg) = args.next()? {
         match arg {
             Long("provider") => wanted.provider = args.value()?.string()?,
@@ -77,14 +79,14 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Long("update") => wanted.update = true,
             Long("offline") => wanted.offline = true,
             Long("into") => into = Some(PathBuf::from(args.value()?)),
+            Long("cache-only") => cache_only = true,
             Value(word) => words.push(word),
             other => return Err(cli::common(other)),
         }
     }
-    let prefix = words.pop().map(PathBuf::from).filter(|_| !words.is_empty());
-    let prefix = prefix.ok_or_else(|| Error::usage("missing SPEC and PREFIX"))?;
-    if !prefix.is_absolute() {
-        return Err(Error::usage(format!("'{}' is not an absolute path", escape::visible_path(&prefix))));
+    let prefix = if cache_only { None } else { Some(prefix(&mut words)?) };
+    if cache_only && (into.is_some() || words.is_empty()) {
+        return Err(Error::usage("'--cache-only' takes one SPEC or more, and makes nothing at a PREFIX"));
     }
     wanted.runtimes = words
         .into_iter()
@@ -97,14 +99,30 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if let Some(lock) = lock.filter(|_| !wanted.update) {
         wanted.lock = records(&lock, &wanted)?;
     }
-    let into = into.unwrap_or_else(|| prefix.clone());
     let provisioned = provision::provision(&wanted)?;
     let entries: Vec<_> = provisioned.iter().map(|one| &one.entry).collect();
+    let made: Vec<_> = provisioned.iter().flat_map(provision::Provisioned::records).collect();
+    let Some(prefix) = prefix else {
+        // Asked one by one: each sees itself at a place of its own.
+        entries.iter().for_each(|entry| drop(registries::of(&[entry], &entry.path.join("env"), &entry.prefix)));
+        let paths: Vec<_> = entries.iter().map(|entry| &entry.path).collect();
+        return cli::out_line(json!({"entries": paths, "runtimes": made})).map(|()| 0);
+    };
+    let into = into.unwrap_or_else(|| prefix.clone());
     clone::clone(&entries, &into, &prefix)?;
     let registries = registries::of(&entries, &into, &prefix);
-    let made = provisioned.iter().flat_map(provision::Provisioned::records);
-    cli::out_line(json!({"prefix": prefix, "runtimes": made.collect::<Vec<_>>(), "registries": registries}))?;
+    cli::out_line(json!({"prefix": prefix, "runtimes": made, "registries": registries}))?;
     Ok(0)
+}
+
+/// The last word says where.
+fn prefix(words: &mut Vec<std::ffi::OsString>) -> Result<PathBuf> {
+    let prefix = words.pop().map(PathBuf::from).filter(|_| !words.is_empty());
+    let prefix = prefix.ok_or_else(|| Error::usage("missing SPEC and PREFIX"))?;
+    match prefix.is_absolute() {
+        true => Ok(prefix),
+        false => Err(Error::usage(format!("'{}' is not an absolute path", escape::visible_path(&prefix)))),
+    }
 }
 
 /// What the lock says of this very request; nothing if it is of another.

@@ -6,21 +6,18 @@
 
 use libsbox::cache::{self, Entry};
 use libsbox::dir::Dir;
-use libsbox::fs;
 use libsbox::plumbing::{self, spawn};
 use libsbox::registries::Registries;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-/// The name of the answer in a cache entry.
-const NAME: &str = "registries.json";
-
-/// Asks the environment in `directory`, which sees itself at `prefix`. `entries` are what it was copied from.
+/// Asks the environment in `directory`, which sees itself at `prefix`. `entries` are what it was copied from, or what it is.
 pub fn of(entries: &[&Entry], directory: &Path, prefix: &Path) -> Registries {
     // What came with an archive is not ours to believe.
     let own = |entry: &&Entry| cache::root().is_ok_and(|root| entry.path.starts_with(root));
-    let known: Option<Vec<Registries>> = entries.iter().map(|entry| remembered(entry).filter(|_| own(entry))).collect();
+    let known = |entry: &&Entry| cache::registries(entry).filter(|_| own(entry));
+    let known: Option<Vec<Registries>> = entries.iter().map(known).collect();
     if let Some(known) = known {
         let mut all = Registries::default();
         known.into_iter().for_each(|one| {
@@ -39,14 +36,10 @@ pub fn of(entries: &[&Entry], directory: &Path, prefix: &Path) -> Registries {
     answer
 }
 
-fn remembered(entry: &Entry) -> Option<Registries> {
-    serde_json::from_slice(&fs::read_plain(&entry.path.join(NAME))?).ok()
-}
-
 /// A cache that cannot be written is asked again the next time.
 fn remember(entry: &Entry, answer: &Registries) {
     let Ok(text) = serde_json::to_vec(answer) else { return };
-    let put = |dir: Dir| dir.put_file(NAME.as_ref(), 0o644, |file| file.write_all(&text));
+    let put = |dir: Dir| dir.put_file(cache::REGISTRIES.as_ref(), 0o644, |file| file.write_all(&text));
     let _ = Dir::open(&entry.path).and_then(put);
 }
 
@@ -64,7 +57,7 @@ print(\"https://\" + i.PyPI.file_storage_domain)'";
 
 /// The lines that a script printed, if each is an address.
 fn addresses(directory: &Path, prefix: &Path, script: &str) -> Vec<String> {
-    let Ok(mut command) = spawn::in_prefix(directory, prefix, &["sh", "-c", script].map(Into::into)) else {
+    let Ok(mut command) = spawn::in_read_only_prefix(directory, prefix, &["sh", "-c", script].map(Into::into)) else {
         return Vec::new();
     };
     plumbing::trace(&command);

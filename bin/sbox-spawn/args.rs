@@ -30,6 +30,8 @@ What the command sees, in this order:
       --hide PATH         PATH of the host is not visible in any bind above
       --bind-nofollow DIR DST  like --bind, after the rest, for a DIR that the
                           agent may write; DIR may not be a symbolic link
+      --overlay SRC DST LAYER  like --cow, after the rest, for a SRC that
+                          nobody changes and a LAYER that is this sandbox's own
 
 How it runs:
       --chdir DIR         start in DIR
@@ -129,6 +131,11 @@ impl Args {
         self.mounts.iter().filter_map(writable).collect()
     }
 
+    /// Whether it takes an overlay, which only namespaces have.
+    pub fn needs_overlay(&self) -> bool {
+        self.overlays().next().is_some() || !self.own_overlays.is_empty()
+    }
+
     /// The places that are mounted copy-on-write, with their sources and layers.
     pub fn overlays(&self) -> impl Iterator<Item = (&Path, &Path, &Path)> {
         self.mounts.iter().filter_map(|mount| match mount {
@@ -150,6 +157,8 @@ pub struct Args {
     pub files: Vec<(PathBuf, String)>,
     pub hide: Vec<PathBuf>,
     pub bind_nofollow: Vec<(PathBuf, PathBuf)>,
+    /// Source, place, layer: nobody changes the source and nobody shares the layer, so that nothing is watched or locked.
+    pub own_overlays: Vec<(PathBuf, PathBuf, PathBuf)>,
     pub chdir: Option<PathBuf>,
     pub pass: Vec<OsString>,
     pub set: Vec<(OsString, OsString)>,
@@ -189,6 +198,10 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("hide") => args.hide.push(parser.value()?.into()),
             Long("bind-nofollow" | "own") => {
                 args.bind_nofollow.push((parser.value()?.into(), inside(parser.value()?)?))
+            }
+            Long("overlay") => {
+                let (src, dst, layer) = (parser.value()?, inside(parser.value()?)?, parser.value()?);
+                args.own_overlays.push((src.into(), dst, layer.into()));
             }
             Long("chdir") if args.chdir.is_some() => return Err(Error::usage("--chdir was given twice")),
             Long("chdir") => args.chdir = Some(inside(parser.value()?)?),
@@ -233,8 +246,9 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
         return Err(Error::usage("--reach leads out of a network of the sandbox's own")
             .hint("with --network host the host's loopback is there already"));
     }
-    let is_made =
-        args.root.is_some() || !(args.mounts.is_empty() && args.bind_nofollow.is_empty() && args.hide.is_empty());
+    let is_made = args.root.is_some()
+        || args.needs_overlay()
+        || !(args.mounts.is_empty() && args.bind_nofollow.is_empty() && args.hide.is_empty());
     if args.join.is_some() && (is_made || args.isolation > Some(Level::Namespace)) {
         return Err(Error::usage("--join cannot be combined with options that build a root"));
     }

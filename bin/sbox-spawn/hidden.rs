@@ -24,7 +24,9 @@ impl Hidden {
     pub fn of(args: &Args) -> Result<Hidden> {
         let real = |path: &Path| path.canonicalize().context(|| format!("hide '{}'", visible_path(path)));
         let mut paths = args.hide.iter().map(|path| real(path)).collect::<Result<Vec<_>>>()?;
-        let layers = args.overlays().map(|(_, _, layer)| real(layer)).collect::<Result<Vec<_>>>()?;
+        let layers = args.overlays().map(|(_, _, layer)| layer);
+        let layers = layers.chain(args.own_overlays.iter().map(|(_, _, layer)| &**layer));
+        let layers = layers.map(real).collect::<Result<Vec<_>>>()?;
         let uncovered = layers.iter().filter(|layer| !paths.iter().any(|path| layer.starts_with(path)));
         paths.extend(uncovered.cloned().collect::<Vec<_>>());
         Ok(Hidden { paths, layers })

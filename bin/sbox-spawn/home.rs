@@ -41,6 +41,7 @@ impl Home {
             }
         };
         let elsewhere = args.bind_nofollow.iter().map(|(_, dst)| dst).chain(args.links.iter().map(|(_, dst)| dst));
+        let elsewhere = elsewhere.chain(args.own_overlays.iter().map(|(_, dst, _)| dst));
         let others = elsewhere.filter_map(|dst| first_below(dst)).collect();
         (place != Path::new(SHORT)).then(|| Home { place: place.to_owned(), source, others })
     }

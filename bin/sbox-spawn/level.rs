@@ -20,7 +20,7 @@ pub fn run_at_strongest(
     let levels = match sandbox.args.isolation {
         Some(level) => vec![level],
         // Nothing weaker has a mount, and nobody may write through instead.
-        None if sandbox.args.overlays().next().is_some() => vec![Level::Namespace],
+        None if sandbox.args.needs_overlay() => vec![Level::Namespace],
         // Of what a weaker level does not deny, root can do everything.
         None if identity::is_real_root() => vec![Level::Namespace],
         None => vec![Level::Namespace, Level::Landlock, Level::Env],
@@ -61,7 +61,7 @@ fn may_run_at(sandbox: &Sandbox, level: Level) -> Result<()> {
     let lost = match level {
         Level::Namespace => return Ok(()),
         _ if network.mode == Mode::Proxy => "a network that leads to some names only",
-        _ if sandbox.args.overlays().next().is_some() => "a copy-on-write mount",
+        _ if sandbox.args.needs_overlay() => "a copy-on-write mount",
         _ if !network.ports.is_empty() => "ports that lead into a separate network",
         _ if !network.reach.is_empty() => "ports that lead out of a separate network",
         Level::Env if network.mode == Mode::None => "a command without network",

@@ -51,6 +51,16 @@ pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op
             ops.push(limited_tmp(&dst.join("tmp"), size));
         }
     }
+    for (src, dst, layer) in &args.own_overlays {
+        if let Some(root) = &args.root {
+            make_way(root, dst, second.is_some())?;
+        }
+        let (src, layer) = (real(src)?, real(layer)?);
+        require_no_mount_below(&src)?;
+        require_own(&src)?;
+        let overlay = Op::Overlay { src, dst: dst.clone(), layer };
+        ops.extend(hidden.cover(vec![overlay])?);
+    }
     for mount in args.mounts.iter().filter(in_home) {
         ops.extend(mount_ops(mount, &hidden, protection, &writable)?);
     }

@@ -44,7 +44,7 @@ pub fn run(args: Args) -> Result<u8> {
 
 /// Whether there are namespaces, and, where a mount is copy-on-write, whether it can be had in them.
 fn try_both(args: Args) -> (Result<()>, Option<Result<()>>) {
-    if args.overlays().next().is_none() {
+    if !args.needs_overlay() {
         return (try_namespace(args), None);
     }
     let _layers = match Layer::lock_all(&args) {
@@ -55,6 +55,7 @@ fn try_both(args: Args) -> (Result<()>, Option<Result<()>>) {
     };
     let mut without = args.clone();
     without.mounts.retain(|mount| !matches!(mount, Mount::Cow { .. }));
+    without.own_overlays.clear();
     match try_namespace(args) {
         Ok(()) => (Ok(()), Some(Ok(()))),
         Err(error) => (try_namespace(without), Some(Err(error))),

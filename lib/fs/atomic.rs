@@ -15,6 +15,14 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     replace(path, &beside(path, "new"), content, mode)
 }
 
+/// Writes a file into a directory that nobody else knows yet. Nothing waits for the disk: whoever would miss it after a power cut
+/// misses the directory, too.
+pub fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(mode).open(path);
+    file.and_then(|mut file| file.write_all(content)).context(|| format!("write '{}'", visible_path(path)))
+}
+
 /// The same for a writer that holds a lock on the file. The name beside it is always the same: what one that was killed
 /// has left there, the next one uses up.
 pub fn write_locked(path: &Path, content: &[u8], mode: u32) -> Result<()> {

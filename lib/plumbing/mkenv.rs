@@ -8,6 +8,7 @@ use crate::progress::Progress;
 use crate::registries::Registries;
 use serde::Deserialize;
 use std::path::Path;
+use std::process::Command;
 
 /// A runtime environment that is to be made.
 #[derive(Debug)]
@@ -53,22 +54,34 @@ pub struct Made {
 impl Environment<'_> {
     /// Makes it.
     pub fn make(&self, progress: &Progress) -> Result<Made> {
-        let config = self.config;
-        let mut command = program("sbox-mkenv")?;
+        let mut command = mkenv(self.config)?;
         command.env("SBOX_CACHE_BESIDE", self.cache_beside);
-        command.args(["--provider", &config.provider]);
-        command.args(config.channels.iter().flat_map(|channel| ["--channel", channel]));
-        command.args(config.packages.iter().flat_map(|package| ["--package", package]));
         if let Some(lock) = self.lock {
             command.arg("--lock").arg(lock);
         }
         let flags = [(self.locked, "--locked"), (self.update, "--update"), (self.offline, "--offline")];
         command.args(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| flag));
-        let download = [("SBOX_MAMBA_URL", &config.mamba.url), ("SBOX_MAMBA_SHA256", &config.mamba.sha256)];
-        command.envs(download.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
         command.arg("--into").arg(self.into);
-        command.args(config.runtimes.iter().map(ToString::to_string)).arg(self.prefix);
+        command.args(self.config.runtimes.iter().map(ToString::to_string)).arg(self.prefix);
         serde_json::from_slice(&output_with(&mut command, progress)?)
             .map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))
     }
+}
+
+/// Sees to it that the cache has what a configuration asks for.
+pub fn fill_cache(config: &Config, progress: &Progress) -> Result<()> {
+    let mut command = mkenv(config)?;
+    command.arg("--cache-only").args(config.runtimes.iter().map(ToString::to_string));
+    output_with(&mut command, progress).map(drop)
+}
+
+/// What both have in common.
+fn mkenv(config: &Config) -> Result<Command> {
+    let mut command = program("sbox-mkenv")?;
+    command.args(["--provider", &config.provider]);
+    command.args(config.channels.iter().flat_map(|channel| ["--channel", channel]));
+    command.args(config.packages.iter().flat_map(|package| ["--package", package]));
+    let download = [("SBOX_MAMBA_URL", &config.mamba.url), ("SBOX_MAMBA_SHA256", &config.mamba.sha256)];
+    command.envs(download.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
+    Ok(command)
 }

@@ -1,6 +1,7 @@
 //! Starting one of our programs from another. With `SBOX_TRACE=1` each command line is printed, quoted for pasting.
 
 pub mod archive;
+pub mod cached_env;
 mod helper;
 pub mod in_home;
 pub mod mkenv;

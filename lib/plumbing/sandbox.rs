@@ -1,5 +1,6 @@
 //! What a project's sandbox is made of.
 
+use super::cached_env::CachedEnv;
 use super::exec;
 use super::in_home;
 use super::spawn::{Spawn, can_overlay};
@@ -37,6 +38,8 @@ pub struct ProjectSandbox<'a> {
     pub stop_timeout: Option<u64>,
     /// Whether the project is removed at the end, unless changes wait in it.
     pub is_last: bool,
+    /// What appears in the place of `env`, if it is one of the cache.
+    pub cached_env: Option<&'a CachedEnv>,
     /// What the variables of the configuration are expanded from, if not this process's environment.
     pub host: Option<Vec<(OsString, OsString)>>,
 }
@@ -64,13 +67,20 @@ impl<'a> ProjectSandbox<'a> {
             isolation: None,
             stop_timeout: None,
             is_last: false,
+            cached_env: None,
             host: None,
         }
     }
 
+    /// The project as programs inside see it.
+    fn inside(&self) -> Result<Project> {
+        let inside = Built::seen_from_inside(self.project);
+        self.cached_env.map_or(Ok(inside.clone()), |cached| inside.with_env_at(cached.prefix()))
+    }
+
     /// A command that runs `words` in `directory` of the sandbox.
     pub fn command(&self, directory: &str, words: &[OsString]) -> Result<Prepared> {
-        let inside = Built::seen_from_inside(self.project);
+        let inside = self.inside()?;
         let isolation = match self.isolation {
             Some(isolation) => isolation,
             // Nothing weaker could show the project at the path that is written in its files.
@@ -117,8 +127,11 @@ impl<'a> ProjectSandbox<'a> {
         if let Some(home) = &self.home {
             spawn = spawn.bind_nofollow(home, &inside.home());
         }
+        spawn = match self.cached_env {
+            Some(cached) => spawn.overlay(&cached.env(), cached.prefix(), &self.project.env_layer()),
+            None => spawn.bind_nofollow(&self.env, &inside.env()),
+        };
         spawn = spawn
-            .bind_nofollow(&self.env, &inside.env())
             .isolation(isolation)
             .chdir(directory)
             .network(&self.config.network, &rules, &self.project.network_log())
@@ -181,7 +194,7 @@ impl<'a> ProjectSandbox<'a> {
         // `auto` is the strongest level until sbox-spawn knows better.
         let level = isolation.named().unwrap_or(Level::Namespace).name();
         let host = self.host();
-        let inside = Built::seen_from_inside(self.project);
+        let inside = self.inside()?;
         let (variables, unset) = environment::of_sandbox(&inside, self.config, level, &host)?;
         // A program's stderr may be somebody's data: our messages go to terminals only.
         if std::io::stderr().is_terminal() {
@@ -225,10 +238,16 @@ pub fn become_kept_command(project: &Project, overrides: &Overrides, words: &[Os
     Err(exec(&mut ProjectSandbox::new(project, &config).command(&config.workdir, words)?.command))
 }
 
-/// The same in the sandbox of a one-off run, which is removed afterwards, unless changes wait in it.
-pub fn become_last_command(project: &Project, overrides: &Overrides, words: &[OsString]) -> Result<u8> {
-    let config = crate::check::load_with(project, overrides)?;
-    let mut sandbox = ProjectSandbox::new(project, &config);
+/// The same in the sandbox of a one-off run, which is removed afterwards, unless changes wait in it. `cached_env` is its
+/// environment, if none was made for it.
+pub fn become_last_command(
+    project: &Project,
+    config: &Config,
+    cached_env: Option<&CachedEnv>,
+    words: &[OsString],
+) -> Result<u8> {
+    let mut sandbox = ProjectSandbox::new(project, config);
     sandbox.is_last = true;
+    sandbox.cached_env = cached_env;
     Err(exec(&mut sandbox.command(&config.workdir, words)?.command))
 }

@@ -66,6 +66,12 @@ impl Spawn {
         self.option("--bind-nofollow", &[src.as_os_str(), dst.as_os_str()])
     }
 
+    /// A directory that nobody changes: what the agent changes of it goes to the upper directory in `layer`, which no other
+    /// sandbox has.
+    pub fn overlay(self, src: &Path, dst: &Path, layer: &Path) -> Spawn {
+        self.option("--overlay", &[src.as_os_str(), dst.as_os_str(), layer.as_os_str()])
+    }
+
     /// The level that is asked for.
     pub fn isolation(self, isolation: Isolation) -> Spawn {
         self.option("--isolation", &[isolation.name().as_ref()])
@@ -159,6 +165,14 @@ impl Spawn {
         self.option("--env-fd", &[environment.as_fd().as_raw_fd().to_string().as_ref()])
     }
 
+    /// The command that runs `words` with nothing but the environment at `prefix`.
+    fn in_it_alone(self, prefix: &Path, words: &[OsString]) -> Command {
+        let mut path = prefix.join("bin").into_os_string();
+        path.push(":");
+        path.push(SYSTEM_PATH);
+        self.network_mode(NetworkMode::None).setenv("PATH", &path).command(words)
+    }
+
     /// The command that runs `words`.
     pub fn command(mut self, words: &[OsString]) -> Command {
         self.0.arg("--").args(words);
@@ -169,11 +183,12 @@ impl Spawn {
 /// A command that runs `words` of an environment with nothing but it: no project, no network, no variable of the user's.
 /// `directory` appears as `prefix`, which is the path that is written in the environment's files.
 pub fn in_prefix(directory: &Path, prefix: &Path, words: &[OsString]) -> Result<Command> {
-    let mut path = prefix.join("bin").into_os_string();
-    path.push(":");
-    path.push(SYSTEM_PATH);
-    let spawn = Spawn::new()?.bind_nofollow(directory, prefix).network_mode(NetworkMode::None);
-    Ok(spawn.setenv("PATH", &path).command(words))
+    Ok(Spawn::new()?.bind_nofollow(directory, prefix).in_it_alone(prefix, words))
+}
+
+/// The same of an environment that must stay as it is.
+pub fn in_read_only_prefix(directory: &Path, prefix: &Path, words: &[OsString]) -> Result<Command> {
+    Ok(Spawn::new()?.bind(directory, prefix, true).in_it_alone(prefix, words))
 }
 
 /// What `sbox-spawn --probe` says of this host.
@@ -196,17 +211,24 @@ pub struct Probe {
 
 /// Whether a directory can be mounted copy-on-write here. Where that cannot be said, it is tried.
 pub fn can_overlay(isolation: Isolation, src: &Path, dst: &Path, layer: &Path) -> bool {
+    ask_of_overlay(|spawn| spawn.isolation(isolation).cow(src, dst, layer)).is_none_or(|can| can)
+}
+
+/// Whether [`Spawn::overlay`] can be had here. Where that cannot be said, it cannot.
+pub fn can_overlay_own(src: &Path, dst: &Path, layer: &Path) -> bool {
+    ask_of_overlay(|spawn| spawn.isolation(Isolation::Namespace).overlay(src, dst, layer)) == Some(true)
+}
+
+fn ask_of_overlay(options: impl FnOnce(Spawn) -> Spawn) -> Option<bool> {
     #[derive(Deserialize)]
     struct Reply {
         level: String,
         cow: Option<String>,
     }
-    let ask = || -> Option<Reply> {
-        let mut command = Spawn::new().ok()?.isolation(isolation).cow(src, dst, layer).0;
-        let output = command.arg("--probe").stderr(Stdio::null()).output().ok()?;
-        serde_json::from_slice(&output.stdout).ok()
-    };
-    ask().is_none_or(|reply| reply.level == "namespace" && reply.cow.as_deref() != Some("unavailable"))
+    let mut command = options(Spawn::new().ok()?).0;
+    let output = command.arg("--probe").stderr(Stdio::null()).output().ok()?;
+    let reply: Reply = serde_json::from_slice(&output.stdout).ok()?;
+    Some(reply.level == "namespace" && reply.cow.as_deref() != Some("unavailable"))
 }
 
 /// What this host supports when a level is asked for, from the program that would use it.

@@ -22,8 +22,8 @@ pub struct Staging<'a> {
     pub config: &'a Config,
     /// The root file system.
     pub rootfs: &'a Path,
-    /// The record of what was put there.
-    pub record: &'a Path,
+    /// The record of what was put there; nothing for a root that is not staged again.
+    pub record: Option<&'a Path>,
     /// Put everything again.
     pub force: bool,
     /// Change nothing, and only say what would be.
@@ -52,7 +52,10 @@ impl Staging<'_> {
         let mut command = program("sbox-stage")?;
         command.args(["--json", "--keep-missing"]);
         command.args([(self.force, "--force"), (self.dry_run, "--dry-run")].iter().filter(|o| o.0).map(|o| o.1));
-        command.arg("--into").arg(self.rootfs).arg("--record").arg(self.record);
+        command.arg("--into").arg(self.rootfs);
+        if let Some(record) = self.record {
+            command.arg("--record").arg(record);
+        }
         let lines: String = self.entries().iter().map(|entry| format!("{entry}\n")).collect();
         let output = answer(&mut command, lines.as_bytes())?;
         if !output.status.success() {

@@ -13,6 +13,8 @@ pub const WHEELS: &str = ".cache/sbox-wheels";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
     root: PathBuf,
+    /// Where its environment is, if not in its state.
+    env: Option<PathBuf>,
 }
 
 impl Project {
@@ -39,7 +41,7 @@ impl Project {
         if let Some(why) = text.chars().find_map(why_not) {
             return Err(impossible(root, why));
         }
-        Ok(Project { root: root.to_owned() })
+        Ok(Project { root: root.to_owned(), env: None })
     }
 
     /// The root.
@@ -64,12 +66,24 @@ impl Project {
 
     /// `.sbox/env`: the runtime. The agent can write it.
     pub fn env(&self) -> PathBuf {
-        self.state().join("env")
+        self.env.clone().unwrap_or_else(|| self.state().join("env"))
+    }
+
+    /// The same project as programs see it whose environment is at another place. That place ends up in PATH and in scripts:
+    /// it must be one that a project could have.
+    pub fn with_env_at(&self, prefix: &Path) -> Result<Project> {
+        Project::at(prefix)?;
+        Ok(Project { env: Some(prefix.to_owned()), ..self.clone() })
     }
 
     /// `.sbox/env.new`: a runtime that is being built while the old one still serves.
     pub fn env_new(&self) -> PathBuf {
         self.state().join("env.new")
+    }
+
+    /// `.sbox/env-layer`: what the agent of a one-off run changed of an environment in the cache.
+    pub fn env_layer(&self) -> PathBuf {
+        self.state().join("env-layer")
     }
 
     /// `.sbox/rootfs`: the agent's world. The agent can write it.

@@ -55,7 +55,7 @@ pub fn check(project: &Project, config: &Config) -> Result<u8> {
 
 /// What a build would copy or remove.
 fn would_stage(project: &Project, config: &Config) -> Result<Vec<String>> {
-    let (rootfs, record) = (&project.rootfs(), &project.stage_record());
+    let (rootfs, record) = (&project.rootfs(), Some(&*project.stage_record()));
     Ok(Staging { project, config, rootfs, record, force: false, dry_run: true }.run()?.changes)
 }
 
@@ -139,13 +139,14 @@ pub fn files(build: &mut Build<'_>) -> Result<bool> {
     }
     let progress = (!config.copy.is_empty()).then(|| Progress::spin("copying files"));
     let (rootfs, record) = (&build.rootfs, &build.record);
+    let record = Some(&**record);
     let staged =
         Staging { project: build.project, config, rootfs, record, force: build.options.force, dry_run: false }.run();
     drop(progress);
     let Staged { changes, fingerprint } = staged?;
     if build.rootfs != build.project.rootfs() {
         if let Some(old) = Sources::of_readable(&build.project.stage_record()) {
-            old.leave_home(build.project, &Sources::of(record)?)?;
+            old.leave_home(build.project, &Sources::of(&build.record)?)?;
         }
         staged_home(build)?;
     }

@@ -1,6 +1,7 @@
 //! `--runtime`: a sandbox without a project, made of the command line, gone after the run.
 
 use crate::{Options, shell_line};
+use libsbox::built::Built;
 use libsbox::cache;
 use libsbox::check;
 use libsbox::config::Config;
@@ -9,7 +10,10 @@ use libsbox::escape;
 use libsbox::fs;
 use libsbox::one_off::{self, OneOff};
 use libsbox::output;
-use libsbox::plumbing::{self, sandbox};
+use libsbox::plumbing::cached_env::CachedEnv;
+use libsbox::plumbing::stage::Staging;
+use libsbox::plumbing::{self, mkenv, sandbox};
+use libsbox::progress::Progress;
 use libsbox::project::Project;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -33,24 +37,58 @@ pub fn run(options: &Options, mut words: Vec<OsString>) -> Result<u8> {
     // Held from here on, by what this process becomes, too.
     let (one_off, _lock) = OneOff::new(&name, &configuration, options.keep)?;
     let project = one_off.project();
-    let began = config(project, options).and_then(|config| build(project, &config));
-    if let Err(error) = began {
-        fs::remove_tree(project.root())?;
-        return Err(error);
-    }
+    let (config, cached) = match prepared(project, options) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            fs::remove_tree(project.root())?;
+            return Err(error);
+        }
+    };
+    let variables = options.overrides.variables();
     if options.keep {
         let shown = plumbing::quote(&escape::visible_path(project.root()));
         output::info(format_args!("the sandbox is kept: sbox -C {shown} run COMMAND"));
+        return sandbox::become_kept_command(project, &variables, &words);
     }
-    match options.keep {
-        true => sandbox::become_kept_command(project, &options.overrides.variables(), &words),
-        false => sandbox::become_last_command(project, &options.overrides.variables(), &words),
+    sandbox::become_last_command(project, &config, cached.as_ref(), &words)
+}
+
+/// What is run, and with which environment of the cache; without one it has its own.
+fn prepared(project: &Project, options: &Options) -> Result<(Config, Option<CachedEnv>)> {
+    let config = config(project, options)?;
+    let cached = if options.keep { None } else { cached_env(project, &config)? };
+    if let Some(cached) = cached {
+        let rootfs = &project.rootfs();
+        Staging { project, config: &config, rootfs, record: None, force: false, dry_run: false }.run()?;
+        Built::write_of_one_off(project, cached.registries())?;
+        // Whoever looks into it later, for the commits, starts a sandbox without it.
+        fs::make_dirs(&project.env())?;
+        return Ok((config, Some(cached)));
     }
+    build(project, &config).map(|()| (config, None))
 }
 
 fn config(project: &Project, options: &Options) -> Result<Config> {
     check::load_with(project, &options.overrides.variables())
         .map_err(|error| Error::usage(error.to_string().replacen("the configuration has", "these options have", 1)))
+}
+
+/// The environment of the cache, made there if it is missing; nothing if it has to be copied, which `sbox build` does.
+fn cached_env(project: &Project, config: &Config) -> Result<Option<CachedEnv>> {
+    let found = match CachedEnv::find(config)? {
+        Some(found) => Some(found),
+        None => {
+            let progress = Progress::start("making the runtime");
+            let filled = mkenv::fill_cache(config, &progress);
+            drop(progress);
+            filled.map_err(|_| Error::reported(125))?;
+            CachedEnv::find(config)?
+        }
+    };
+    match found {
+        Some(found) if found.prepare(project, config)? => Ok(Some(found)),
+        _ => Ok(None),
+    }
 }
 
 /// What `sbox build` says is of interest where it takes time, and where it fails.

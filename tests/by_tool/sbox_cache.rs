@@ -78,7 +78,7 @@ fn what_a_build_copies_at_the_moment_stays() {
     let path = entry(&scratch, "python-3.11", "3.11.7", "2020-01-30T12:00:00Z");
     let in_use = std::fs::File::create(path.join("in_use")).unwrap();
     flock(&in_use, FlockOperation::LockShared).unwrap();
-    cache(&scratch, &["prune"]).assert().code(1).stderr(contains("a build is using it"));
+    cache(&scratch, &["prune"]).assert().code(1).stderr(contains("a build or a run is using it"));
     assert!(path.join("env/bin/x").exists());
     drop(in_use);
     cache(&scratch, &["prune"]).assert().success();
