@@ -47,6 +47,8 @@ pub mod sites;
 pub mod status;
 pub mod suggest;
 pub mod sys;
+#[doc(hidden)]
+pub mod testing;
 pub mod thread;
 pub mod time;
 pub mod trust;

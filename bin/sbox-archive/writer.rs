@@ -3,7 +3,7 @@
 use crate::content::{Content, Found};
 use crate::items::{Item, Options};
 use libsbox::checksums::{self, Sum};
-use libsbox::dir::{Dir, Entry as DirEntry};
+use libsbox::dir::{Dir, DirEntry};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::fs;
@@ -12,7 +12,6 @@ use rustix::fs::FileType;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -99,8 +98,7 @@ impl<'a, W: Write> Writer<'a, W> {
                 || item.only.as_ref().is_some_and(|only| !only.contains(place))
                 || place.parent().is_some_and(|parent| item.skip.contains(parent))
         };
-        readable(&dir, name)?;
-        dir.sub(name)?.walk_in(&skipped, &mut |dir, entry, place| self.entry(dir, entry, &dst.join(place)))
+        dir.sub_lent(name)?.walk_in(&skipped, &mut |dir, entry, place| self.entry(dir, entry, &dst.join(place)))
     }
 
     /// Whether a place is still free. What stands in another's way is left out, with all that is below it.
@@ -207,7 +205,6 @@ impl<'a, W: Write> Writer<'a, W> {
             FileType::Directory => {
                 let stat = dir.stat(&entry.name)?;
                 let (mode, time) = stat.map_or((0o755, 0), |stat| (stat.st_mode, stat.st_mtime));
-                readable(dir, &entry.name)?;
                 self.directory(place, mode & 0o777 | 0o700, Some(time))
             }
             FileType::RegularFile => self.file(dir, &entry.name, place),
@@ -228,7 +225,7 @@ impl<'a, W: Write> Writer<'a, W> {
             return Ok(());
         }
         let shown = || format!("read '{}'", visible_path(dir.path().join(name)));
-        let file = open(dir, name)?;
+        let file = dir.file_lent(name)?;
         let metadata = file.metadata().context(shown)?;
         let mode = metadata.permissions().mode() & 0o777 | 0o400;
         let mut header = self.header(EntryType::Regular, mode, Some(metadata.mtime()));
@@ -260,21 +257,6 @@ impl<'a, W: Write> Writer<'a, W> {
 
 fn shown() -> String {
     "write the archive".into()
-}
-
-/// A file that an agent has made unreadable is opened all the same, and stays as it is.
-fn open(dir: &Dir, name: &OsStr) -> Result<File> {
-    match dir.file(name) {
-        Err(_) => dir.lend(name, 0o400, || dir.file(name)),
-        file => file,
-    }
-}
-
-fn readable(dir: &Dir, name: &OsStr) -> Result<()> {
-    match dir.sub(name) {
-        Ok(_) => Ok(()),
-        Err(_) => fs::reopen(&dir.path().join(name)),
-    }
 }
 
 /// A place in the archive: relative, and without `..`.

@@ -114,7 +114,7 @@ fn compile(mamba: &Micromamba) -> Result<()> {
 /// of them, in Python. Scripts of packages ran there: nothing is followed.
 fn without_byte_code(env: &Path) -> Vec<PathBuf> {
     let (mut sources, mut compiled) = (BTreeMap::new(), BTreeMap::new());
-    let mut look = |dir: &Dir, entry: &libsbox::dir::Entry, place: &Path| -> Result<()> {
+    let mut look = |dir: &Dir, entry: &libsbox::dir::DirEntry, place: &Path| -> Result<()> {
         let name = entry.name.to_string_lossy();
         let folder = place.parent().unwrap_or(place);
         if entry.kind != rustix::fs::FileType::RegularFile {

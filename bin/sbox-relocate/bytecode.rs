@@ -3,9 +3,7 @@
 //! A `.pyc` is taken for that of a source with the same time and size (PEP 552). Relocation keeps times, and a path of the same
 //! length the size: the old path would live on in constants. It is removed, and Python reads the source.
 
-use crate::access::Opened;
 use libsbox::dir::Dir;
-use rustix::fs::Access;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,10 +13,10 @@ pub fn is_byte_code(name: &OsStr) -> bool {
 }
 
 /// The byte code that was made from a source, but for that which knows it by its hash.
-pub fn of(root: &Dir, source: &Path, opened: &mut Opened) -> Vec<PathBuf> {
+pub fn of(root: &Dir, source: &Path) -> Vec<PathBuf> {
     let (Some(parent), Some(stem)) = (source.parent(), source.file_stem()) else { return Vec::new() };
     let place = parent.join("__pycache__");
-    let Ok(dir) = opened.dir(root, &place, Access::READ_OK | Access::EXEC_OK) else { return Vec::new() };
+    let Ok(dir) = root.sub_lent_at(&place) else { return Vec::new() };
     let start = [stem.as_encoded_bytes(), b"."].concat();
     let mut found = Vec::new();
     for entry in dir.entries().unwrap_or_default() {

@@ -81,7 +81,7 @@ fn pip_records(root: &Dir) -> Result<Vec<PathBuf>> {
         for python in dir.entries()?.iter().filter(|entry| entry.name.to_string_lossy().starts_with("python")) {
             let packages = Path::new(lib).join(&python.name).join("site-packages");
             let Ok(dir) = root.sub(&packages) else { continue };
-            let is_one = |entry: &libsbox::dir::Entry| {
+            let is_one = |entry: &libsbox::dir::DirEntry| {
                 entry.kind == FileType::Directory && entry.name.to_string_lossy().ends_with(".dist-info")
             };
             found.extend(

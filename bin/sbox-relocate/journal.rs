@@ -1,7 +1,6 @@
 //! All or nothing: every new file is made beside the trees first. When the last one is whole, a journal says where each goes,
 //! and from then on the move is only renames, which the next run finishes if this one is killed.
 
-use crate::access::{self, Opened};
 use crate::binary;
 use crate::content::{self, Outcome};
 use crate::forms::Mapping;
@@ -12,7 +11,6 @@ use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::fs;
-use rustix::fs::{Access, AtFlags};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use std::collections::BTreeMap;
@@ -58,7 +56,6 @@ impl Journal {
     /// Puts every new file in its place. What was put before is not there any more.
     pub fn commit(&self, place: &Path, trees: &[Tree]) -> Result<()> {
         let staging = Dir::open(place)?;
-        let mut opened = Opened::default();
         for (tree, path, number) in &self.puts {
             let name = OsString::from(number.to_string());
             let path = path_of(path);
@@ -68,17 +65,19 @@ impl Journal {
             if staging.stat(&name)?.is_none() {
                 continue;
             }
-            let dir = opened.dir(&tree.dir, parent, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)?;
-            rustix::fs::renameat(&staging, &name, &dir, target)
-                .context(|| format!("replace '{}'", visible_path(dir.path().join(target))))?;
+            let dir = tree.dir.sub_lent_at(parent)?;
+            dir.lend(|| {
+                rustix::fs::renameat(&staging, &name, &dir, target)
+                    .context(|| format!("replace '{}'", visible_path(dir.path().join(target))))
+            })?;
         }
         for (tree, path) in &self.removes {
             let path = path_of(path);
             let (Some(tree), Some(parent), Some(name)) = (trees.get(*tree), path.parent(), path.file_name()) else {
                 continue;
             };
-            if let Ok(dir) = opened.dir(&tree.dir, parent, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
-                let _ = rustix::fs::unlinkat(&dir, name, AtFlags::empty());
+            if let Ok(dir) = tree.dir.sub_lent_at(parent) {
+                let _ = dir.lend(|| Ok(dir.remove_file(name)));
             }
         }
         Ok(())
@@ -98,7 +97,6 @@ pub fn stage(place: &Path, planner: &Planner<'_>, plan: &Plan, trees: &[Tree], d
     let mappings = planner.mappings.iter().map(|mapping| (mapping.from.clone(), mapping.to.clone())).collect();
     let mut journal = Journal { mappings, ..Journal::default() };
     let mut numbers: BTreeMap<(usize, PathBuf), usize> = BTreeMap::new();
-    let mut opened = Opened::default();
     // Records come last: they tell of the others.
     let records = |change: &Change| matches!(change, Change::Record);
     for ((number, path), change) in plan.changes.iter().filter(|(_, change)| !records(change)) {
@@ -108,7 +106,7 @@ pub fn stage(place: &Path, planner: &Planner<'_>, plan: &Plan, trees: &[Tree], d
         }
         let id = journal.puts.len();
         let name = OsString::from(id.to_string());
-        let dir = opened.dir(&trees[*number].dir, path.parent().unwrap_or(Path::new("")), Access::EXEC_OK)?;
+        let dir = trees[*number].dir.sub_lent_at(path.parent().unwrap_or(Path::new("")))?;
         let old = path.file_name().unwrap_or_default();
         match change {
             Change::Link(target) => rustix::fs::symlinkat(target, &staging, &name)
@@ -127,11 +125,11 @@ pub fn stage(place: &Path, planner: &Planner<'_>, plan: &Plan, trees: &[Tree], d
             if tree.rule != plan::Rule::Software {
                 continue;
             }
-            let dir = opened.dir(&tree.dir, parent, Access::EXEC_OK)?;
+            let dir = tree.dir.sub_lent_at(parent)?;
             let shown = || format!("write '{}'", visible_path(dir.path().join(name)));
             let source = match &staged {
                 Some(staged) => staging.file(staged)?,
-                None => access::file(&dir, name)?,
+                None => dir.file_lent(name)?,
             };
             let metadata = source.metadata().context(shown)?;
             let text = plan::whole(&source, metadata.len()).context(shown)?;
@@ -172,7 +170,7 @@ fn file(
     target: &OsStr,
 ) -> Result<()> {
     let shown = || format!("read '{}'", visible_path(dir.path().join(name)));
-    let old = access::file(dir, name)?;
+    let old = dir.file_lent(name)?;
     let metadata = old.metadata().context(shown)?;
     let size = metadata.len();
     let forms = if plan::is_python(path) { &planner.python } else { &planner.forms };

@@ -3,7 +3,6 @@
 //! Runs no code and uses no network. The trees may be an agent's: nothing outside of them is read or written.
 #![forbid(unsafe_code)]
 
-mod access;
 mod binary;
 mod boundary;
 mod bytecode;

@@ -1,12 +1,11 @@
 //! What is to be done in the trees: everything is looked at before anything is written.
 
-use crate::access::{self, Opened};
 use crate::binary::{self, Known, Lacking, Patches, Slots};
 use crate::boundary::Encoding;
 use crate::content::{self, Kind, Outcome, Reader};
 use crate::forms::{Forms, Mapping};
 use crate::{bytecode, installed_metadata, shebang};
-use libsbox::dir::{Dir, Entry};
+use libsbox::dir::{Dir, DirEntry};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::{percent_encoded, visible_path};
 use rustix::fs::{Access, FileType};
@@ -107,33 +106,24 @@ impl<'a> Planner<'a> {
         let declared =
             if tree.rule == Rule::Software { installed_metadata::placeholders(&tree.dir) } else { BTreeMap::new() };
         self.placeholders = declared.into_iter().map(|(place, built)| (place, (built, now))).collect();
-        let mut opened = Opened::default();
         match only {
-            None => self.walk(number, tree, &tree.dir, Path::new(""), 0, &mut opened)?,
+            None => self.walk(number, tree, &tree.dir, Path::new(""), 0)?,
             Some(places) => {
                 for place in places {
                     if !self.is_skipped(tree, place) {
-                        self.listed(number, tree, place, &mut opened)?;
+                        self.listed(number, tree, place)?;
                     }
                 }
             }
         }
-        self.follow(number, tree, &mut opened)
+        self.follow(number, tree)
     }
 
     fn is_skipped(&self, tree: &Tree, place: &Path) -> bool {
         self.skip.iter().any(|skip| tree.name.join(place).starts_with(skip))
     }
 
-    fn walk(
-        &mut self,
-        number: usize,
-        tree: &Tree,
-        dir: &Dir,
-        place: &Path,
-        depth: usize,
-        opened: &mut Opened,
-    ) -> Result<()> {
+    fn walk(&mut self, number: usize, tree: &Tree, dir: &Dir, place: &Path, depth: usize) -> Result<()> {
         for entry in dir.entries()? {
             let below = place.join(&entry.name);
             if self.is_skipped(tree, &below) {
@@ -144,8 +134,8 @@ impl<'a> Planner<'a> {
             } else if depth == DEEPEST {
                 self.plan.left.push((number, below, Left::TooDeep));
             } else {
-                match opened.child(dir, &entry.name, Access::READ_OK | Access::EXEC_OK) {
-                    Ok(sub) => self.walk(number, tree, &sub, &below, depth + 1, opened)?,
+                match dir.sub_lent(&entry.name) {
+                    Ok(sub) => self.walk(number, tree, &sub, &below, depth + 1)?,
                     Err(_) => self.plan.left.push((number, below, Left::Unreadable)),
                 }
             }
@@ -154,30 +144,30 @@ impl<'a> Planner<'a> {
     }
 
     /// Looks at one listed place. One that is no longer there has nothing to move.
-    fn listed(&mut self, number: usize, tree: &Tree, place: &Path, opened: &mut Opened) -> Result<()> {
+    fn listed(&mut self, number: usize, tree: &Tree, place: &Path) -> Result<()> {
         let (Some(name), Some(parent)) = (place.file_name(), place.parent()) else { return Ok(()) };
         let plain = place.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         if !plain {
             return Ok(());
         }
-        let Ok(dir) = opened.dir(&tree.dir, parent, Access::EXEC_OK) else { return Ok(()) };
+        let Ok(dir) = tree.dir.sub_lent_at(parent) else { return Ok(()) };
         match dir.stat(name)? {
             Some(stat) => {
-                let entry = Entry { name: name.into(), kind: FileType::from_raw_mode(stat.st_mode) };
+                let entry = DirEntry { name: name.into(), kind: FileType::from_raw_mode(stat.st_mode) };
                 self.entry(number, tree, &dir, &entry, place)
             }
             None => Ok(()),
         }
     }
 
-    fn entry(&mut self, number: usize, tree: &Tree, dir: &Dir, entry: &Entry, place: &Path) -> Result<()> {
+    fn entry(&mut self, number: usize, tree: &Tree, dir: &Dir, entry: &DirEntry, place: &Path) -> Result<()> {
         let key = || (number, place.to_owned());
         match entry.kind {
             // Its strings have their length before them, and Python corrects the file name when it loads it.
             FileType::RegularFile if bytecode::is_byte_code(&entry.name) => {}
             FileType::RegularFile => {
                 let shown = || format!("read '{}'", visible_path(dir.path().join(&entry.name)));
-                let Ok(file) = access::file(dir, &entry.name) else {
+                let Ok(file) = dir.file_lent(&entry.name) else {
                     self.plan.left.push((number, place.into(), Left::Unreadable));
                     return Ok(());
                 };
@@ -266,11 +256,11 @@ impl<'a> Planner<'a> {
     }
 
     /// What changes because something else does: byte code, and records with hashes. And whether it can be written there.
-    fn follow(&mut self, number: usize, tree: &Tree, opened: &mut Opened) -> Result<()> {
+    fn follow(&mut self, number: usize, tree: &Tree) -> Result<()> {
         let changed: BTreeSet<PathBuf> =
             self.plan.changes.keys().filter(|(tree, _)| *tree == number).map(|(_, place)| place.clone()).collect();
         for source in changed.iter().filter(|place| is_python(place)) {
-            for stale in bytecode::of(&tree.dir, source, opened) {
+            for stale in bytecode::of(&tree.dir, source) {
                 self.plan.changes.insert((number, stale), Change::Remove);
             }
         }
@@ -283,9 +273,9 @@ impl<'a> Planner<'a> {
             self.plan.changes.keys().filter(|(tree, _)| *tree == number).map(|(_, place)| place.clone()).collect();
         let parents: BTreeSet<&Path> = places.iter().filter_map(|place| place.parent()).collect();
         for parent in parents {
-            let dir = opened.dir(&tree.dir, parent, Access::READ_OK | Access::EXEC_OK)?;
+            let dir = tree.dir.sub_lent_at(parent)?;
             let is_open = rustix::fs::accessat(&dir, ".", Access::WRITE_OK, rustix::fs::AtFlags::EACCESS).is_ok()
-                || rustix::fs::fstat(&dir).is_ok_and(|stat| access::is_ours(&stat));
+                || rustix::fs::fstat(&dir).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
             if !is_open {
                 self.plan.closed.insert((number, parent.to_owned()));
             }

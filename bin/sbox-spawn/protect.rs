@@ -156,7 +156,7 @@ impl Protection {
     }
 
     /// A directory and its entries.
-    fn entries(&self, place: &Place, root: &Dir, path: &Path) -> Option<(Dir, Vec<libsbox::dir::Entry>)> {
+    fn entries(&self, place: &Place, root: &Dir, path: &Path) -> Option<(Dir, Vec<libsbox::dir::DirEntry>)> {
         let listed = open(root, path).and_then(|dir| dir.entries().map(|entries| (dir, entries))).ok();
         if listed.is_none() {
             self.meet_by_name(place, root, path);

@@ -198,7 +198,7 @@ impl Stager<'_> {
     /// Removes what was put at `place` and is not wanted any more.
     fn remove(&mut self, place: &Path) -> Result<()> {
         let (Some(root), Some(stamp)) = (&self.root, self.old.items.get(place)) else { return Ok(()) };
-        let Some(dir) = root.sub_reopened(parent(place))? else { return Ok(()) };
+        let Some(dir) = root.sub_opened(parent(place))? else { return Ok(()) };
         let name = name(place);
         let Some(stat) = dir.stat(name)? else { return Ok(()) };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {

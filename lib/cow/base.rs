@@ -3,7 +3,7 @@
 //! An entry whose copy still has the inode and the change time that it had when it was made was not touched by the agent:
 //! nobody can set a change time. In the same way the host's entry says whether the user changed it.
 
-use super::node::{Node, What, open_directory};
+use super::node::{Node, What};
 use super::{DEPTH, Layer};
 use crate::dir::Dir;
 use crate::error::{Context, Error, Result};
@@ -170,7 +170,7 @@ impl Sync<'_> {
         }
         match (old, new) {
             (Some(old), Some(new)) if old.is_directory() && new.is_directory() => {
-                let (host, copy) = (host.map(|host| host.sub(name)).transpose()?, open_directory(place, name)?);
+                let (host, copy) = (host.map(|host| host.sub(name)).transpose()?, place.sub_lent(name)?);
                 if untouched {
                     set_mode(&copy, old.mode)?;
                 }
@@ -180,7 +180,7 @@ impl Sync<'_> {
                 self.directory(host.as_ref(), &copy, path)
             }
             (None, Some(new)) if new.is_directory() => {
-                self.directory(None, &open_directory(place, name)?, path)?;
+                self.directory(None, &place.sub_lent(name)?, path)?;
                 if untouched && place.remove_empty(name) {
                     self.seen.remove(path);
                 }

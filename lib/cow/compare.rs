@@ -1,6 +1,6 @@
 //! Whether two entries are the same now.
 
-use super::node::{Node, What, open_file};
+use super::node::{Node, What};
 use crate::dir::Dir;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,7 +23,7 @@ pub fn same_as(layer: (&Dir, &Node, &OsStr), host: (&Dir, &Node, &OsStr)) -> boo
         What::File => {
             new.size == old.size
                 && new.mode_on_the_host(Some(old.mode)) == old.mode & 0o777
-                && open_file(upper, name).is_ok_and(|new| lower.file(its_name).is_ok_and(|old| equal(new, old)))
+                && upper.file_lent(name).is_ok_and(|new| lower.file(its_name).is_ok_and(|old| equal(new, old)))
         }
         What::Special => false,
     }

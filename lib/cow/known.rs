@@ -3,7 +3,7 @@
 //! An entry of the layer that is made again in a later run was born in that run, but what the user changed in between was never
 //! seen by the agent: its own older version hid it. So each run begins by writing down what the layer hides already.
 
-use super::node::{Node, open_directory};
+use super::node::Node;
 use super::{DEPTH, Layer, Runs};
 use crate::dir::Dir;
 use crate::error::Result;
@@ -70,7 +70,7 @@ impl Walk {
             self.text.extend(path.as_os_str().as_bytes());
             self.text.push(0);
             if let Some(below) = below {
-                self.directory(&open_directory(upper, &entry.name)?, &below, &path, depth + 1)?;
+                self.directory(&upper.sub_lent(&entry.name)?, &below, &path, depth + 1)?;
             }
         }
         Ok(())

@@ -34,7 +34,7 @@ pub use compare::{same, same_as};
 pub use held::{Held, held};
 pub use layer::{Kind, Layer, Use};
 pub use mounts::begin;
-pub use node::{Node, What, open_directory, open_file};
+pub use node::{Node, What};
 pub use offline::{discard, remember_applied, settle, settle_applied};
 pub use pending::{ignored_line, pending, pending_line};
 pub use runs::{Runs, now};

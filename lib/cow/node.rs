@@ -1,12 +1,11 @@
-//! What an entry is, on the host or in a layer, and how one is opened that the agent made hard to open.
+//! What an entry is, on the host or in a layer.
 
 use crate::dir::Dir;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::escape::visible_path;
 use rustix::fs::{AtFlags, FileType, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// What sort of entry it is.
@@ -104,30 +103,4 @@ pub(super) fn attribute(dir: &Dir, name: &OsStr, attribute: &str) -> Option<Vec<
     let mut value = [0; 256];
     let length = rustix::fs::lgetxattr(path, attribute, &mut value).ok()?;
     Some(value[..length].to_vec())
-}
-
-/// Opens a directory of a layer; one that the agent made unreadable is lent its bits for the moment.
-pub fn open_directory(dir: &Dir, name: &OsStr) -> Result<Dir> {
-    match dir.sub(name) {
-        Ok(found) if found.is_searchable() => Ok(found),
-        _ if is_directory(dir, name) => dir.sub_lent(name),
-        failed => failed,
-    }
-}
-
-/// Opens a regular file of a layer for reading, in the same way.
-pub fn open_file(dir: &Dir, name: &OsStr) -> Result<File> {
-    match dir.file(name) {
-        Ok(file) => Ok(file),
-        Err(_) if Node::look(dir, name)?.is_some_and(|node| node.what == What::File) => {
-            dir.lend(name, 0o400, || dir.file(name))
-        }
-        Err(_) => {
-            Err(Error::new(format!("cannot read '{}': it is not a regular file", visible_path(dir.path().join(name)))))
-        }
-    }
-}
-
-fn is_directory(dir: &Dir, name: &OsStr) -> bool {
-    Node::look(dir, name).ok().flatten().is_some_and(|node| node.is_directory())
 }

@@ -5,7 +5,7 @@
 //! below it is hidden.
 
 use super::known::Known;
-use super::node::{Node, attribute, open_directory};
+use super::node::{Node, attribute};
 use super::{Kind, Layer, base, same};
 use crate::dir::Dir;
 use crate::error::{Context, Result};
@@ -126,7 +126,7 @@ pub fn settle(layer: &Layer, _alone: &Lock, paths: &[PathBuf]) -> Result<()> {
         }
         for name in names {
             if Node::look(&dir, name)?.is_some_and(|node| !node.is_directory()) {
-                dir.lend_self(|| dir.remove_tree(name))?;
+                dir.lend(|| dir.remove_tree(name))?;
             }
         }
     }
@@ -140,7 +140,7 @@ pub fn settle(layer: &Layer, _alone: &Lock, paths: &[PathBuf]) -> Result<()> {
         if let (true, Ok(Some((host, old))), Some(new)) = (is_open, on_the_host, Node::look(&dir, name)?)
             && same((&dir, &new), (&host, &old), name)
         {
-            dir.lend_self(|| Ok(dir.remove_empty(name)))?;
+            dir.lend(|| Ok(dir.remove_empty(name)))?;
         }
     }
     Ok(())
@@ -158,7 +158,7 @@ fn open_chain(upper: &Dir, place: &Path) -> Option<(Dir, Option<PathBuf>)> {
         if !Node::look(&dir, name).ok().flatten()?.is_directory() {
             return None;
         }
-        dir = open_directory(&dir, name).ok()?;
+        dir = dir.sub_lent(name).ok()?;
     }
     Some((dir, opaque))
 }
@@ -187,7 +187,7 @@ fn covers(dir: &Dir, host: &Dir) -> Option<bool> {
     for entry in host.entries().ok()? {
         let Some(new) = Node::look(dir, &entry.name).ok()? else { return Some(false) };
         if new.is_directory() && entry.kind == rustix::fs::FileType::Directory {
-            let (new, old) = (open_directory(dir, &entry.name).ok()?, host.sub(&entry.name).ok()?);
+            let (new, old) = (dir.sub_lent(&entry.name).ok()?, host.sub(&entry.name).ok()?);
             if !covers(&new, &old)? {
                 return Some(false);
             }
@@ -235,7 +235,7 @@ fn throw(dir: &Dir, name: &OsStr, trash: &Dir) -> Result<()> {
     let shown = || format!("remove '{}'", visible_path(dir.path().join(name)));
     if Node::look(dir, name)?.is_some_and(|node| node.is_directory()) {
         // To move it, its own `..` is written.
-        dir.make_writable(name)?;
+        dir.open_to_owner(name)?;
     }
     rustix::fs::renameat(dir, name, trash, format!("{number}-{}", super::now())).context(shown)
 }

@@ -3,7 +3,7 @@
 use super::base::{self, Bases};
 use super::change::{Change, Scan, Verdict, is_git, is_repository, leads_out, verdict};
 use super::held::Held;
-use super::node::{Node, What, open_directory};
+use super::node::{Node, What};
 use super::{DEPTH, Layer, same};
 use crate::dir::Dir;
 use crate::error::Result;
@@ -95,7 +95,7 @@ impl Scanner<'_> {
                     let verdict = Verdict::Never("the tree is too deep".into());
                     self.out.changes.push(Change { path: path.to_owned(), old, new: Some(new), verdict });
                 } else if new.is_directory() {
-                    let (copy, host) = (open_directory(copy, name)?, if both { Some(sub(host, name)?) } else { None });
+                    let (copy, host) = (copy.sub_lent(name)?, if both { Some(sub(host, name)?) } else { None });
                     self.directory(Some(&copy), host.as_ref(), path, held)?;
                 }
                 Ok(true)

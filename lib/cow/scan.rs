@@ -3,7 +3,7 @@
 use super::change::{Change, Scan, Verdict, is_git, is_repository, leads_out, verdict};
 use super::held::Held;
 use super::known::Known;
-use super::node::{Node, What, attribute, open_directory};
+use super::node::{Node, What, attribute};
 use super::{DEPTH, Kind, Layer, Runs, ignored, led, offline, private, same};
 use crate::dir::Dir;
 use crate::error::Result;
@@ -136,7 +136,7 @@ impl Scanner<'_> {
     ) -> Result<()> {
         let name = path.file_name().unwrap_or_default();
         let mut below = Inside { depth: inside.depth + 1, ..inside.clone() };
-        let deeper = open_directory(upper, name)?;
+        let deeper = upper.sub_lent(name)?;
         if inside.depth >= DEPTH {
             self.never(path, old, new, "the tree is too deep");
             return Ok(());

@@ -1,10 +1,9 @@
 //! Reading entries of a layer or of the host by their paths, one after the other.
 
-use super::node::{open_directory, open_file};
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use std::fs::File;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// A tree whose entries are read by path. The directory of the last one stays open: most come from the same.
 #[derive(Debug)]
@@ -44,21 +43,14 @@ impl Tree {
         if !self.layer {
             return self.root.sub(if place.as_os_str().is_empty() { Path::new(".") } else { place });
         }
-        let mut dir = self.root.sub(".")?;
-        for part in place.components() {
-            match part {
-                Component::Normal(name) => dir = open_directory(&dir, name)?,
-                _ => return Err(Error::new("a path that leads out of its tree")),
-            }
-        }
-        Ok(dir)
+        self.root.sub_lent_at(place)
     }
 
     /// The regular file at `path`.
     pub fn file(&mut self, path: &Path) -> Result<File> {
         let (layer, name) = (self.layer, path.file_name().unwrap_or_default());
         let dir = self.parent(path)?;
-        if layer { open_file(dir, name) } else { dir.file(name) }
+        if layer { dir.file_lent(name) } else { dir.file(name) }
     }
 
     /// Where the link at `path` points.

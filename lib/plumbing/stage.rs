@@ -126,7 +126,7 @@ impl Sources {
         let Ok(root) = Dir::open(&project.rootfs()) else { return Ok(()) };
         for place in self.places().filter(|place| place.starts_with("home") && !stays.contains(place)) {
             let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else { continue };
-            if let Some(dir) = root.sub_reopened(parent)? {
+            if let Some(dir) = root.sub_opened(parent)? {
                 dir.remove_file(name);
             }
         }

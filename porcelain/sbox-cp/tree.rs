@@ -47,11 +47,7 @@ impl Copier {
 
     fn file(&mut self, from: &Dir, name: &OsStr, stat: &Stat, to: &Dir, target: &OsStr) -> Result<()> {
         refuse_directory(to, target)?;
-        let source = if stat.st_mode & 0o400 == 0 && !rustix::process::geteuid().is_root() {
-            from.lend(name, 0o400, || from.file(name))?
-        } else {
-            from.file(name)?
-        };
+        let source = from.file_lent(name)?;
         let metadata = source.metadata().context(|| format!("read '{}'", visible_path(name)))?;
         // Never set-uid or set-gid: what the agent marked so would run as you.
         to.put_file(target, stat.st_mode & 0o777, |file| {
@@ -72,8 +68,7 @@ impl Copier {
         target: &OsStr,
         place: &Path,
     ) -> Result<()> {
-        let closed = stat.st_mode & 0o500 != 0o500 && !rustix::process::geteuid().is_root();
-        let source = if closed { from.sub_lent(name)? } else { from.sub(name)? };
+        let source = from.sub_lent(name)?;
         if self.out && !place.as_os_str().is_empty() && git::is_repository(&source) {
             self.leave(place, REPOSITORY);
             return Ok(());

@@ -3,7 +3,7 @@
 //! Directories are looked at level by level, the nearest first, and each is opened by its path beneath the mount: no depth
 //! takes a descriptor or a stack frame.
 
-use libsbox::dir::{Dir, Entry as DirEntry};
+use libsbox::dir::{Dir, DirEntry};
 use libsbox::error::Result;
 use libsbox::git;
 use libsbox::host_triggers::{self, HostTrigger, Weight};
@@ -115,10 +115,10 @@ pub fn open(root: &Dir, place: &Path) -> Result<Dir> {
     let mut rest = place;
     while rest.as_os_str().len() > LONGEST {
         let part: PathBuf = rest.components().take(8).collect();
-        here = here.reached(&part)?;
+        here = here.sub_lent_at(&part)?;
         rest = rest.strip_prefix(&part).unwrap_or(Path::new(""));
     }
-    if rest.as_os_str().is_empty() { Ok(here) } else { here.reached(rest) }
+    if rest.as_os_str().is_empty() { Ok(here) } else { here.sub_lent_at(rest) }
 }
 
 /// Whether these entries make git take their directory for a repository's own.

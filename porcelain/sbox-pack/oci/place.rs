@@ -100,7 +100,7 @@ fn copy(from: &Dir, to: &Dir, place: &Path) -> Result<bool> {
     match kind {
         Some(FileType::Symlink) => to.sub_or_make(parent)?.put_link(name, &source.link(name)?)?,
         Some(FileType::RegularFile) => {
-            let file = source.lend(name, 0o400, || source.file(name))?;
+            let file = source.file_lent(name)?;
             let metadata = file.metadata().context(|| "read a file to be rewritten".into())?;
             let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
             to.sub_or_make(parent)?.put_file(name, mode | 0o600, |copy| {
@@ -122,7 +122,7 @@ fn keep_time(from: &Dir, to: &Dir, place: &Path) -> Result<bool> {
         Some(FileType::RegularFile) => {
             let shown = || "keep the time of a rewritten file".into();
             let source = from.sub(parent)?;
-            let metadata = source.lend(name, 0o400, || source.file(name))?.metadata().context(shown)?;
+            let metadata = source.file_lent(name)?.metadata().context(shown)?;
             let file = dir.file(name)?;
             fs::keep_times(&file, &metadata).context(shown)?;
             file.set_permissions(metadata.permissions()).context(shown)?;
