@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_size_that_changed_is_seen_though_the_time_is_the_same() {
-        let directory = std::env::temp_dir().join(format!("sbox-bytecode-{}", std::process::id()));
+        let directory = crate::testing::Scratch::new("bytecode");
         std::fs::create_dir_all(directory.join("__pycache__")).unwrap();
         let source = directory.join("m.py");
         std::fs::write(&source, "x = 1\n").unwrap();
@@ -72,6 +72,5 @@ mod tests {
         assert!(stale_in(&directory).is_empty());
         write(7);
         assert_eq!(stale_in(&directory)[0].source, source);
-        std::fs::remove_dir_all(directory).unwrap();
     }
 }

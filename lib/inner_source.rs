@@ -81,8 +81,7 @@ mod tests {
 
     #[test]
     fn links_are_followed_above_a_writable_directory_and_not_in_it() {
-        let base = std::env::temp_dir().canonicalize().unwrap().join(format!("sbox-inner-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&base);
+        let base = crate::testing::Scratch::new("inner");
         std::fs::create_dir_all(base.join("p/data/deep")).unwrap();
         symlink(base.join("p"), base.join("q")).unwrap();
         symlink("/etc", base.join("p/evil")).unwrap();
@@ -96,6 +95,5 @@ mod tests {
         assert_eq!(resolve(Path::new("."), &[]).unwrap().path, here);
         // Without a mount around it the link is the user's own.
         assert_eq!(resolve(&base.join("p/evil"), &[]).unwrap().path, Path::new("/etc").canonicalize().unwrap());
-        std::fs::remove_dir_all(base).unwrap();
     }
 }

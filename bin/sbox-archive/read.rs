@@ -152,6 +152,7 @@ fn plain(name: &[u8]) -> Result<Option<PathBuf>> {
 mod tests {
     use super::*;
     use libsbox::error::Context;
+    use libsbox::testing::{Noise, Scratch};
 
     #[test]
     fn names_stay_in_the_folder() {
@@ -172,12 +173,10 @@ mod tests {
             builder.append_data(&mut header, name, content.as_bytes()).unwrap();
         }
         let good = builder.into_inner().unwrap();
-        let place = std::env::temp_dir().join(format!("sbox-archive-noise-{}", std::process::id()));
-        let mut state = 0x5b0c_5b0cu64;
-        let mut next = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % below
-        };
+        let scratch = Scratch::new("archive-noise");
+        let place = scratch.join("archive");
+        let mut noise = Noise::default();
+        let mut next = |limit| noise.below(limit);
         for _ in 0..1500 {
             let mut bad = good.clone();
             for _ in 0..=next(4) {
@@ -192,6 +191,5 @@ mod tests {
                 std::io::copy(content, &mut std::io::sink()).map(drop).context(|| "read".into())
             });
         }
-        std::fs::remove_file(place).unwrap();
     }
 }

@@ -92,19 +92,18 @@ mod tests {
 
     #[test]
     fn a_login_page_is_not_an_index() {
-        let dir = std::env::temp_dir().join(format!("sbox-indexes-{}", std::process::id()));
+        let dir = libsbox::testing::Scratch::new("indexes");
         std::fs::create_dir_all(dir.join("cache")).unwrap();
         let put = |name: &str, text: &str| std::fs::write(dir.join("cache").join(name), text).unwrap();
         put("aa.json", "{\"packages\": {}}");
         put("aa.state.json", "{\"url\": \"https://h/good/noarch/repodata.json\"}");
         put("bb.json", "<html><title>Log in</title>");
         put("bb.state.json", "{\"url\": \"https://me:*****@h/bad/noarch/repodata.json\"}");
-        let cache = PackageCache { dir: dir.clone() };
+        let cache = PackageCache { dir: dir.to_path_buf() };
         assert_eq!(strange(&cache, &["https://h/good".into()]), None);
         assert!(is_there(&cache, &["https://h/bad".into()]) && !is_there(&cache, &["https://h/other".into()]));
         let (address, what) = strange(&cache, &["https://me:x@h/bad".into()]).unwrap();
         assert_eq!((&*address, &*what), ("https://h/bad/noarch", "a web page, 'Log in',"));
         assert!(!dir.join("cache/bb.json").exists() && dir.join("cache/aa.json").exists());
-        std::fs::remove_dir_all(dir).unwrap();
     }
 }

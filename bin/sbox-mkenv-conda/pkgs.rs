@@ -189,14 +189,13 @@ mod tests {
 
     #[test]
     fn what_lies_there_from_before_is_found() {
-        let dir = std::env::temp_dir().join(format!("sbox-pkgs-{}", std::process::id()));
-        let cache = PackageCache { dir: dir.clone() };
+        let dir = libsbox::testing::Scratch::new("pkgs");
+        let cache = PackageCache { dir: dir.to_path_buf() };
         let package = Package { url: "https://h/c/noarch/x-1-0.conda".into(), ..Package::default() };
         assert_eq!(cache.place(&package).folder, dir.join("https/h/c/noarch/x-1-0"));
         std::fs::create_dir_all(dir.join("x-1-0/info")).unwrap();
         assert_eq!(cache.place(&package).folder, dir.join("x-1-0"));
         std::fs::create_dir_all(dir.join("https/h/c/noarch/x-1-0/info")).unwrap();
         assert_eq!(cache.place(&package).folder, dir.join("https/h/c/noarch/x-1-0"));
-        std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -124,12 +124,7 @@ mod tests {
 
     /// Sources a script through its starter, as micromamba does; gives the exit code, and what was noted.
     fn run(shell: &str, script: &str) -> (Option<i32>, String, std::time::Duration) {
-        let dir = std::env::temp_dir().join(format!(
-            "sbox-scripts-{shell}-{}-{}",
-            std::process::id(),
-            fs::sha256(script.as_bytes())
-        ));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = libsbox::testing::Scratch::new(&format!("scripts-{shell}-{}", fs::sha256(script.as_bytes())));
         let at = |name: &str| dir.join(name).display().to_string();
         std::fs::write(at("script"), script).unwrap();
         std::fs::write(at("start"), starter_of("x", &at("script"), &at("out"), &at("failed"))).unwrap();
@@ -137,7 +132,6 @@ mod tests {
         let start = std::time::Instant::now();
         let output = Command::new(shell).arg(at("wrapper")).stdin(Stdio::null()).output().unwrap();
         let noted = std::fs::read_to_string(at("failed")).unwrap_or_default();
-        std::fs::remove_dir_all(dir).unwrap();
         (output.status.code(), noted, start.elapsed())
     }
 

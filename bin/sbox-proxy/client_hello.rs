@@ -198,18 +198,13 @@ pub mod tests {
                 read(&bad[..at]);
             }
         }
-        // A simple generator of noise (xorshift), the same every time.
-        let mut state = 0x5b0c_5b0c_5b0c_5b0cu64;
+        let mut noise = libsbox::testing::Noise::default();
         for _ in 0..20_000 {
-            let mut noise = good.clone();
+            let mut bad = good.clone();
             for _ in 0..4 {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                let at = state as usize % noise.len();
-                noise[at] = (state >> 32) as u8;
+                bad[noise.below(good.len())] = noise.below(256) as u8;
             }
-            read(&noise);
+            read(&bad);
         }
     }
 }

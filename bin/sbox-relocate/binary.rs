@@ -210,11 +210,8 @@ mod tests {
 
     #[test]
     fn no_noise_changes_the_length_of_a_file() {
-        let mut state = 0x5b0c_5b0cu64;
-        let mut next = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % below
-        };
+        let mut noise = libsbox::testing::Noise::default();
+        let mut next = |limit| noise.below(limit);
         for _ in 0..3000 {
             let parts: [&[u8]; 6] = [b"/env", b"\0", b"\0\0\0\0", b" ", b"/env/lib", b"\xff"];
             let file: Vec<u8> = (0..next(12)).flat_map(|_| parts[next(6)].to_vec()).chain([0]).collect();

@@ -391,14 +391,11 @@ mod tests {
     #[test]
     fn no_bytes_are_too_wild() {
         // A good configuration with a few characters changed, cut or doubled: whatever comes of it is a report, and what it
-        // accepts stays in its bounds. A simple generator of noise, the same every time.
+        // accepts stays in its bounds.
         let good = "runtime: [python:3.11, node:22]\nworkdir: /app\ncopy:\n  - ./app:/app\n  - {src: ., dst: /x}\nmount:\n  - /usr/share:/data:ro\ninstall: [pip install x]\ncmd: python main.py\nenv:\n  A: \"${B:-c}$$d\"\nisolation: auto\nnetwork: {allow: [\"*.example.org:8443\"], log: true}\nports: [\"9000:80\"]\nlimits: {memory: 1G, time: 2h}\nnested: false\nrestart: always\nstop_timeout: 5s\nlogs: {max_size: 1M, keep: 2}\nchannels: [conda-forge, \"https://mirror.example/c\"]\npackages: [ffmpeg, \"git >=2.40\"]\nmamba: {url: \"https://x/{platform}\"}\nready: {http: \"http://localhost:1/x\", timeout: 9s}\n";
         let strange: Vec<char> = "\0\n\t:-{}[]\"'#&*!|>%@`,?~./\\$é\u{202e}0".chars().collect();
-        let mut state = 0x5b0c_5b0cu64;
-        let mut next = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % below
-        };
+        let mut noise = crate::testing::Noise::default();
+        let mut next = |limit| noise.below(limit);
         for _ in 0..3000 {
             let mut text: Vec<char> = good.chars().collect();
             for _ in 0..=next(3) {

@@ -107,17 +107,15 @@ mod tests {
 
     #[test]
     fn what_a_killed_writer_left_goes_and_what_another_one_writes_stays() {
-        let directory = std::env::temp_dir().join(format!("sbox-atomic-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = crate::testing::Scratch::new("atomic");
         // No pid is that large.
         for name in [".f.new-4194999", ".f.new-1", ".f.new-x", ".g.new-4194999"] {
             std::fs::write(directory.join(name), "").unwrap();
         }
         write_atomic(&directory.join("f"), b"x", 0o600).unwrap();
-        let mut names: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(&*directory).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, [".f.new-1", ".f.new-x", ".g.new-4194999", "f"]);
-        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]

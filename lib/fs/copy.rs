@@ -111,8 +111,7 @@ mod tests {
 
     #[test]
     fn holes_stay_holes() {
-        let directory = std::env::temp_dir().join(format!("sbox-copy-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = crate::testing::Scratch::new("copy");
         let (from, to) = (directory.join("from"), directory.join("to"));
         let file = File::create(&from).unwrap();
         // Some file systems have no larger ones.
@@ -129,6 +128,5 @@ mod tests {
             copy.read_exact_at(&mut bytes, at).unwrap();
             assert_eq!(bytes, text.as_bytes());
         }
-        std::fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -197,8 +197,7 @@ mod tests {
 
     #[test]
     fn a_copy_has_the_same_files_modes_times_and_links_and_shares_nothing() {
-        let directory = std::env::temp_dir().join(format!("sbox-copy-tree-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&directory);
+        let directory = crate::testing::Scratch::new("copy-tree");
         let (from, to) = (directory.join("from"), directory.join("to"));
         for name in ["a/b/c", "d", "left"] {
             std::fs::create_dir_all(from.join(name)).unwrap();
@@ -224,6 +223,5 @@ mod tests {
         assert!(to.join("a/b/c").is_dir() && !to.join("left").exists());
         // What is there is not written over, and the copy fails.
         assert!(copy_tree(&from, &to, &|_| true).is_err());
-        std::fs::remove_dir_all(directory).unwrap();
     }
 }

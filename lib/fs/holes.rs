@@ -61,8 +61,8 @@ mod tests {
 
     #[test]
     fn a_terabyte_of_holes_is_found_in_no_time_and_its_data_are_where_they_were_written() {
-        let place = std::env::temp_dir().join(format!("sbox-holes-{}", std::process::id()));
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&place).unwrap();
+        let place = crate::testing::Scratch::new("holes");
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(place.join("file")).unwrap();
         file.set_len(1 << 40).unwrap();
         let metadata = file.metadata().unwrap();
         let all = segments(&file, 1 << 40).unwrap();
@@ -85,6 +85,5 @@ mod tests {
             // A file system without holes: everything is data.
             assert_eq!(all, [(0, 1 << 40)]);
         }
-        std::fs::remove_file(place).unwrap();
     }
 }

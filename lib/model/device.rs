@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_nodes_that_exist_are_named_and_a_host_without_any_is_an_error() {
-        let dev = std::env::temp_dir().join(format!("sbox-dev-{}", std::process::id()));
+        let dev = crate::testing::Scratch::new("dev");
         std::fs::create_dir_all(dev.join("dri")).unwrap();
         for name in ["nvidia1", "nvidia0", "nvidiactl", "nvidia-uvm", "nvidiax"] {
             std::fs::write(dev.join(name), "").unwrap();
@@ -75,6 +75,5 @@ mod tests {
         assert_eq!(names(Device::Nvidia), ["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"]);
         assert_eq!(names(Device::Dri), ["dri"]);
         assert_eq!(Device::Kvm.nodes_in(&dev).unwrap_err().to_string(), "device 'kvm': this host has no /dev/kvm");
-        std::fs::remove_dir_all(dev).unwrap();
     }
 }
