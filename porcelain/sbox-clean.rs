@@ -5,9 +5,10 @@ use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon::processes;
 use libsbox::error::{Error, Result};
+use libsbox::plumbing::porcelain;
 use libsbox::plumbing::stage::Sources;
 use libsbox::project::{Project, home};
-use libsbox::{escape, format, fs, output, plumbing};
+use libsbox::{escape, format, fs, output};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -132,9 +133,7 @@ fn say(path: &Path) {
 fn end_all(project: &Project) -> Result<fs::Lock> {
     let records = processes::list(project)?;
     if records.iter().any(|record| record.status.is_live()) {
-        let mut stop = plumbing::program("sbox-stop")?;
-        stop.arg("--all").current_dir(project.root());
-        plumbing::output(&mut stop)?;
+        porcelain::stop_all(project)?;
     }
     libsbox::daemon::require_unused(project)
 }

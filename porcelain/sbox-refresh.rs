@@ -5,12 +5,12 @@ use libsbox::cli::{self, Tool};
 use libsbox::dir::Dir;
 use libsbox::error::Result;
 use libsbox::output;
-use libsbox::plumbing;
+use libsbox::plumbing::spawn;
 use libsbox::process::Identity;
 use libsbox::project::Project;
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-refresh", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
@@ -37,9 +37,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let mut failed = None;
     let sandboxes = sandboxes(&project);
     for pid in &sandboxes {
-        let mut command = plumbing::program("sbox-spawn")?;
-        command.args(["--join", &pid.to_string(), "--refresh"]).stdin(Stdio::null());
-        failed = plumbing::output(&mut command).err().or(failed);
+        failed = spawn::refresh(*pid).err().or(failed);
     }
     match failed {
         Some(error) => return Err(error),

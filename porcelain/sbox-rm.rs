@@ -10,7 +10,7 @@ use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::logs;
 use libsbox::output;
-use libsbox::plumbing;
+use libsbox::plumbing::porcelain;
 use libsbox::project::Project;
 use std::process::ExitCode;
 
@@ -53,9 +53,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     }
     let live: Vec<&Record> = records.iter().filter(|one| one.status.is_live() && chosen.contains(&one.name)).collect();
     if force && !live.is_empty() {
-        let mut stop = plumbing::program("sbox-stop")?;
-        stop.args(live.iter().map(|record| &record.name)).current_dir(project.root());
-        plumbing::output(&mut stop)?;
+        porcelain::stop(&project, live.iter().map(|record| &record.name))?;
     } else if let Some(record) = live.first() {
         let shown = escape::visible(&record.name);
         return Err(Error::new(format!("'{shown}' is {}", record.status.name()))

@@ -9,19 +9,19 @@ use libsbox::config::{self, Config};
 use libsbox::cow;
 use libsbox::daemon::processes;
 use libsbox::daemon::record::{Record, State as Live};
-use libsbox::error::{Context, Error, Result};
+use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::format;
 use libsbox::logs;
 use libsbox::output;
-use libsbox::plumbing;
 use libsbox::plumbing::spawn::{self, Probe};
+use libsbox::plumbing::{self, porcelain};
 use libsbox::project::Project;
 use libsbox::time;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-status", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
@@ -109,7 +109,7 @@ fn look() -> Result<Status> {
         Some(lock) if !lock.is_here(&project) => State::Moved,
         Some(lock) if lock.config_hash != config.hash => State::ConfigChanged,
         _ if errors > 0 => State::Errors,
-        _ if sources_changed(&project)? => State::SourcesChanged,
+        _ if porcelain::is_build_due(&project)? => State::SourcesChanged,
         _ => State::UpToDate,
     };
     let isolation = spawn::probe(config.isolation);
@@ -122,15 +122,6 @@ fn look() -> Result<Status> {
         changes.push((layer.dst().to_owned(), count, commits));
     }
     Ok(Status { project, config, lock, built, state, isolation, daemons, logs, changes, strays })
-}
-
-/// Asks `sbox-build` itself, so that its answer and this one are the same.
-fn sources_changed(project: &Project) -> Result<bool> {
-    let mut command = plumbing::program("sbox-build")?;
-    command.arg("--check").current_dir(project.root()).stdout(Stdio::null()).stderr(Stdio::null());
-    plumbing::trace(&command);
-    let status = plumbing::die_with_parent(&mut command).status().context(|| "start 'sbox-build'".into())?;
-    Ok(!status.success())
 }
 
 fn runtimes(config: &Config) -> String {

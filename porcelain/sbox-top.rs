@@ -7,6 +7,8 @@ use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::format;
 use libsbox::output;
+use libsbox::plumbing::spawn::Described;
+use libsbox::plumbing::supervise;
 use libsbox::process::{self, Stat, Table, Usage};
 use libsbox::width;
 use serde_json::json;
@@ -123,12 +125,6 @@ fn add_joined(table: &Table, found: &mut [(Sandbox, Vec<i32>)]) {
     }
 }
 
-/// The value of an option of ours, which stand before the command.
-fn value<'a>(words: &'a [String], option: &str) -> Option<&'a str> {
-    let own = words.split(|word| word == "--").next()?;
-    own.windows(2).find(|pair| pair[0] == option).map(|pair| pair[1].as_str())
-}
-
 fn sandbox(
     table: &Table,
     supervised: &HashMap<i32, Vec<String>>,
@@ -137,14 +133,13 @@ fn sandbox(
 ) -> Option<(Sandbox, Vec<i32>)> {
     let pid = first_process(&table.children(monitor), table)?;
     let supervisor = Stat::of(monitor).and_then(|stat| supervised.get(&stat.parent));
-    let root = value(words, "--root").unwrap_or("/");
-    let at = words.iter().position(|word| word == "--").map_or(words.len(), |at| at + 1);
+    let described = Described::of(words);
     let sandbox = Sandbox {
         pid,
-        name: supervisor.and_then(|words| value(words, "--name")).map(str::to_owned),
-        project: root.strip_suffix("/.sbox/rootfs").unwrap_or(root).to_owned(),
-        network: value(words, "--network").unwrap_or("host").to_owned(),
-        command: words[at..].join(" "),
+        name: supervisor.and_then(|words| supervise::name(words)).map(str::to_owned),
+        project: described.project.to_owned(),
+        network: described.network.to_owned(),
+        command: described.command.join(" "),
         uptime: process::age(pid)?,
     };
     Some((sandbox, table.tree(pid)))

@@ -8,8 +8,8 @@ use libsbox::error::{Error, Result};
 use libsbox::escape::{visible, visible_path};
 use libsbox::fs;
 use libsbox::output;
-use libsbox::plumbing;
 use libsbox::plumbing::relocate::{Moved, Relocation};
+use libsbox::plumbing::{self, envsh};
 use libsbox::project::Project;
 use libsbox::sites::SiteIndex;
 use libsbox::trust;
@@ -125,8 +125,7 @@ fn unpack(project: &Project, packed: &Path, options: &Options) -> Result<u8> {
         return Err(refusal(&moved, &from, project));
     }
     output::step("Regenerating environment script...");
-    let mut envsh = plumbing::program("sbox-envsh")?;
-    let script = plumbing::output(envsh.args(["--quiet", "--format", "sh"]).current_dir(project.root()))?;
+    let script = envsh::script(project, true)?;
     if fs::read_plain(&project.env_sh()).is_none_or(|old| old != script) {
         moved.changed.push(("env.sh".into(), "write".into()));
     }

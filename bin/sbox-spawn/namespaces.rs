@@ -13,6 +13,7 @@ use libsbox::error::{Context, Error, Kind, Result, exhausted, reason};
 use libsbox::escape::visible_path;
 use libsbox::model::Limits;
 use libsbox::output;
+use libsbox::plumbing::forward::SandboxNetwork;
 use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, WaitOptions};
@@ -30,7 +31,7 @@ pub struct Launched {
     /// What leads out of its network and into it.
     outside: Option<Outside>,
     /// Its user and network namespaces, where ports lead in.
-    ways_in: Option<(OwnedFd, OwnedFd)>,
+    ways_in: Option<SandboxNetwork>,
     /// Its user and mount namespaces, where it has overlays.
     namespaces: Option<Namespaces>,
 }
@@ -43,7 +44,7 @@ impl Launched {
     /// Once it is ready: opens what leads in.
     pub fn lead_in(&mut self) -> Result<()> {
         match (&mut self.outside, self.ways_in.take()) {
-            (Some(outside), Some(ways)) => outside.lead_in(ways),
+            (Some(outside), Some(ways)) => outside.lead_in(&ways),
             _ => Ok(()),
         }
     }

@@ -9,10 +9,10 @@
 use crate::args::{Mode, Network};
 use libsbox::error::{Context, Result};
 use libsbox::model::PROXY_PORT;
-use libsbox::plumbing;
+use libsbox::plumbing::forward::{self, SandboxNetwork};
+use libsbox::plumbing::{self, inherit};
 use libsbox::sys;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
@@ -67,10 +67,7 @@ impl Outside {
         let (own, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
                 .context(|| "make a socket".into())?;
-        inherit(theirs.as_fd())?;
-        let mut command = plumbing::program("sbox-forward")?;
-        command.arg("--receive").arg(theirs.as_raw_fd().to_string());
-        command.args(reach.iter().map(|(host, _)| host.to_string()));
+        let command = forward::out_of_sandbox(theirs.as_fd(), reach.iter().map(|(host, _)| *host))?;
         self.helpers.push(("what leads out to ports of the host", start(command)?));
         self.to_reach = Some((own, reach.iter().map(|(_, inside)| *inside).collect()));
         Ok(())
@@ -140,28 +137,14 @@ impl Outside {
     }
 
     /// The namespaces of pid 1, where ports lead into them. While it waits for the monitor: later it lets nobody look.
-    pub fn ways_in(&self, init: Pid) -> Result<Option<(OwnedFd, OwnedFd)>> {
-        if self.ports.is_empty() {
-            return Ok(None);
-        }
-        let open = |name: &str| {
-            let path = format!("/proc/{}/ns/{name}", init.as_raw_pid());
-            std::fs::File::open(&path).context(|| format!("open '{path}'")).map(OwnedFd::from)
-        };
-        Ok(Some((open("user")?, open("net")?)))
+    pub fn ways_in(&self, init: Pid) -> Result<Option<SandboxNetwork>> {
+        (!self.ports.is_empty()).then(|| SandboxNetwork::of(init.as_raw_pid())).transpose()
     }
 
     /// Once the sandbox is ready: leads the ports into it.
-    pub fn lead_in(&mut self, (user, network): (OwnedFd, OwnedFd)) -> Result<()> {
-        let mut command = plumbing::program("sbox-forward")?;
-        for (option, fd) in [("--user", &user), ("--network", &network)] {
-            inherit(fd.as_fd())?;
-            command.arg(option).arg(fd.as_raw_fd().to_string());
-        }
-        for (listener, port) in &self.ports {
-            inherit(listener.as_fd())?;
-            command.arg(format!("{}:{port}", listener.as_raw_fd()));
-        }
+    pub fn lead_in(&mut self, sandbox: &SandboxNetwork) -> Result<()> {
+        let listeners = self.ports.iter().map(|(listener, port)| (listener.as_fd(), *port));
+        let command = forward::into_sandbox(sandbox, listeners)?;
         self.helpers.push(("what leads ports into its network", start(command)?));
         // The other process has them; a client must see them close when that one ends.
         self.ports.clear();
@@ -178,11 +161,6 @@ fn hand_over(to: &OwnedFd, listeners: &[TcpListener]) -> Result<()> {
     let data = [rustix::io::IoSlice::new(b"!")];
     let shown = || String::from("hand a socket over");
     rustix::net::sendmsg(to, &data, &mut ancillary, SendFlags::NOSIGNAL).context(shown).map(drop)
-}
-
-/// Lets a descriptor through the next exec.
-fn inherit(fd: rustix::fd::BorrowedFd<'_>) -> Result<()> {
-    rustix::io::fcntl_setfd(fd, FdFlags::empty()).context(|| "pass a socket on".into())
 }
 
 /// Starts a helper: away from the terminal's keys, and never for longer than this process lives.

@@ -28,8 +28,8 @@ impl Record {
             let (project, place) = (Project::at(self.project.as_ref()), Workplace::of(self.supervisor.pid));
             project.is_ok_and(|project| place.is_for(&project, "")) || place.is_gone()
         };
-        let is_ours = supervises(&arguments, Some(&self.project), &self.name)
-            || (supervises(&arguments, None, &self.name) && is_here());
+        let is_ours = supervise::is_of(&arguments, Some(&self.project), &self.name)
+            || (supervise::is_of(&arguments, None, &self.name) && is_here());
         is_ours.then_some(held)
     }
 
@@ -49,14 +49,6 @@ impl Record {
         (self.pid, self.command_pid, self.exit_code) = (0, 0, None);
         self.ended_at = Some(time::rfc3339(time::now()));
     }
-}
-
-/// Whether these are the arguments of the supervisor of a daemon, of a project if one is named.
-fn supervises(arguments: &[String], project: Option<&str>, name: &str) -> bool {
-    let ours = arguments.iter().take_while(|word| *word != "--").collect::<Vec<_>>();
-    let has = |option: &str, value: &str| ours.windows(2).any(|pair| pair[0] == option && pair[1] == value);
-    let is_one = ours.first().and_then(|first| first.rsplit('/').next()) == Some(supervise::NAME);
-    is_one && has("--name", name) && project.is_none_or(|project| has("--project", project))
 }
 
 /// What the list says, made true: a supervisor that runs knows better, and one that does not is over. Tells whether the list
@@ -220,8 +212,8 @@ mod tests {
     fn a_supervisor_is_known_by_its_own_arguments_only() {
         let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
         let own = words("/x/sbox-supervise --project /p --name web -- sbox-spawn --name api");
-        assert!(supervises(&own, Some("/p"), "web") && supervises(&own, None, "web"));
-        assert!(!supervises(&own, Some("/p"), "api") && !supervises(&own, Some("/q"), "web"));
-        assert!(!supervises(&words("/x/cat --project /p --name web"), Some("/p"), "web"));
+        assert!(supervise::is_of(&own, Some("/p"), "web") && supervise::is_of(&own, None, "web"));
+        assert!(!supervise::is_of(&own, Some("/p"), "api") && !supervise::is_of(&own, Some("/q"), "web"));
+        assert!(!supervise::is_of(&words("/x/cat --project /p --name web"), Some("/p"), "web"));
     }
 }

@@ -2,9 +2,12 @@
 
 pub mod archive;
 pub mod cached_env;
+pub mod envsh;
+pub mod forward;
 mod helper;
 pub mod in_home;
 pub mod mkenv;
+pub mod porcelain;
 pub mod relocate;
 pub mod sandbox;
 pub mod spawn;
@@ -15,6 +18,7 @@ pub use helper::{MOST_SOCKETS, drop_root, received_sockets};
 
 use crate::error::{Context, Error, Result};
 use crate::progress::Progress;
+use rustix::fd::BorrowedFd;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -126,6 +130,11 @@ pub fn obey_death_of_parent() -> bool {
     rustix::process::getppid().is_some_and(|parent| parent.as_raw_pid() == starter)
 }
 
+/// Lets a descriptor through the next exec.
+pub fn inherit(fd: BorrowedFd<'_>) -> Result<()> {
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).context(|| "pass a descriptor on".into())
+}
+
 /// Becomes the command. Returns only if that failed.
 pub fn exec(command: &mut Command) -> Error {
     use std::os::unix::process::CommandExt;
@@ -145,6 +154,12 @@ pub fn trace(command: &Command) {
 
 fn shown(program: &OsStr) -> String {
     crate::escape::visible_path(std::path::Path::new(program).file_name().unwrap_or(program))
+}
+
+/// The value of an option in the words of a program of ours, whose options stand before its command.
+pub fn value<'a>(words: &'a [String], option: &str) -> Option<&'a str> {
+    let own = words.split(|word| word == "--").next()?;
+    own.windows(2).find(|pair| pair[0] == option).map(|pair| pair[1].as_str())
 }
 
 /// A word as sh(1) reads it back: plain if nothing in it is special, in single quotes otherwise.

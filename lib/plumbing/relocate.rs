@@ -1,11 +1,13 @@
 //! `sbox-relocate` for a whole project: both trees in one move, all of it or nothing.
 
-use super::{answer, program};
+use super::{answer, output, program};
 use crate::error::{Error, Result};
 use crate::project::Project;
 use serde::Deserialize;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A move of a project.
 #[derive(Debug)]
@@ -90,11 +92,7 @@ impl Relocation<'_> {
         }
         command.args(self.dry_run.then_some("--dry-run"));
         command.args(self.only.map(|_| ["--only", "-"]).into_iter().flatten());
-        for tree in ["env", "rootfs"] {
-            // Nothing else of a project can be seen in it under its own path.
-            let place = Path::new(".sbox").join(tree);
-            command.arg("--from").arg(self.from.join(&place)).arg("--to").arg(self.project.root().join(place));
-        }
+        add_ways(&mut command, self.from, self.project.root());
         command.arg("--journal").arg(self.journal());
         if env {
             command.arg("--slots").arg(self.project.slots()).arg(self.project.env());
@@ -116,6 +114,34 @@ impl Relocation<'_> {
     pub fn forget(&self) {
         let _ = crate::fs::remove_tree(&self.journal());
     }
+}
+
+/// Nothing else of a project than its two trees can be seen in it under its own path.
+fn add_ways(command: &mut Command, from: &Path, to: &Path) {
+    for tree in [".sbox/env", ".sbox/rootfs"] {
+        command.arg("--from").arg(from.join(tree)).arg("--to").arg(to.join(tree));
+    }
+}
+
+/// Moves copies of the two trees, which are in `state`, from one root to another; without a `journal` nothing is changed.
+/// Gives the files that change, below `state`. The places `skip` in the rootfs are not looked into.
+pub fn move_copies(
+    state: &Path,
+    (from, to): (&Path, &Path),
+    skip: &[&str],
+    journal: Option<&Path>,
+) -> Result<Vec<PathBuf>> {
+    let mut command = program("sbox-relocate")?;
+    command.arg("--null").args(skip.iter().flat_map(|place| ["--skip".into(), format!("rootfs/{place}")]));
+    add_ways(&mut command, from, to);
+    match journal {
+        Some(journal) => command.arg("--journal").arg(journal),
+        None => command.arg("--dry-run"),
+    };
+    command.arg(state.join("env")).arg("--data").arg(state.join("rootfs"));
+    let list = output(&mut command)?;
+    let places = list.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(places.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
 }
 
 /// Places in rootfs that are not looked into: what is there for a while, and stores that know their files by their content,

@@ -87,6 +87,12 @@ impl Spawn {
         self.option("--network", &[mode.name().as_ref()])
     }
 
+    /// The names that can be reached; nothing is recorded.
+    pub fn names(self, allow: &[&str]) -> Spawn {
+        let spawn = self.network_mode(NetworkMode::Proxy);
+        allow.iter().fold(spawn, |spawn, name| spawn.option("--allow", &[name.as_ref()]))
+    }
+
     /// What can be reached, and where requests are recorded: refused ones, and all where that was asked for.
     pub fn network(mut self, network: &Network, rules: &NameRules, access_log: &Path) -> Spawn {
         self = self.network_mode(network.mode());
@@ -189,6 +195,35 @@ pub fn in_prefix(directory: &Path, prefix: &Path, words: &[OsString]) -> Result<
 /// The same of an environment that must stay as it is.
 pub fn in_read_only_prefix(directory: &Path, prefix: &Path, words: &[OsString]) -> Result<Command> {
     Ok(Spawn::new()?.bind(directory, prefix, true).in_it_alone(prefix, words))
+}
+
+/// Shows what changed on the host in the copy-on-write mounts of the running sandbox that process `pid` is in.
+pub fn refresh(pid: i32) -> Result<()> {
+    super::output(Spawn::new()?.join(pid).0.arg("--refresh").stdin(Stdio::null())).map(drop)
+}
+
+/// What the command line of a running `sbox-spawn` says of its sandbox.
+#[derive(Debug)]
+pub struct Described<'a> {
+    /// The root of its project, if it has one.
+    pub project: &'a str,
+    /// How it reaches a network.
+    pub network: &'a str,
+    /// What it runs.
+    pub command: &'a [String],
+}
+
+impl Described<'_> {
+    /// Reads its words.
+    pub fn of(words: &[String]) -> Described<'_> {
+        let root = super::value(words, "--root").unwrap_or("/");
+        let at = words.iter().position(|word| word == "--").map_or(words.len(), |at| at + 1);
+        Described {
+            project: root.strip_suffix("/.sbox/rootfs").unwrap_or(root),
+            network: super::value(words, "--network").unwrap_or(NetworkMode::Host.name()),
+            command: &words[at..],
+        }
+    }
 }
 
 /// What `sbox-spawn --probe` says of this host.

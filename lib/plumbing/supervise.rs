@@ -1,7 +1,7 @@
 //! `sbox-supervise`: a daemon of a project.
 
-use super::program;
 use super::sandbox::Prepared;
+use super::{program, value};
 use crate::config::DaemonConfig;
 use crate::error::Result;
 use crate::model::Isolation;
@@ -11,6 +11,18 @@ use std::process::Command;
 
 /// The name of the program, by which living supervisors are known.
 pub const NAME: &str = "sbox-supervise";
+
+/// The daemon that a supervisor with this command line has.
+pub fn name(words: &[String]) -> Option<&str> {
+    value(words, "--name")
+}
+
+/// Whether this is the command line of the supervisor of a daemon, of a project if one is named.
+pub fn is_of(words: &[String], project: Option<&str>, daemon: &str) -> bool {
+    let program = words.first().and_then(|first| first.rsplit('/').next());
+    let is_its = |project| value(words, "--project") == Some(project);
+    program == Some(NAME) && name(words) == Some(daemon) && project.is_none_or(is_its)
+}
 
 /// A daemon, and the sandbox that it runs in.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use libsbox::escape;
 use libsbox::fs;
 use libsbox::model::Language;
 use libsbox::output;
-use libsbox::plumbing;
+use libsbox::plumbing::{self, porcelain};
 use libsbox::project::Project;
 use std::process::ExitCode;
 
@@ -159,10 +159,8 @@ fn by_hand(key: &str, line: &str) -> Error {
 fn install(project: &Project, new: &str, verbose: bool) -> Result<()> {
     let beside = fs::beside(&project.config(), "add");
     fs::write_atomic(&beside, new.as_bytes(), 0o600)?;
-    let mut build = plumbing::program("sbox-build")?;
-    build.arg("--config").arg(&beside).args(verbose.then_some("--verbose")).current_dir(project.root());
-    let built = plumbing::output(&mut build);
+    let built = porcelain::build_with(project, &beside, verbose);
     // Where it is still there, the build did not come to its end.
     let _ = std::fs::remove_file(&beside);
-    built.map(drop)
+    built
 }

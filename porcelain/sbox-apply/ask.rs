@@ -5,7 +5,7 @@ use libsbox::cow::{Change, Layer, Verdict, What};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::output;
-use libsbox::plumbing;
+use libsbox::plumbing::porcelain;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use std::ffi::OsStr;
 use std::io::{IsTerminal, Read, Write};
@@ -87,10 +87,7 @@ fn question(layer: &Layer, change: &Change, shown: &mut Shown) -> Result<Answer>
 /// that the agent puts there while the user reads.
 fn show(layer: &Layer, change: &Change, shown: &mut Shown) -> Result<()> {
     let (file, path) = (layer.path().join("shown"), layer.src().join(&change.path));
-    let mut diff = plumbing::program("sbox-diff")?;
-    diff.args(["--no-pager", "--for-reading", "--digests"]).arg(&file).arg("--").arg(&path);
-    plumbing::trace(&diff);
-    diff.status().map(drop).context(|| "start 'sbox-diff'".into())?;
+    porcelain::show_change(&path, &file)?;
     let bytes = libsbox::fs::read_plain(&file).unwrap_or_default();
     let record = |line: &[u8]| {
         let (digest, path) = line.split_at_checked(65)?;

@@ -10,7 +10,7 @@ use libsbox::escape;
 use libsbox::fs;
 use libsbox::lockfile::{self, Lockfile, RuntimeRecord};
 use libsbox::output;
-use libsbox::plumbing;
+use libsbox::plumbing::envsh;
 use libsbox::plumbing::mkenv::Environment;
 use libsbox::plumbing::stage::{Sources, Staged, Staging};
 use libsbox::progress::Progress;
@@ -185,9 +185,7 @@ pub fn packed_files(project: &Project, config: &Config) -> Vec<String> {
 
 /// `.sbox/env.sh`, for people who source it.
 pub fn activation(build: &mut Build<'_>) -> Result<()> {
-    let mut command = plumbing::program("sbox-envsh")?;
-    command.args(["--format", "sh"]).current_dir(build.project.root());
-    let script = plumbing::output(&mut command)?;
+    let script = envsh::script(build.project, false)?;
     if fs::read_plain(&build.project.env_sh()).is_some_and(|old| old == script) {
         return Ok(());
     }

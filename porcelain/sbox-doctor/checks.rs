@@ -4,9 +4,10 @@ use libsbox::error::Result;
 use libsbox::escape;
 use libsbox::model::{Isolation, Level};
 use libsbox::plumbing;
-use libsbox::plumbing::spawn::{self, Probe};
+use libsbox::plumbing::spawn::{self, Probe, Spawn};
 use libsbox::promises::{self, Host};
 use libsbox::provider;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -114,10 +115,9 @@ fn settings() -> Vec<Check> {
 }
 
 /// Runs a command in a bare sandbox.
-fn spawn(options: &[&str], words: &[&str]) -> Option<Output> {
-    let mut command = plumbing::program("sbox-spawn").ok()?;
-    command.args(["--isolation", "namespace"]).args(options).arg("--").args(words);
-    command.stdin(Stdio::null()).output().ok()
+fn run(options: impl FnOnce(Spawn) -> Spawn, words: &[&str]) -> Option<Output> {
+    let spawn = options(Spawn::new().ok()?.isolation(Isolation::Namespace));
+    spawn.command(&words.iter().map(OsString::from).collect::<Vec<_>>()).stdin(Stdio::null()).output().ok()
 }
 
 fn succeeded(output: &Option<Output>) -> bool {
@@ -136,7 +136,7 @@ fn system_calls(probe: &Probe) -> Check {
         // What a sandbox needs first is missing, and said above.
         return check("system calls", State::Missing, "not tried: there is no sandbox of level 'namespace'", None);
     }
-    let output = spawn(&[], &["grep", "-q", "^Seccomp:[[:space:]]*2", "/proc/self/status"]);
+    let output = run(|spawn| spawn, &["grep", "-q", "^Seccomp:[[:space:]]*2", "/proc/self/status"]);
     match succeeded(&output) {
         true => check("system calls", State::Good, "filtered (seccomp)", None),
         false => check("system calls", State::Missing, said(&output), Some("the kernel needs CONFIG_SECCOMP_FILTER")),
@@ -164,7 +164,7 @@ fn landlock(probe: &Probe) -> Check {
 }
 
 fn network() -> Check {
-    let output = spawn(&["--network", "proxy", "--allow", "example.org"], &["true"]);
+    let output = run(|spawn| spawn.names(&["example.org"]), &["true"]);
     match succeeded(&output) {
         true => check("network of names", State::Good, "a network namespace and a proxy work", None),
         false => {
@@ -193,10 +193,10 @@ fn nested() -> Check {
         return check("nested", State::Weaker, "not tried: unshare(1) is not here", None);
     }
     let overlay = "mkdir -p /tmp/l /tmp/u /tmp/w /tmp/m && mount -t tmpfs none /tmp/u && mkdir /tmp/u/u /tmp/u/w && mount -t overlay overlay -o lowerdir=/tmp/l,upperdir=/tmp/u/u,workdir=/tmp/u/w /tmp/m";
-    if succeeded(&spawn(&["--nested"], &["unshare", "-rm", "sh", "-c", overlay])) {
+    if succeeded(&run(|spawn| spawn.nested(true), &["unshare", "-rm", "sh", "-c", overlay])) {
         return check("nested", State::Good, "'nested: true' works, with overlays", None);
     }
-    match succeeded(&spawn(&["--nested"], &["unshare", "-r", "true"])) {
+    match succeeded(&run(|spawn| spawn.nested(true), &["unshare", "-r", "true"])) {
         true => check("nested", State::Weaker, "'nested: true' works, without overlays", None),
         false => check("nested", State::Weaker, "an agent cannot use its own sandbox", None),
     }
@@ -234,8 +234,8 @@ fn roots_uid() -> Option<Option<String>> {
         return None;
     }
     let here = std::env::current_dir().ok()?;
-    let mut command = plumbing::program("sbox-spawn").ok()?;
-    command.arg("--ro-bind").arg(&here).args(["/here", "--", "cat", "/proc/self/uid_map"]);
+    let spawn = Spawn::new().ok()?.bind(&here, Path::new("/here"), true);
+    let mut command = spawn.command(&["cat", "/proc/self/uid_map"].map(OsString::from));
     let output = command.stdin(Stdio::null()).output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1).map(str::to_owned))
 }
@@ -286,11 +286,9 @@ fn runtimes() -> Vec<Check> {
 
 /// Whether the provider of most runtimes has its program, without fetching anything.
 fn conda() -> Check {
-    let program = plumbing::program("sbox-fetch-mamba").ok();
-    let found = program.and_then(|mut command| command.arg("--offline").stderr(Stdio::null()).output().ok());
-    match found.filter(|output| output.status.success()) {
-        Some(output) => {
-            let path = escape::visible(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n'));
+    match plumbing::porcelain::micromamba() {
+        Some(path) => {
+            let path = escape::visible(String::from_utf8_lossy(&path).trim_end_matches('\n'));
             check("conda", State::Good, format!("micromamba is there: {path} (provider 'conda')"), None)
         }
         None => check(

@@ -3,6 +3,7 @@
 use libsbox::error::{Context, Error, Result};
 use libsbox::fs;
 use libsbox::plumbing;
+use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -130,7 +131,7 @@ impl Fixtures {
 
     /// A command that starts `words` as a careless caller does: with a token, the way to an agent, and a directory left
     /// open.
-    pub fn carelessly(&self, words: &[String]) -> Command {
+    pub fn carelessly<S: AsRef<OsStr>>(&self, words: &[S]) -> Command {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "exec 9<\"$0\"; exec \"$@\""]).arg(self.path("secret")).args(words);
         command.env("SBOX_DOCTOR_TOKEN", &self.canary).env("SSH_AUTH_SOCK", self.path("agent.socket"));

@@ -9,11 +9,12 @@ use libsbox::escape;
 use libsbox::model::{Isolation, Level};
 use libsbox::output;
 use libsbox::plumbing;
-use libsbox::plumbing::spawn;
+use libsbox::plumbing::spawn::{self, Spawn};
 use libsbox::promises::{self, Host};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::Command;
 
@@ -66,17 +67,17 @@ pub fn run(level: &str, as_json: bool) -> Result<u8> {
 fn attack(level: &str, host: &Host) -> Result<Vec<Verdict>> {
     let named: Level = level.parse()?;
     let (outside, inside) = (Fixtures::new(true)?, Fixtures::new(false)?);
-    let words = [words_of(&outside, &[]), outside.of_tree("tree")].concat();
+    let words = [attempts(&outside), outside.of_tree("tree")].concat();
     let mut control = outside.carelessly(&words);
     as_nobody(&mut control);
     let control: BTreeMap<String, Said> =
         said(&mut control)?.into_iter().map(|said| (said.name.clone(), said)).collect();
-    let mut all = said(&mut inside.carelessly(&confined(&inside, level, &[])?))?;
+    let mut all = said(&mut inside.carelessly(&confined(&inside, named, &[])?))?;
     if level == "namespace" {
         // The network is its own, with a way out to names that do not exist, and to one that is the host itself.
         let own = format!("localhost:{}", inside.port());
-        let options = ["--network", "proxy", "--allow", "allowed.invalid", "--allow", &own];
-        let network = said(&mut inside.carelessly(&confined(&inside, level, &options)?))?;
+        let words = confined(&inside, named, &["allowed.invalid", &own])?;
+        let network = said(&mut inside.carelessly(&words))?;
         all.retain(|said| said.class != "network");
         all.extend(network.into_iter().filter(|said| said.class == "network"));
     }
@@ -93,33 +94,30 @@ fn attack(level: &str, host: &Host) -> Result<Vec<Verdict>> {
     Ok(all.into_iter().filter(|said| said.outcome != "impossible").map(verdict).collect())
 }
 
-fn words_of(fixtures: &Fixtures, before: &[String]) -> Vec<String> {
+fn attempts(fixtures: &Fixtures) -> Vec<String> {
     let program = fixtures.path("sbox-attempt").display().to_string();
-    before.iter().cloned().chain([program]).chain(fixtures.arguments()).collect()
+    [program].into_iter().chain(fixtures.arguments()).collect()
 }
 
-fn confined(fixtures: &Fixtures, level: &str, options: &[&str]) -> Result<Vec<String>> {
-    let text = |below: &str| fixtures.path(below).display().to_string();
-    let mut words =
-        vec![plumbing::exec_path()?.join("sbox-spawn").display().to_string(), "--isolation".into(), level.into()];
-    words.extend(options.iter().map(|option| (*option).to_owned()));
-    for (option, place) in [("--ro-bind", "data"), ("--bind", "work"), ("--ro-bind", "sbox-attempt")] {
-        words.extend([option.to_owned(), text(place), text(place)]);
+/// The attempts in a sandbox that reaches `names`, if there are any.
+fn confined(fixtures: &Fixtures, level: Level, names: &[&str]) -> Result<Vec<OsString>> {
+    let mut spawn = Spawn::new()?.isolation(level.into());
+    if !names.is_empty() {
+        spawn = spawn.names(names);
     }
+    for (place, read_only) in [("data", true), ("work", false), ("sbox-attempt", true)] {
+        let place = fixtures.path(place);
+        spawn = spawn.bind(&place, &place, read_only);
+    }
+    let mut words = attempts(fixtures);
     let (tree, seen, layer) = (fixtures.path("tree"), fixtures.path("seen"), fixtures.path("layer"));
     // A host without overlays has private copies, and nothing to be tried here.
-    let has_tree = level == "namespace" && spawn::can_overlay(Isolation::Namespace, &tree, &tree, &layer);
-    if has_tree {
-        let shown = |path: &std::path::Path| path.display().to_string();
-        words.extend(["--cow".into(), shown(&tree), shown(&tree), shown(&layer)]);
-        words.extend(["--ro-bind".into(), shown(&tree), shown(&seen)]);
-    }
-    words.push("--".into());
-    words = words_of(fixtures, &words);
-    if has_tree {
+    if level == Level::Namespace && spawn::can_overlay(Isolation::Namespace, &tree, &tree, &layer) {
+        spawn = spawn.cow(&tree, &tree, &layer).bind(&tree, &seen, true);
         words.extend(fixtures.of_tree("seen"));
     }
-    Ok(words)
+    let command = spawn.command(&words.into_iter().map(OsString::from).collect::<Vec<_>>());
+    Ok(std::iter::once(command.get_program()).chain(command.get_args()).map(OsString::from).collect())
 }
 
 fn said(command: &mut Command) -> Result<Vec<Said>> {

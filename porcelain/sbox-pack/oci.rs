@@ -22,9 +22,9 @@ use libsbox::escape;
 use libsbox::format;
 use libsbox::fs;
 use libsbox::output;
-use libsbox::plumbing;
 use libsbox::plumbing::archive::Create;
 use libsbox::plumbing::stage::Sources;
+use libsbox::plumbing::{self, envsh};
 use libsbox::project::Project;
 use libsbox::time;
 use place::Rewritten;
@@ -296,12 +296,7 @@ fn environment(
     below: &[String],
     (old, new): (&Path, &Path),
 ) -> Result<(Vec<String>, Vec<String>)> {
-    let mut envsh = plumbing::program("sbox-envsh")?;
-    envsh.args(["--quiet", "--format", "json", "--isolation", "engine"]).current_dir(project.root());
-    // Nothing of this user's: what is passed on in a sandbox is not passed on in an image.
-    envsh.env_clear().env("HOME", "/").env("USER", "agent").env("LOGNAME", "agent");
-    let all: serde_json::Map<String, Value> =
-        serde_json::from_slice(&plumbing::output(&mut envsh)?).map_err(|error| Error::new(error.to_string()))?;
+    let all = envsh::of_image(project)?;
     let is_reference = |piece: &Piece| !matches!(piece, Piece::Text(_));
     let from_user = |value: &str| config::pieces(value).iter().any(is_reference);
     let names: Vec<String> =

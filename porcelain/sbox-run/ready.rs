@@ -9,11 +9,11 @@ use libsbox::format;
 use libsbox::logs::Reader;
 use libsbox::model::Network;
 use libsbox::plumbing;
+use libsbox::plumbing::forward::{self, SandboxNetwork};
 use libsbox::project::Project;
-use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -140,20 +140,11 @@ impl Drop for Bridge {
 impl Bridge {
     /// Nothing if the sandbox is gone.
     fn to(command: i32, port: u16) -> Result<Option<Bridge>> {
-        let open = |name: &str| File::open(format!("/proc/{command}/ns/{name}")).map(OwnedFd::from);
-        let (Ok(user), Ok(network)) = (open("user"), open("net")) else { return Ok(None) };
+        let Ok(namespaces) = SandboxNetwork::of(command) else { return Ok(None) };
         let shown = || String::from("look into the sandbox's network");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context(shown)?;
         let address = listener.local_addr().context(shown)?;
-        let listener = OwnedFd::from(listener);
-        for fd in [&user, &network, &listener] {
-            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).context(shown)?;
-        }
-        let mut forward = plumbing::program("sbox-forward")?;
-        for (option, fd) in [("--user", &user), ("--network", &network)] {
-            forward.arg(option).arg(fd.as_raw_fd().to_string());
-        }
-        forward.arg(format!("{}:{port}", listener.as_raw_fd()));
+        let mut forward = forward::into_sandbox(&namespaces, [(listener.as_fd(), port)].into_iter())?;
         plumbing::trace(&forward);
         let forward = plumbing::die_with_parent(&mut forward)
             .stdin(Stdio::null())

@@ -6,12 +6,11 @@
 use libsbox::dir::Dir;
 use libsbox::error::{Context, Result};
 use libsbox::fs;
-use libsbox::plumbing;
+use libsbox::plumbing::relocate::move_copies;
 use libsbox::project::Project;
 use rustix::fs::FileType;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What stands at the beginning of it.
@@ -47,29 +46,18 @@ impl Rewritten {
         if new == old {
             return Ok(rewritten);
         }
-        let relocate = |state: &Path, options: &[&OsStr]| -> Result<Vec<u8>> {
-            let mut command = plumbing::program("sbox-relocate")?;
-            command.arg("--null").args(options).args(["--skip", "rootfs/tmp"]);
-            command.args(crate::CACHES.iter().flat_map(|place| ["--skip".into(), format!("rootfs/{place}")]));
-            for tree in [".sbox/env", ".sbox/rootfs"] {
-                command.arg("--from").arg(old.join(tree)).arg("--to").arg(new.join(tree));
-            }
-            command.arg(state.join("env")).arg("--data").arg(state.join("rootfs"));
-            plumbing::output(&mut command)
-        };
-        let list = relocate(&project.state(), &["--dry-run".as_ref()])?;
+        let skip = [&["tmp"], &crate::CACHES[..]].concat();
+        let places = move_copies(&project.state(), (old, new), &skip, None)?;
         for tree in ["env", "rootfs"] {
             fs::make_dirs(&rewritten.state.join(tree))?;
         }
         let (from, to) = (Dir::open(&project.state())?, Dir::open(&rewritten.state)?);
-        let places: Vec<&Path> = list.split(|byte| *byte == 0).map(|name| Path::new(OsStr::from_bytes(name))).collect();
         for place in places.into_iter().filter(|place| place.starts_with("env") || place.starts_with("rootfs")) {
-            if copy(&from, &to, place)? {
-                rewritten.files.insert(place.to_owned(), false);
+            if copy(&from, &to, &place)? {
+                rewritten.files.insert(place, false);
             }
         }
-        let journal = work.join("journal");
-        relocate(&rewritten.state, &["--journal".as_ref(), journal.as_os_str()])?;
+        move_copies(&rewritten.state, (old, new), &skip, Some(&work.join("journal")))?;
         for (place, is_there) in &mut rewritten.files {
             *is_there = keep_time(&from, &to, place)?;
         }

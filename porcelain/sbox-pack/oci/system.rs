@@ -2,10 +2,12 @@
 
 use libsbox::certificates;
 use libsbox::error::{Context, Error, Result};
-use libsbox::plumbing;
+use libsbox::model::NetworkMode;
+use libsbox::plumbing::{self, spawn::Spawn};
 use libsbox::project::Project;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -55,10 +57,11 @@ pub fn items(project: &Project) -> Result<Vec<Value>> {
 fn libraries(project: &Project, tools: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
     const ASK: &str = r#"for place in "$@"; do find "$place" -type f \( -name '*.so*' -o -name '*.node' -o -perm -u+x \) -print0; done \
         | xargs -0 -r -n 200 ldd 2>/dev/null; true"#;
-    let mut spawn = plumbing::program("sbox-spawn")?;
-    spawn.args(["--network", "none", "--bind-nofollow"]).args([&project.env(), &project.env()]);
-    spawn.arg("--bind-nofollow").args([&project.rootfs(), &project.rootfs()]);
-    spawn.args(["--", "/bin/sh", "-c", ASK, "sh"]).args([project.env(), project.rootfs()]).args(tools);
+    let (env, rootfs) = (project.env(), project.rootfs());
+    let spawn = Spawn::new()?.network_mode(NetworkMode::None).bind_nofollow(&env, &env).bind_nofollow(&rootfs, &rootfs);
+    let shell = ["/bin/sh", "-c", ASK, "sh"].map(PathBuf::from);
+    let words = shell.iter().chain([&env, &rootfs]).chain(tools).map(OsString::from);
+    let mut spawn = spawn.command(&words.collect::<Vec<_>>());
     plumbing::trace(&spawn);
     let output = plumbing::die_with_parent(&mut spawn).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.context(|| "look for libraries".into())?;
