@@ -1,105 +1,11 @@
 //! What becomes of a sandbox when something on the host's side of it dies, or when something is used up.
 
-use crate::common::daemons::{Standing, kill, long_nap};
-use crate::common::ptrace::kill_at;
-use crate::common::{Scratch, becomes, bin, need_program, need_sandbox, running, stderr};
+mod killed;
+
+use crate::common::daemons::{Standing, kill};
+use crate::common::{Scratch, becomes, bin, need_program, need_sandbox, stderr};
 use predicates::str::contains;
 use std::process::{Command, Stdio};
-
-/// The system calls at which a process is killed. All of the first fifty with `SBOX_TEST_EVERY_CALL=1`, which takes minutes.
-fn calls() -> Vec<usize> {
-    match std::env::var_os("SBOX_TEST_EVERY_CALL") {
-        Some(_) => (1..=50).chain((50..400).step_by(5)).collect(),
-        None => vec![1, 7, 23, 41, 90, 170],
-    }
-}
-
-/// Kills each process that `command` makes, at each of [`calls`], and wants all others to end.
-fn nothing_stays(what: &str, command: &dyn Fn() -> Command, after: &dyn Fn(&str)) {
-    let mut killed: Vec<String> = Vec::new();
-    for number in 0.. {
-        let mut is_there = false;
-        for call in calls() {
-            let outcome = kill_at(&mut command(), number, number, call);
-            let Some(name) = outcome.killed else { break };
-            is_there = true;
-            let which = format!("{what}: process {number} ({name}) killed at call {call}");
-            assert_eq!(outcome.left, [], "{which}");
-            after(&which);
-            killed.push(name);
-        }
-        if !is_there {
-            break;
-        }
-    }
-    // The first one dies while the one that it has just started is on its way: this is not tied to it yet.
-    for call in calls() {
-        let outcome = kill_at(&mut command(), 0, 1, call);
-        let which = format!("{what}: the first killed when the second makes call {call}");
-        assert_eq!(outcome.left, [], "{which}");
-        after(&which);
-    }
-    killed.dedup();
-    assert!(killed.len() >= 3, "{what}: {killed:?}");
-}
-
-#[test]
-fn nothing_of_a_sandbox_stays_whichever_process_dies_and_when() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("faults-kill");
-    let (nap, tree) = (long_nap(), scratch.path("tree"));
-    std::fs::create_dir_all(tree.join("sub")).unwrap();
-    for level in ["namespace", "landlock", "env"] {
-        let command = || {
-            let mut command = Command::new(bin().join("sbox-spawn"));
-            command.args(["--isolation", level, "--bind"]).args([&tree, &tree]);
-            command.args(["sleep", &nap]).stdout(Stdio::null()).stderr(Stdio::null());
-            command
-        };
-        nothing_stays(level, &command, &|which| assert_eq!(running("sleep", &nap), 0, "{which}"));
-    }
-}
-
-#[test]
-fn nothing_of_a_sandbox_with_its_own_network_stays() {
-    if !need_sandbox() {
-        return;
-    }
-    let nap = long_nap();
-    let command = || {
-        // A port that nobody else takes meanwhile.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new(bin().join("sbox-spawn"));
-        command.args(["--network", "proxy", "--allow", "example.com", "--port", &format!("{free}:80")]);
-        command.args(["sleep", &nap]).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
-    nothing_stays("network", &command, &|which| assert_eq!(running("sleep", &nap), 0, "{which}"));
-}
-
-#[test]
-fn a_daemon_ends_with_each_of_its_processes_and_no_record_lies() {
-    if !need_sandbox() {
-        return;
-    }
-    let project = Standing::new("faults-daemon", "");
-    let nap = long_nap();
-    let root = project.scratch.path("p");
-    let command = || {
-        let mut command = Command::new(bin().join("sbox-supervise"));
-        command.env_clear().env("HOME", project.scratch.home()).args(["--name", "web", "--project"]).arg(&root);
-        command.arg("--").arg(bin().join("sbox-spawn")).args(["--isolation", "namespace", "--", "sleep", &nap]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
-    nothing_stays("daemon", &command, &|which| {
-        assert_eq!(running("sleep", &nap), 0, "{which}");
-        let status = project.status("web");
-        assert!(["", "failed", "exited", "stopped"].contains(&status.as_str()), "{which}: {status}");
-    });
-}
 
 #[test]
 fn a_daemon_is_not_ready_because_somebody_else_has_its_port() {

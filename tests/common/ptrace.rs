@@ -9,8 +9,25 @@ use std::time::{Duration, Instant};
 /// How long what is left may take to end. Far more than it needs: on a busy host everything comes late.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The name of what is started again when it dies, while the sandbox goes on.
+const STARTED_AGAIN: &str = "sbox-refresh";
+
 /// Nobody has made a system call for so long: the command is where it stays, and the call that is waited for does not come.
-const QUIET: Duration = Duration::from_millis(700);
+fn quiet() -> Duration {
+    let is_thorough = std::env::var_os("SBOX_TEST_EVERY_CALL").is_some();
+    Duration::from_millis(if is_thorough { 2500 } else { 700 })
+}
+
+/// A moment in the life of a tree of processes: when one of them makes a system call.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Which process: 0 is the first.
+    pub number: usize,
+    /// Which of the programs that it executes one after the other: 0 is the first, or what it was forked from.
+    pub program: usize,
+    /// Which call, counted from the execution of that program or from its fork.
+    pub call: usize,
+}
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -23,9 +40,20 @@ pub struct Outcome {
     pub left: Vec<(i32, String)>,
 }
 
+impl Outcome {
+    /// Whether nothing is left; or all of the sandbox, beside a new process in the place of the one that was killed.
+    pub fn is_as_it_should(&self) -> bool {
+        let has = |name: &str| self.left.iter().any(|(_, left)| left == name);
+        // Killed before it had its name, or after.
+        let may_go_on = ["sbox-spawn", STARTED_AGAIN].map(Some).contains(&self.killed.as_deref());
+        self.left.is_empty() || (may_go_on && [STARTED_AGAIN, "sbox-spawn", "init"].into_iter().all(has))
+    }
+}
+
 struct Tracee {
     /// In which order it was made, counted without threads. None of a thread.
     number: Option<usize>,
+    program: usize,
     calls: usize,
     is_in_call: bool,
 }
@@ -51,10 +79,9 @@ fn is_thread(pid: i32) -> bool {
     leader.is_some_and(|leader| leader != pid.to_string())
 }
 
-/// Runs a command, and kills process `victim` of it (0 is the first) when process `number` makes its system call `call`,
-/// counted from its execution or its fork. All of the others must end then.
+/// Runs a command, and kills process `victim` of it (0 is the first) at this moment. All of the others must end then.
 #[expect(clippy::zombie_processes, reason = "waitpid below takes every process that is traced")]
-pub fn kill_at(command: &mut Command, victim: usize, number: usize, call: usize) -> Outcome {
+pub fn kill_at(command: &mut Command, victim: usize, moment: Moment) -> Outcome {
     command.stdin(Stdio::null());
     // SAFETY: ptrace may be called between fork and exec.
     unsafe {
@@ -66,7 +93,7 @@ pub fn kill_at(command: &mut Command, victim: usize, number: usize, call: usize)
     let child = command.spawn().unwrap();
     let first = child.id() as i32;
     let mut tracees: BTreeMap<i32, Tracee> = BTreeMap::new();
-    tracees.insert(first, Tracee { number: Some(0), calls: 0, is_in_call: false });
+    tracees.insert(first, Tracee { number: Some(0), program: 0, calls: 0, is_in_call: false });
     let mut outcome = Outcome { processes: 1, ..Outcome::default() };
     let mut end = None;
     let (mut is_first_stop, mut due) = (true, false);
@@ -86,7 +113,7 @@ pub fn kill_at(command: &mut Command, victim: usize, number: usize, call: usize)
                 outcome.left = tracees.keys().map(|pid| (*pid, name(*pid))).collect();
                 end = None;
             }
-            if is_late || (outcome.killed.is_none() && last_event.elapsed() > QUIET) {
+            if is_late || (outcome.killed.is_none() && last_event.elapsed() > quiet()) {
                 for pid in tracees.keys() {
                     // SAFETY: takes numbers only; each is a process that this thread traces.
                     unsafe { libc::kill(*pid, libc::SIGKILL) };
@@ -112,19 +139,23 @@ pub fn kill_at(command: &mut Command, victim: usize, number: usize, call: usize)
                 outcome.processes += 1;
                 outcome.processes - 1
             });
-            Tracee { number, calls: 0, is_in_call: false }
+            Tracee { number, program: 0, calls: 0, is_in_call: false }
         });
         let mut passed = 0;
         match signal {
+            _ if event == libc::PTRACE_EVENT_EXEC => {
+                tracee.program += 1;
+                tracee.calls = 0;
+            }
             _ if event != 0 => {}
             libc::SIGTRAP => {}
             libc::SIGSTOP if is_new => {}
             signal if signal == libc::SIGTRAP | 0x80 => {
                 tracee.is_in_call = !tracee.is_in_call;
                 tracee.calls += usize::from(tracee.is_in_call);
-                if tracee.number == Some(number) && tracee.calls == call && outcome.killed.is_none() {
-                    due = true;
-                }
+                let is_now = tracee.number == Some(moment.number)
+                    && (tracee.program, tracee.calls) == (moment.program, moment.call);
+                due = is_now && outcome.killed.is_none();
             }
             signal => passed = signal as usize,
         }
@@ -135,7 +166,8 @@ pub fn kill_at(command: &mut Command, victim: usize, number: usize, call: usize)
                 // SAFETY: takes numbers only; this thread traces the process.
                 unsafe { libc::kill(victim, libc::SIGKILL) };
             }
-            end = Some(Instant::now() + PATIENCE);
+            let goes_on = outcome.killed.as_deref() == Some(STARTED_AGAIN);
+            end = Some(Instant::now() + if goes_on { quiet() } else { PATIENCE });
         }
         let going_on = if outcome.killed.is_some() { libc::PTRACE_CONT } else { libc::PTRACE_SYSCALL };
         ptrace(going_on, pid, passed);
