@@ -1,6 +1,7 @@
 //! What becomes of a sandbox when something on the host's side of it dies, or when something is used up.
 
 mod killed;
+mod mount_points;
 
 use crate::common::daemons::{Standing, kill};
 use crate::common::{Scratch, becomes, bin, need_program, need_sandbox, stderr};

@@ -82,6 +82,10 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     }
     let terminal = terminal::Terminal::remember();
     signals::block()?;
+    if !matches!(args.isolation, Some(args::Level::Landlock | args::Level::Env)) {
+        protection.make_mount_points(&ops);
+    }
+    // It knows of them, so that they go where this process is killed, too.
     let watcher = watcher::Watcher::start(&mut protection)?;
     // After it: it ends a moment later than this process, and would hold the locks of the layers for so long.
     let layers = layer::Layer::lock_all(&args)?;

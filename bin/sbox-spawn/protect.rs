@@ -10,6 +10,7 @@
 mod aside;
 mod contents;
 mod leads;
+mod mount_points;
 mod survey;
 mod verdict;
 
@@ -35,6 +36,7 @@ use survey::{Class, Survey, Thing};
 /// The read-write directories of a sandbox.
 pub struct Protection {
     pub places: Vec<Place>,
+    mount_points: Vec<mount_points::MountPoint>,
     findings: RefCell<Findings>,
 }
 
@@ -103,12 +105,17 @@ impl Protection {
                 start,
             });
         }
-        Ok(Protection { places, findings: RefCell::default() })
+        Ok(Protection { places, mount_points: Vec::new(), findings: RefCell::default() })
     }
 
     /// Whether there is nothing to protect.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// Makes the mount points that `ops` need in these directories. They go at the end.
+    pub fn make_mount_points(&mut self, ops: &[Op]) {
+        self.mount_points = mount_points::make(&self.places, ops);
     }
 
     /// What there is to report, once.
@@ -174,6 +181,7 @@ impl Protection {
     /// The end: what is still empty and was not there before goes, and what changed among the known is reported.
     /// Without covers (`covered` is false) what is in protected directories is compared too.
     pub fn finish(&self, placeholders: &HashMap<(usize, PathBuf), Id>, covered: bool) {
+        self.mount_points.iter().rev().for_each(|point| point.remove(&self.places));
         for ((number, path), id) in placeholders {
             if let Some(place) = self.places.get(*number)
                 && !place.remove_placeholder(path, *id)
