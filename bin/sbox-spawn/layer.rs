@@ -4,6 +4,7 @@
 //! one is running gets the same mount: a copy of it is taken in the namespaces of the first, and outlives them.
 
 use crate::args::Args;
+use crate::op::Op;
 use crate::refresh::Namespaces;
 use crate::{identity, report};
 use libsbox::error::{Context, Error, Result};
@@ -104,6 +105,16 @@ impl Layer {
         });
         self.shared = Some(taken.ok_or_else(|| in_use(""))?);
         Ok(())
+    }
+
+    /// After the end of the sandbox: takes out what only had to be there for other mounts, unless another sandbox goes on.
+    pub fn tidy(&self, ops: &[Op]) {
+        let is_mine = |op: &&Op| *op.dst() == self.dst;
+        if let Some(Op::Overlay { src, dst, layer }) = ops.iter().find(is_mine)
+            && rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            crate::protect::remove_from_layer(ops, dst, src, &layer.join("upper"));
+        }
     }
 
     /// Writes down that `command` has it mounted. The command, since pid 1 lets nobody in. From now on others may share.

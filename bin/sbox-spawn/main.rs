@@ -94,6 +94,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let code = level::run_at_strongest(&mut sandbox, &mut reporter, &watcher, &terminal);
     terminal.restore();
     watcher.finish(&mut protection);
+    sandbox.layers.iter().for_each(|layer| layer.tidy(&sandbox.ops));
     match &sandbox.args.ephemeral {
         Some(root) => one_off::end(root),
         None => tell_changes(&sandbox.args),

@@ -15,6 +15,7 @@ mod survey;
 mod verdict;
 
 pub use aside::Findings;
+pub use mount_points::remove_from_layer;
 pub use survey::{Id, facts, found_by_name, is_repository, open};
 pub use verdict::Met;
 

@@ -1,5 +1,7 @@
 //! What has to be made in the user's tree so that something can be mounted there goes with the sandbox.
 
+use crate::common::cow::need_overlay;
+use crate::common::daemons::Standing;
 use crate::common::{Ends, Scratch, becomes, bin, need_sandbox, stderr};
 use std::process::{Command, Stdio};
 
@@ -79,4 +81,22 @@ fn the_end_of_one_sandbox_takes_nothing_from_another() {
     scratch.write("tree/second-go", "");
     let output = second.wait_with_output().unwrap();
     assert_eq!(crate::common::stdout(&output), "other\n");
+}
+
+#[test]
+fn in_a_copy_on_write_mount_they_are_not_the_agents_changes() {
+    if !need_sandbox() || !need_overlay() {
+        return;
+    }
+    let config = "mount: ['./src:/work:cow', '../other:/work/a/b', '../other/file:/work/c']\n";
+    let project = Standing::new("faults-mount-points-cow", config);
+    project.scratch.write("p/src/file", "");
+    project.scratch.write("other/file", "other\n");
+    project.sbox(&["trust"]).assert().success();
+    project.sbox(&["run", "cat /work/a/b/file /work/c"]).assert().success().stdout("other\nother\n");
+    assert_eq!(project.stdout(&["diff", "--stat"]), "");
+    // What the agent makes beside them stays.
+    project.sbox(&["run", "mkdir /work/a/own; echo x >/work/new"]).assert().success();
+    let said = project.stdout(&["diff", "--stat"]);
+    assert!(said.contains("a/own") && said.contains("new") && !said.contains("a/b") && !said.contains("A  c"), "{said}");
 }

@@ -7,6 +7,7 @@
 use super::survey::{Id, facts};
 use super::{Place, open};
 use crate::op::{Access, Op};
+use libsbox::dir::Dir;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, ResolveFlags};
 use std::ffi::OsStr;
@@ -44,21 +45,46 @@ fn is_mounted_as_directory(op: &Op) -> Option<bool> {
     }
 }
 
-/// In which of the places a mount point lies, after these operations, and where in it.
-fn below(places: &[Place], before: &[Op], dst: &Path) -> Option<(usize, PathBuf)> {
+/// What a mount point lies in, after these operations.
+fn nearest<'a>(before: &'a [Op], dst: &Path) -> Option<&'a Op> {
     let is_mount = |op: &&Op| {
         matches!(op, Op::Bind { .. } | Op::BindBeneath { .. } | Op::Overlay { .. } | Op::Tmpfs { .. } | Op::Proc { .. })
             && dst.starts_with(op.dst())
             && dst != op.dst()
     };
-    let nearest = before.iter().filter(is_mount).max_by_key(|op| op.dst().components().count())?;
+    before.iter().filter(is_mount).max_by_key(|op| op.dst().components().count())
+}
+
+/// In which of the places a mount point lies, and where in it.
+fn below(places: &[Place], before: &[Op], dst: &Path) -> Option<(usize, PathBuf)> {
     let (Op::Bind { access: Access::ReadWrite, dst: outer, .. }
-    | Op::BindBeneath { access: Access::ReadWrite, dst: outer, .. }) = nearest
+    | Op::BindBeneath { access: Access::ReadWrite, dst: outer, .. }) = nearest(before, dst)?
     else {
         return None;
     };
     let number = places.iter().position(|place| place.dst == *outer)?;
     Some((number, dst.strip_prefix(outer).ok()?.to_owned()))
+}
+
+/// Removes those in the layer of the overlay at `outer`, which no sandbox uses any more: nobody else made them there, and
+/// they would be taken for the agent's. What is not empty or is on the host, too, stays.
+pub fn remove_from_layer(ops: &[Op], outer: &Path, src: &Path, upper: &Path) {
+    let needed = ops.iter().enumerate().filter(|(at, op)| {
+        is_mounted_as_directory(op).is_some()
+            && matches!(nearest(&ops[..*at], op.dst()), Some(Op::Overlay { dst, .. }) if dst == outer)
+    });
+    let paths = needed.filter_map(|(_, op)| op.dst().strip_prefix(outer).ok());
+    let (Ok(host), Ok(upper)) = (Dir::open(src), Dir::open(upper)) else { return };
+    for part in paths.flat_map(Path::ancestors).filter(|part| !part.as_os_str().is_empty()) {
+        let (Some(above), Some(name)) = (part.parent(), part.file_name()) else { continue };
+        let is_on_host = open(&host, above).is_ok_and(|above| facts(&above, name).is_some());
+        let Ok(above) = open(&upper, above) else { continue };
+        match facts(&above, name).filter(|_| !is_on_host) {
+            Some(now) if now.kind == FileType::Directory => drop(above.remove_empty(name)),
+            Some(now) if now.kind == FileType::RegularFile && now.size == 0 => drop(above.remove_file(name)),
+            _ => {}
+        }
+    }
 }
 
 impl MountPoint {
