@@ -201,7 +201,8 @@ fn a_build_that_was_killed_anywhere_is_repaired_by_the_next() {
         let made = std::fs::read_to_string(root.join(".sbox/rootfs/app/made")).unwrap();
         assert_eq!(made, format!("{}\n", number.get()), "{which}");
         let left: Vec<String> = std::fs::read_dir(root.join(".sbox")).unwrap().map(name).collect();
-        let is_unfinished = |name: &String| [".new", "trash", "home.kept", "moving"].iter().any(|end| name.ends_with(end));
+        let is_unfinished =
+            |name: &String| [".new", "trash", "home.kept", "moving"].iter().any(|end| name.ends_with(end));
         assert!(!left.iter().any(is_unfinished), "{which}: {left:?}");
     };
     kill_each("sbox build", TWO, &command, &after);

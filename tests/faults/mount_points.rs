@@ -98,5 +98,8 @@ fn in_a_copy_on_write_mount_they_are_not_the_agents_changes() {
     // What the agent makes beside them stays.
     project.sbox(&["run", "mkdir /work/a/own; echo x >/work/new"]).assert().success();
     let said = project.stdout(&["diff", "--stat"]);
-    assert!(said.contains("a/own") && said.contains("new") && !said.contains("a/b") && !said.contains("A  c"), "{said}");
+    assert!(
+        said.contains("a/own") && said.contains("new") && !said.contains("a/b") && !said.contains("A  c"),
+        "{said}"
+    );
 }

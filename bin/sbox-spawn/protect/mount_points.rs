@@ -97,7 +97,8 @@ impl MountPoint {
             all
         };
         for part in &parts {
-            let (Ok(above), Some(name)) = (open(&root, part.parent().unwrap_or(Path::new(""))), part.file_name()) else {
+            let (Ok(above), Some(name)) = (open(&root, part.parent().unwrap_or(Path::new(""))), part.file_name())
+            else {
                 break;
             };
             let is_last = *part == point.path;
@@ -121,7 +122,8 @@ impl MountPoint {
             return;
         }
         for (path, id) in self.made.iter().rev() {
-            let (Ok(above), Some(name)) = (open(&root, path.parent().unwrap_or(Path::new(""))), path.file_name()) else {
+            let (Ok(above), Some(name)) = (open(&root, path.parent().unwrap_or(Path::new(""))), path.file_name())
+            else {
                 return;
             };
             let removed = match facts(&above, name).filter(|now| now.id == *id) {
