@@ -30,6 +30,7 @@ macro_rules! commands {
 
             "status" Look "show the project, its build, daemons and logs";
             "info" Look "show paths, sizes, the runtime and the environment";
+            "why" Look "say why a path, host or program is there, or not";
             "version" Look "print the version";
 
             "diff" Changes "show what the agent changed in copy-on-write mounts";

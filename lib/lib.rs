@@ -5,6 +5,7 @@
 //! [`cache`]), how one program starts another ([`plumbing`]), and how to touch files: the user's own ([`fs`]), and those
 //! that a hostile agent may have written ([`dir`]).
 
+pub mod address;
 pub mod built;
 pub mod bytecode;
 pub mod cache;
@@ -34,6 +35,7 @@ pub mod logs;
 pub mod model;
 pub mod name_rules;
 pub mod one_off;
+pub mod operation;
 pub mod output;
 pub mod plumbing;
 pub mod process;
@@ -52,4 +54,5 @@ pub mod testing;
 pub mod thread;
 pub mod time;
 pub mod trust;
+pub mod view;
 pub mod width;

@@ -4,16 +4,15 @@ use crate::address::{self, DialError};
 use crate::client_hello::{self, Hello};
 use crate::log::{Line, Log};
 use crate::request::{self, Body, Request, What};
-use crate::rules::{Grant, Rules};
 use crate::upstream::{self, Proxy, Upstream};
-use libsbox::model::Place;
+use libsbox::model::{Grant, HostRules, Place};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// What every connection is measured by.
 pub struct Policy {
-    pub rules: Rules,
+    pub rules: HostRules,
     pub log: Log,
     pub upstream: Upstream,
 }

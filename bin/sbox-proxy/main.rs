@@ -11,12 +11,12 @@ mod client_hello;
 mod connection;
 mod log;
 mod request;
-mod rules;
 mod upstream;
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Context, Error, Result};
+use libsbox::model::{HostRule, HostRules};
 use libsbox::plumbing;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -64,8 +64,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         match arg {
             Long("listen") => listen = args.value()?.string()?,
             Long("receive") => receive = Some(args.value()?.parse::<i32>()?),
-            Long("allow") => allow.push(rules::read(&args.value()?.string()?)?),
-            Long("deny") => deny.push(rules::read(&args.value()?.string()?)?),
+            Long("allow") => allow.push(args.value()?.string()?.parse::<HostRule>()?),
+            Long("deny") => deny.push(args.value()?.string()?.parse::<HostRule>()?),
             Long("access-log") => logs.file = Some((PathBuf::from(args.value()?), log::Kind::All)),
             Long("refusal-log") => logs.file = Some((PathBuf::from(args.value()?), log::Kind::Refused)),
             Long("refused-fd") => logs.refused_fd = Some(args.value()?.parse::<i32>()?),
@@ -84,7 +84,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     // What comes in is hostile.
     plumbing::drop_root()?;
     let upstream = upstream::Upstream::of(|name| std::env::var(name).ok());
-    serve(&listener, Arc::new(connection::Policy { rules: rules::Rules { allow, deny }, log, upstream }))
+    serve(&listener, Arc::new(connection::Policy { rules: HostRules { allow, deny }, log, upstream }))
 }
 
 /// A listening socket from a process in another network namespace: it stays a socket of that one.

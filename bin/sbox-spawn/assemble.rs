@@ -4,12 +4,12 @@
 //! root are looked up beneath its descriptor, one component at a time and through no symbolic link, so that nothing an
 //! agent planted in an earlier run can lead a mount, a directory or a file of ours to another place.
 
-use crate::op::{Access, Op};
 use crate::overlay::Layers;
 use crate::sandbox::Sandbox;
 use crate::unavailable;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
+use libsbox::operation::{Access, Op};
 use libsbox::sys;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};

@@ -1,9 +1,9 @@
 //! What every sandbox has, whoever runs in it: the host's programs read-only, a small `/etc`, `/proc` and `/dev`.
 
 use crate::etc;
-use crate::op::{Access, Op};
 use libsbox::error::Result;
 use libsbox::model::SYSTEM_DIRS;
+use libsbox::operation::{Access, Op};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 

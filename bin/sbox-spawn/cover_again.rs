@@ -5,7 +5,7 @@
 
 use crate::assemble;
 use crate::join;
-use crate::op::Op;
+use libsbox::operation::Op;
 use libsbox::process::Table;
 use libsbox::sys::{self, Fork};
 use rustix::process::{Pid, WaitOptions};

@@ -2,9 +2,9 @@
 //! copy-on-write mounts, through which an agent could otherwise change what its own mount holds behind the kernel's back.
 
 use crate::args::Args;
-use crate::op::{Access, Op};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
+use libsbox::operation::{Access, Op};
 use std::path::{Path, PathBuf};
 
 /// The directory of a project's state, and the one file of it that a working tree shows: git must not see it deleted.

@@ -5,8 +5,8 @@
 //! lies below `/home`, the way to it is made in a directory of ours and not in the agent's.
 
 use crate::args::{Args, Mount};
-use crate::op::Op;
 use libsbox::dir::Dir;
+use libsbox::operation::Op;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

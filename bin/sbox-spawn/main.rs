@@ -32,7 +32,6 @@ mod mountinfo;
 mod namespaces;
 mod network;
 mod one_off;
-mod op;
 mod overlay;
 mod plan;
 mod privileges;
@@ -120,7 +119,7 @@ fn tell_changes(args: &args::Args) {
     }
 }
 
-fn print(ops: &[op::Op]) -> Result<u8> {
+fn print(ops: &[libsbox::operation::Op]) -> Result<u8> {
     for op in ops {
         cli::out_line(serde_json::to_string(op).map_err(|error| Error::new(format!("cannot print: {error}")))?)?;
     }

@@ -5,11 +5,11 @@ use crate::base;
 use crate::hidden::Hidden;
 use crate::home::Home;
 use crate::mountinfo;
-use crate::op::{Access, Op};
 use crate::protect::Protection;
 use libsbox::error::{Context, Error, Result};
 use libsbox::inner_source;
 use libsbox::model::reserved;
+use libsbox::operation::{Access, Op};
 use std::path::{Path, PathBuf};
 
 /// The whole root for `args`; `home` is where the account's home directory is inside.
@@ -41,7 +41,7 @@ pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op
         ops.extend(mount_ops(mount, &hidden, protection, &writable)?);
     }
     for (dir, dst) in &args.bind_nofollow {
-        if let Some(root) = &args.root {
+        if let (Some(root), false) = (&args.root, args.dry_run) {
             make_way(root, dst, second.is_some())?;
         }
         let name = dir.file_name().map(PathBuf::from).unwrap_or_default();
@@ -65,7 +65,9 @@ pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op
         ops.extend(mount_ops(mount, &hidden, protection, &writable)?);
     }
     if let Some(home) = &second {
-        home.clear_old_way(args);
+        if !args.dry_run {
+            home.clear_old_way(args);
+        }
         ops.extend(home.links(args));
     }
     ops.extend(args.links.iter().map(|(target, dst)| Op::Link { dst: dst.clone(), target: target.clone() }));

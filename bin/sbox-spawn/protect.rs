@@ -20,12 +20,12 @@ pub use survey::{Id, facts, found_by_name, is_repository, open};
 pub use verdict::Met;
 
 use crate::args::{Args, Level, Mount};
-use crate::op::Op;
 use libsbox::dir::Dir;
 use libsbox::error::Result;
 use libsbox::escape::visible_path;
 use libsbox::host_triggers;
 use libsbox::inner_source;
+use libsbox::operation::Op;
 use libsbox::output;
 use rustix::fs::FileType;
 use std::cell::RefCell;

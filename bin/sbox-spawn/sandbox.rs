@@ -2,8 +2,8 @@
 
 use crate::args::Args;
 use crate::layer::Layer;
-use crate::op::Op;
 use libsbox::error::{Context, Error, Result};
+use libsbox::operation::Op;
 use libsbox::sys;
 use rustix::time::Timespec;
 use std::ffi::OsString;

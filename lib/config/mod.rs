@@ -14,7 +14,7 @@ use crate::error::{Context, Result};
 use crate::model::{Device, Isolation, Limits, MountMode, Network, Runtime};
 use crate::project::Project;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A `copy` or `mount` entry, resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,19 @@ impl MountEntry {
     /// Whether what the agent changes stays apart from the host's files.
     pub fn is_copy_on_write(&self) -> bool {
         self.mode == MountMode::CopyOnWrite
+    }
+}
+
+/// An entry of `mount`, as it is written into a file.
+pub fn mount_item(src: &Path, dst: &Path, mode: &str) -> String {
+    let (src, dst) = (src.to_string_lossy(), dst.to_string_lossy());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@+~".contains(c);
+    match src.chars().chain(dst.chars()).all(plain) {
+        true => format!("{src}:{dst}:{mode}"),
+        false => {
+            let (src, dst) = (serde_json::json!(src), serde_json::json!(dst));
+            format!("{{src: {src}, dst: {dst}, mode: {mode}}}")
+        }
     }
 }
 

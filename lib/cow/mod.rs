@@ -33,7 +33,7 @@ pub use change::{Change, Scan, Verdict, leads_out};
 pub use compare::{same, same_as};
 pub use held::{Held, held};
 pub use layer::{Kind, Layer, Use};
-pub use mounts::begin;
+pub use mounts::{begin, planned};
 pub use node::{Node, What};
 pub use offline::{discard, remember_applied, settle, settle_applied};
 pub use pending::{ignored_line, pending, pending_line};

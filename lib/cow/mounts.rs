@@ -48,6 +48,17 @@ pub fn begin(
     Ok(uses)
 }
 
+/// What [`begin`] would prepare, as it is now: source, destination, and the layer if a run has made one.
+pub fn planned(
+    project: &Project,
+    (mounts, mount): (&[MountEntry], &MountEntry),
+) -> Result<Vec<(PathBuf, PathBuf, Option<Layer>)>> {
+    let src = real_source(mounts, mount)?;
+    let common = common_directory(&src).map(|common| (common.clone(), common));
+    let places = [(src, mount.dst.clone())].into_iter().chain(common);
+    places.map(|(src, dst)| Layer::of(project, &src, &dst).map(|layer| (src, dst, layer))).collect()
+}
+
 /// The source of a mount without links, found before anything is mounted. Where it lies in a directory that another mount makes
 /// writable, a link there is the agent's, and is refused.
 pub(super) fn real_source(mounts: &[MountEntry], mount: &MountEntry) -> Result<PathBuf> {

@@ -86,6 +86,11 @@ impl Node {
         (self.mode | owner) & 0o777 & !(0o002 & !old.unwrap_or(0))
     }
 
+    /// Whether nothing of the host's shows through a directory of an overlay's upper layer.
+    pub fn is_opaque(dir: &Dir, name: &OsStr) -> bool {
+        attribute(dir, name, "user.overlay.opaque").is_some_and(|value| value == b"y")
+    }
+
     /// Whether its owner may not read it.
     pub fn is_closed(&self) -> bool {
         self.mode & 0o400 == 0

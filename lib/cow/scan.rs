@@ -160,7 +160,7 @@ impl Scanner<'_> {
                 None
             }
         };
-        let is_opaque = attribute(upper, name, "user.overlay.opaque").is_some_and(|value| value == b"y");
+        let is_opaque = Node::is_opaque(upper, name);
         if is_opaque && below.opaque.is_none() {
             below.opaque = Some(since);
         }

@@ -5,13 +5,14 @@ use super::exec;
 use super::in_home;
 use super::spawn::{Spawn, can_overlay};
 use crate::built::{self, Built};
-use crate::config::{Config, Overrides};
+use crate::config::{Config, MountEntry, Overrides};
 use crate::cow;
 use crate::environment::{self, Host, Unset};
 use crate::error::{Context, Error, Result};
 use crate::git_identity::{self, Identity};
 use crate::model::{Isolation, Level, Network};
 use crate::name_rules::NameRules;
+use crate::operation::Op;
 use crate::project::Project;
 use rustix::fd::OwnedFd;
 use std::ffi::OsString;
@@ -91,46 +92,15 @@ impl<'a> ProjectSandbox<'a> {
         let in_use = self.project.lock_shared()?;
         let environment = self.environment(isolation)?;
         self.project.close_to_others();
-        let mut spawn = Spawn::new()?.root(&self.rootfs).hide(&self.project.state());
         let mut layers = Vec::new();
-        for mount in &self.config.mount {
-            if !mount.is_copy_on_write() {
-                let place = in_home::place(self.project, self.config, mount);
-                spawn = spawn.bind(&mount.src, place.as_ref().unwrap_or(&mount.dst), mount.is_read_only());
-                if let Some(target) = place.and_then(|place| in_home::link(&inside, self.config, mount, &place)) {
-                    spawn = spawn.symlink(&target, &mount.dst);
-                }
-                continue;
-            }
+        let mut spawn = self.mounts(&inside, |spawn, mount| {
             let can = |src: &Path, dst: &Path, layer: &Path| can_overlay(isolation, src, dst, layer);
-            for used in cow::begin(self.project, (&self.config.mount, mount), isolation, &can)? {
-                let layer = &used.layer;
-                spawn = match layer.kind() {
-                    cow::Kind::Overlay => spawn.cow(layer.src(), layer.dst(), layer.path()),
-                    cow::Kind::Copy => spawn.bind(&layer.changes(), layer.dst(), false),
-                };
-                layers.push(used);
-            }
-        }
+            let begun = cow::begin(self.project, (&self.config.mount, mount), isolation, &can)?;
+            let spawn = begun.iter().fold(spawn, |spawn, used| spawn.layer(&used.layer));
+            layers.extend(begun);
+            Ok(spawn)
+        })?;
         let rules = self.name_rules()?;
-        if let Some(identity) = self.git_identity() {
-            // By name, too: a git that was not made by the distribution looks in another place.
-            const PLACE: &str = "/etc/gitconfig";
-            spawn = spawn.file(Path::new(PLACE), &identity.config()).setenv("GIT_CONFIG_SYSTEM", PLACE.as_ref());
-        }
-        for device in &self.config.devices {
-            for node in device.nodes()? {
-                spawn = spawn.device(&node);
-            }
-        }
-        spawn = spawn.bind_nofollow(&self.rootfs, &inside.rootfs());
-        if let Some(home) = &self.home {
-            spawn = spawn.bind_nofollow(home, &inside.home());
-        }
-        spawn = match self.cached_env {
-            Some(cached) => spawn.overlay(&cached.env(), cached.prefix(), &self.project.env_layer()),
-            None => spawn.bind_nofollow(&self.env, &inside.env()),
-        };
         spawn = spawn
             .isolation(isolation)
             .chdir(directory)
@@ -146,6 +116,67 @@ impl<'a> ProjectSandbox<'a> {
         }
         let command = spawn.nested(self.config.nested).env_fd(&environment).command(words);
         Ok(Prepared { command, environment, _in_use: in_use, _layers: layers })
+    }
+
+    /// What of the host and of the project is there, in the order of the options. `copy_on_write` adds such a mount.
+    fn mounts(
+        &self,
+        inside: &Project,
+        mut copy_on_write: impl FnMut(Spawn, &MountEntry) -> Result<Spawn>,
+    ) -> Result<Spawn> {
+        let mut spawn = Spawn::new()?.root(&self.rootfs).hide(&self.project.state());
+        for mount in &self.config.mount {
+            if mount.is_copy_on_write() {
+                spawn = copy_on_write(spawn, mount)?;
+                continue;
+            }
+            let place = in_home::place(self.project, self.config, mount);
+            spawn = spawn.bind(&mount.src, place.as_ref().unwrap_or(&mount.dst), mount.is_read_only());
+            if let Some(target) = place.and_then(|place| in_home::link(inside, self.config, mount, &place)) {
+                spawn = spawn.symlink(&target, &mount.dst);
+            }
+        }
+        if let Some(identity) = self.git_identity() {
+            // By name, too: a git that was not made by the distribution looks in another place.
+            const PLACE: &str = "/etc/gitconfig";
+            spawn = spawn.file(Path::new(PLACE), &identity.config()).setenv("GIT_CONFIG_SYSTEM", PLACE.as_ref());
+        }
+        for device in &self.config.devices {
+            for node in device.nodes()? {
+                spawn = spawn.device(&node);
+            }
+        }
+        spawn = spawn.bind_nofollow(&self.rootfs, &inside.rootfs());
+        if let Some(home) = &self.home {
+            spawn = spawn.bind_nofollow(home, &inside.home());
+        }
+        Ok(match self.cached_env {
+            Some(cached) => spawn.overlay(&cached.env(), cached.prefix(), &self.project.env_layer()),
+            None => spawn.bind_nofollow(&self.env, &inside.env()),
+        })
+    }
+
+    /// The operations that make the root of this sandbox: what `sbox-spawn` would do, from itself. Nothing is made, and no
+    /// layer begins; a copy-on-write mount that no run has used yet is a read-only bind in it.
+    pub fn plan(&self) -> Result<Vec<Op>> {
+        let inside = Built::seen_from_inside(self.project);
+        let _in_use = self.project.lock_shared()?;
+        let spawn = self.mounts(&inside, |spawn, mount| {
+            let planned = cow::planned(self.project, (&self.config.mount, mount))?;
+            Ok(planned.iter().fold(spawn, |spawn, (src, dst, layer)| match layer {
+                Some(layer) => spawn.layer(layer),
+                None => spawn.bind(src, dst, true),
+            }))
+        })?;
+        let environment = self.environment(self.config.isolation)?;
+        spawn.limits(&self.config.limits).nested(self.config.nested).env_fd(&environment).plan()
+    }
+
+    /// The variables of its commands.
+    pub fn variables(&self) -> Result<environment::Variables> {
+        let inside = Built::seen_from_inside(self.project);
+        let level = self.config.isolation.named().unwrap_or(Level::Namespace).name();
+        Ok(environment::of_sandbox(&inside, self.config, level, &self.host())?.0)
     }
 
     /// A command that runs `words` in `directory` of the running sandbox that contains process `pid`.

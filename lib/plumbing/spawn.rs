@@ -2,9 +2,11 @@
 //! meaning there: see sbox-spawn(1).
 
 use super::program;
-use crate::error::Result;
+use crate::cow;
+use crate::error::{Error, Result};
 use crate::model::{Isolation, Limits, Network, NetworkMode, SYSTEM_PATH};
 use crate::name_rules::NameRules;
+use crate::operation::Op;
 use rustix::fd::{AsFd, AsRawFd};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
@@ -44,6 +46,14 @@ impl Spawn {
     /// A directory of the host, copy-on-write: changes go to the upper directory in `layer`.
     pub fn cow(self, src: &Path, dst: &Path, layer: &Path) -> Spawn {
         self.option("--cow", &[src.as_os_str(), dst.as_os_str(), layer.as_os_str()])
+    }
+
+    /// The same with a layer, by its kind.
+    pub fn layer(self, layer: &cow::Layer) -> Spawn {
+        match layer.kind() {
+            cow::Kind::Overlay => self.cow(layer.src(), layer.dst(), layer.path()),
+            cow::Kind::Copy => self.bind(&layer.changes(), layer.dst(), false),
+        }
     }
 
     /// A symbolic link.
@@ -177,6 +187,17 @@ impl Spawn {
         path.push(":");
         path.push(SYSTEM_PATH);
         self.network_mode(NetworkMode::None).setenv("PATH", &path).command(words)
+    }
+
+    /// The operations that would make the root, without making it.
+    pub fn plan(mut self) -> Result<Vec<Op>> {
+        self.0.arg("--dry-run");
+        let text = super::output(&mut self.0)?;
+        let op = |line: &[u8]| {
+            serde_json::from_slice(line)
+                .map_err(|error| Error::new(format!("cannot read the plan of a sandbox: {error}")))
+        };
+        text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(op).collect()
     }
 
     /// The command that runs `words`.

@@ -46,3 +46,4 @@ mod sbox_unpack;
 mod sbox_validate;
 mod sbox_version;
 mod sbox_wait;
+mod sbox_why;

@@ -74,7 +74,7 @@ impl Watches<'_> {
         }
     }
 
-    pub(super) fn cover_of(&self, place: &Place, path: &Path) -> Option<(crate::op::Op, (u64, u64))> {
+    pub(super) fn cover_of(&self, place: &Place, path: &Path) -> Option<(libsbox::operation::Op, (u64, u64))> {
         let dir = place.root().and_then(|root| open(&root, path.parent().unwrap_or(Path::new("")))).ok()?;
         let name = path.file_name()?;
         let (_, thing) = place.known(&dir, name)?;

@@ -1,11 +1,13 @@
-//! One step towards the new root: built by `plan`, printed by `--dry-run`, executed by `assemble`.
+//! One step towards the root of a sandbox: `sbox-spawn` plans them, executes them, and prints them with `--dry-run`; whoever
+//! explains what a sandbox shows ([`crate::view`]) reads those.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// One operation. All `dst` are paths in the new root.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each operation says what its fields are")]
 pub enum Op {
     /// The mount tree at `src` appears at `dst`. `optional`: skipped where the host has no `src`.
     Bind { src: PathBuf, dst: PathBuf, access: Access, optional: bool },
@@ -24,7 +26,7 @@ pub enum Op {
         dst: PathBuf,
         mode: u32,
         seal: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
         size: Option<u64>,
     },
     /// The process table of the new pid namespace.
@@ -69,10 +71,12 @@ impl Op {
 }
 
 /// What a bind allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
+    /// Reading.
     ReadOnly,
+    /// Writing, too.
     ReadWrite,
     /// A device node: read-write, and the only kind of bind on which device nodes work.
     Device,
