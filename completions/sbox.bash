@@ -43,6 +43,7 @@ _sbox_options() {
         rm) echo "-f --force -a --all -h --help -V --version" ;;
         status) echo "-j --json -h --help -V --version" ;;
         info) echo "-j --json -h --help -V --version" ;;
+        why) echo "--as --in -j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
         diff) echo "--stat --name-only -j --json --ignored --no-pager --for-reading --digests -h --help -V --version" ;;
         apply) echo "-n --dry-run -i --interactive --ignored --partial --commits -h --help -V --version" ;;
@@ -113,6 +114,8 @@ _sbox_takes() {
         'logs --since') return 0 ;;
         'stop -t' | 'stop --timeout') return 0 ;;
         'wait -t' | 'wait --timeout') return 0 ;;
+        'why --as') return 0 ;;
+        'why --in') return 0 ;;
         'diff --digests') return 0 ;;
         'pack -o' | 'pack --output') return 0 ;;
         'pack --format') return 0 ;;
@@ -231,6 +234,7 @@ _sbox_value() {
         'shell --env-file') _sbox_files -f ;;
         'shell --workdir') _sbox_files -d ;;
         'shell --isolation') _sbox_words auto namespace landlock env ;;
+        'why --as') _sbox_words path host program ;;
         'diff --digests') _sbox_files -f ;;
         'pack -o' | 'pack --output') _sbox_files -f ;;
         'pack --format') _sbox_words tar.gz tar.zst oci ;;
@@ -290,6 +294,7 @@ _sbox_positional() {
         'restart '*) _sbox_names ps --all --names ;;
         'wait '*) _sbox_names ps --names ;;
         'rm '*) _sbox_names ps --all --names ;;
+        'why '*) _sbox_files -f ;;
         'diff '*) _sbox_files -f ;;
         'apply '*) _sbox_files -f ;;
         'discard '*) _sbox_files -f ;;
@@ -370,4 +375,4 @@ _sbox() {
     fi
 }
 
-complete -F _sbox sbox sbox-init sbox-build sbox-add sbox-edit sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
+complete -F _sbox sbox sbox-init sbox-build sbox-add sbox-edit sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-why sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive

@@ -67,6 +67,7 @@ const LINES: &[(&str, &str)] = &[
     ("sbox-validate", ""),
     ("sbox-version", ""),
     ("sbox-wait", "web"),
+    ("sbox-why", "/etc/passwd"),
 ];
 
 /// All lines: those of the table, and one for each program that is not in it.

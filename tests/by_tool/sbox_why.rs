@@ -2,7 +2,7 @@
 
 use crate::common::cow::need_overlay;
 use crate::common::daemons::Standing;
-use crate::common::{Scratch, becomes, need_sandbox, stderr, stdout};
+use crate::common::{Scratch, becomes, bin, need_sandbox, stderr, stdout};
 use serde_json::Value;
 use std::path::Path;
 
@@ -266,4 +266,100 @@ fn a_daemon_is_asked_itself_and_an_old_configuration_is_named() {
         said.contains("in 'd' it is not there now") && said.contains("sbox restart d")
     }));
     assert!(Path::new(&config).exists());
+}
+
+/// What each attempt of `sbox-attempt` is about: a path, with whether it writes there, or a host; nothing for what is
+/// neither. A new attempt in these classes is to be put here.
+fn subject(name: &str, secret: &str, port: u16) -> Option<(String, bool)> {
+    let path = |path: &str, writes| Some((path.to_owned(), writes));
+    match name {
+        "read-secret" | "stat-secret" | "link-to-secret" | "hard-link-secret" | "dots-to-secret" => path(secret, false),
+        "list-secret" => path(secret.rsplit_once('/').unwrap().0, false),
+        "host-homes" => path("/root", false),
+        "host-devices" => path("/sys/class", false),
+        "write-read-only" | "truncate-read-only" | "chmod-read-only" | "touch-read-only" | "xattr-read-only" => {
+            path("/data/file", true)
+        }
+        "mkdir-read-only" | "link-read-only" | "rename-read-only" => path("/data", true),
+        "change-program" => path("/usr/bin/env", true),
+        "core-pattern" => path("/proc/sys/kernel/core_pattern", true),
+        "sysrq" => path("/proc/sysrq-trigger", true),
+        "host-loopback" | "proxy-loopback" => path(&format!("127.0.0.1:{port}"), false),
+        "host-loopback-6" => path(&format!("[::ffff:127.0.0.1]:{port}"), false),
+        "any-address" => path(&format!("0.0.0.0:{port}"), false),
+        "udp-route" => path("192.0.2.1:53", false),
+        "proxy-notation" => path(&format!("2130706433:{port}"), false),
+        "proxy-localhost" | "proxy-host-header" => path(&format!("localhost:{port}"), false),
+        "proxy-metadata" => path("169.254.169.254:80", false),
+        "proxy-other-name" => path("not-allowed.invalid:443", false),
+        "proxy-other-port" => path("allowed.invalid:22", false),
+        "secret-in-proc-root"
+        | "secret-in-other-root"
+        | "inherited-descriptors"
+        | "host-accounts"
+        | "host-mounts"
+        | "disk-device"
+        | "open-by-handle"
+        | "set-uid"
+        | "set-uid-at-birth"
+        | "set-uid-unseen"
+        | "interfaces"
+        | "vsock" => None,
+        other => panic!("'{other}' is not in the list"),
+    }
+}
+
+#[test]
+fn what_the_escape_suite_tries_is_explained_as_it_comes_out() {
+    if !need_sandbox() {
+        return;
+    }
+    let standing = Standing::new("why-escape", "");
+    let scratch = &standing.scratch;
+    let secret = scratch.write("secret/file", "x").display().to_string();
+    scratch.write("data/file", "x");
+    scratch.write("work/.keep", "");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let own = |below: &str| scratch.path(below).display().to_string();
+    let mounts =
+        format!("mount:\n  - {}:/data:ro\n  - {}:/w\n  - {}:/tools:ro\n", own("data"), own("work"), bin().display());
+    let network = format!("network: {{allow: [allowed.invalid, \"localhost:{port}\"]}}\n");
+    let compare = |mounts: &str, network: &str, secret_is_there: bool| {
+        scratch.project("p", &format!("runtime: node:22\nworkdir: /\n{mounts}{network}"));
+        let mut command = scratch.sbox("p");
+        command.args(["exec", "/tools/sbox-attempt"]);
+        for (name, value) in [("secret", &*secret), ("data", "/data"), ("work", "/w"), ("port", &port.to_string())]
+        {
+            command.arg("--fixture").arg(format!("{name}={value}"));
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let mut compared = 0;
+        for line in stdout(&output).lines() {
+            let said: Value = serde_json::from_str(line).unwrap();
+            if !matches!(said["class"].as_str().unwrap(), "files" | "writes" | "network")
+                || said["outcome"] == "impossible"
+            {
+                continue;
+            }
+            let Some((asked, writes)) = subject(said["name"].as_str().unwrap(), &secret, port) else { continue };
+            let kind = if said["class"] == "network" { "host" } else { "path" };
+            let answer = why(scratch, &["--as", kind, &asked]);
+            let way = answer["access"].as_str().unwrap_or_default();
+            let may = answer["yes"] == true && (!writes || matches!(way, "read-write" | "copy-on-write" | "in memory"));
+            // A kernel's file is one that only the kernel lets one write.
+            let may = may || writes && way == "answered by the kernel" && said["outcome"] == "reached";
+            // A link to what is on another file system cannot be made, wherever that is mounted.
+            let other = said["name"] == "hard-link-secret" && secret_is_there;
+            assert!(other || (said["outcome"] == "reached") == may, "{said}\n{answer}");
+            compared += 1;
+        }
+        assert!(compared >= 15, "{compared}");
+    };
+    compare(&mounts, &network, false);
+    // The controls: each of them the other way round.
+    let open = mounts.replace(":/data:ro", ":/data") + &format!("  - {secret}:{secret}:ro\n  - /sys/class:/root:ro\n");
+    compare(&open, "network: host\n", true);
+    drop(listener);
 }
