@@ -157,7 +157,7 @@ fn what_it_says_of_every_kind_of_path_is_what_is_inside() {
         // What is there read-write can be written by whoever owns it, what is read-only by nobody.
         let writes = exists
             && inside(
-                &scratch,
+                scratch,
                 "if test -d \"$1\"; then touch \"$1/.x\" && rm \"$1/.x\"; else : >> \"$1\"; fi 2>/dev/null",
                 &path,
             );
@@ -329,8 +329,7 @@ fn what_the_escape_suite_tries_is_explained_as_it_comes_out() {
         scratch.project("p", &format!("runtime: node:22\nworkdir: /\n{mounts}{network}"));
         let mut command = scratch.sbox("p");
         command.args(["exec", "/tools/sbox-attempt"]);
-        for (name, value) in [("secret", &*secret), ("data", "/data"), ("work", "/w"), ("port", &port.to_string())]
-        {
+        for (name, value) in [("secret", &*secret), ("data", "/data"), ("work", "/w"), ("port", &port.to_string())] {
             command.arg("--fixture").arg(format!("{name}={value}"));
         }
         let output = command.output().unwrap();
