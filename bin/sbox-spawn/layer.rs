@@ -4,11 +4,11 @@
 //! one is running gets the same mount: a copy of it is taken in the namespaces of the first, and outlives them.
 
 use crate::args::Args;
-use crate::op::Op;
 use crate::refresh::Namespaces;
 use crate::{identity, report};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
+use libsbox::operation::Op;
 use libsbox::process::Identity;
 use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};

@@ -6,8 +6,8 @@
 
 use super::survey::{Id, facts};
 use super::{Place, open};
-use crate::op::{Access, Op};
 use libsbox::dir::Dir;
+use libsbox::operation::{Access, Op};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, ResolveFlags};
 use std::ffi::OsStr;
