@@ -31,7 +31,7 @@ _sbox_options() {
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         clean) echo "--home --logs -a --all -h --help -V --version" ;;
         run) echo "--runtime --keep -d --detach -n --name --wait --env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
-        exec) echo "--in --env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
+        exec) echo "--in --workdir --env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
         shell) echo "--env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
         refresh) echo "-h --help -V --version" ;;
         ps) echo "-a --all -g --global -q --quiet --names -j --json -h --help -V --version" ;;
@@ -56,7 +56,7 @@ _sbox_options() {
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
         spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --overlay --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --reach --isolation --nested --ephemeral --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
-        supervise) echo "--project --name --workdir --env-fd --isolation --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
+        supervise) echo "--project --name --workdir --env-fd --isolation --options --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd -h --help -V --version" ;;
         forward) echo "--user --network --receive -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
@@ -90,6 +90,7 @@ _sbox_takes() {
         'run --workdir') return 0 ;;
         'run --isolation') return 0 ;;
         'exec --in') return 0 ;;
+        'exec --workdir') return 0 ;;
         'exec --env') return 0 ;;
         'exec --env-file') return 0 ;;
         'exec --mount') return 0 ;;
@@ -158,6 +159,7 @@ _sbox_takes() {
         'supervise --workdir') return 0 ;;
         'supervise --env-fd') return 0 ;;
         'supervise --isolation') return 0 ;;
+        'supervise --options') return 0 ;;
         'supervise --restart') return 0 ;;
         'supervise --max-restarts') return 0 ;;
         'supervise --stop-timeout') return 0 ;;

@@ -32,6 +32,7 @@ pub mod inner_source;
 pub mod locate;
 pub mod lockfile;
 pub mod logs;
+pub mod marks;
 pub mod model;
 pub mod name_rules;
 pub mod one_off;

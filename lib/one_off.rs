@@ -9,7 +9,7 @@ use crate::error::{Context, Error, Result};
 use crate::escape::visible_path;
 use crate::fs;
 use crate::project::Project;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The project of a one-off run.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl OneOff {
     /// Makes a fresh one with this configuration. Until what this gives is dropped, and the programs that were started in
     /// the meantime have ended, nobody removes it.
     pub fn new(name: &str, configuration: &str, is_kept: bool) -> Result<(OneOff, Option<fs::Lock>)> {
-        let runs = runs()?;
+        let runs = Project::one_off_runs()?;
         fs::make_dirs(&runs)?;
         for number in 0.. {
             let root = runs.join(format!("{name}-{}-{number}", std::process::id()));
@@ -39,7 +39,7 @@ impl OneOff {
         // The user has typed every word of it: of one that goes afterwards the mark says so, of one that stays this does.
         let lock = match is_kept {
             true => crate::trust::remember(&project).map(|()| None)?,
-            false => Some(fs::Lock::shared(&mark(&project))?),
+            false => Some(fs::Lock::shared(&project.one_off_mark())?),
         };
         fs::write_new(&project.config(), configuration.as_bytes(), 0o600)?;
         Ok((OneOff(project), lock))
@@ -48,7 +48,7 @@ impl OneOff {
     /// The one at `root`; an error if what is there is not one.
     pub fn at(root: &Path) -> Result<OneOff> {
         let project = Project::at(root)?;
-        match std::fs::symlink_metadata(mark(&project)) {
+        match std::fs::symlink_metadata(project.one_off_mark()) {
             Ok(metadata) if metadata.is_file() => Ok(OneOff(project)),
             _ => Err(Error::new(format!("'{}' is not of a one-off run", visible_path(root)))),
         }
@@ -77,31 +77,16 @@ impl OneOff {
     }
 }
 
-/// Whether a project is one. Nobody but this program writes where they are.
-pub fn is_one(project: &Project) -> bool {
-    runs().is_ok_and(|runs| project.root().parent() == Some(&runs)) && OneOff::at(project.root()).is_ok()
-}
-
 /// Removes what earlier one-off runs left and nobody can want.
 pub fn sweep() {
-    let entries = runs().and_then(|runs| std::fs::read_dir(runs).context(|| "look at earlier runs".into()));
+    let entries =
+        Project::one_off_runs().and_then(|runs| std::fs::read_dir(runs).context(|| "look at earlier runs".into()));
     for entry in entries.into_iter().flatten().flatten() {
         let Ok(one_off) = OneOff::at(&entry.path()) else { continue };
         // In use while its run goes on, also by one of these that looks at the same time.
-        let Ok(Some(_lock)) = fs::Lock::at_once(&mark(one_off.project())) else { continue };
+        let Ok(Some(_lock)) = fs::Lock::at_once(&one_off.project().one_off_mark()) else { continue };
         if one_off.pending().is_ok_and(|lines| lines.is_empty()) {
             let _ = fs::remove_tree(one_off.project().root());
         }
     }
-}
-
-fn mark(project: &Project) -> PathBuf {
-    project.state().join("one-off")
-}
-
-/// Where they are.
-fn runs() -> Result<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    let home = home.ok_or_else(|| Error::new("HOME is not set").hint("set HOME: one-off runs are in ~/.sbox/runs"))?;
-    Ok(home.join(".sbox/runs"))
 }

@@ -11,10 +11,10 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::escape::{visible, visible_path};
 use crate::fs;
 use crate::locate::{Step, locate};
+use crate::marks;
 use crate::model::{Isolation, MountMode};
 use crate::output;
 use crate::project::Project;
-use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
@@ -229,8 +229,8 @@ pub fn may_have_identity(project: &Project, config: &Config) -> bool {
 
 /// Whether `sbox init` made this configuration here.
 pub fn is_own(project: &Project) -> bool {
-    let is_known = identity(project).and_then(|identity| mark(&identity)).is_some_and(|mark| mark.is_file());
-    is_known && !was_packed(project) || crate::one_off::is_one(project)
+    let is_known = identity(project).is_some_and(|identity| marks::is_set(&identity));
+    is_known && !was_packed(project) || project.is_one_off()
 }
 
 /// Whether the record of a packed sandbox lies beside the project.
@@ -248,72 +248,40 @@ pub fn was_packed(project: &Project) -> bool {
 
 /// Whether somebody accepted what is asked for.
 pub fn is_accepted(project: &Project, requests: &[Request]) -> bool {
-    mark(&content(project, requests)).is_some_and(|mark| mark.is_file())
+    marks::is_set(&content(project, requests))
 }
 
 /// The name of the file in `~/.sbox/trust` that says that the user made this project here.
 pub fn own_mark(project: &Project) -> Option<String> {
-    Some(name_of(&identity(project)?))
+    Some(marks::name_of(&identity(project)?))
 }
 
 /// Remembers that the user made this project here.
 pub fn remember(project: &Project) -> Result<()> {
     match identity(project) {
-        Some(identity) => put(&identity, &project.root().to_string_lossy()),
+        Some(identity) => marks::set(&identity, &project.root().to_string_lossy()),
         None => Ok(()),
     }
 }
 
 /// Accepts what is asked for.
 pub fn accept(project: &Project, requests: &[Request]) -> Result<()> {
-    put(&content(project, requests), &texts(requests).join("\n"))
+    marks::set(&content(project, requests), &texts(requests).join("\n"))
 }
 
 /// Takes it back.
 pub fn revoke(project: &Project, requests: &[Request]) -> Result<()> {
-    for what in [Some(content(project, requests)), identity(project)].into_iter().flatten() {
-        if let Some(mark) = mark(&what)
-            && mark.exists()
-        {
-            std::fs::remove_file(&mark).context(|| format!("remove '{}'", visible_path(&mark)))?;
-        }
-    }
-    Ok(())
-}
-
-fn content(project: &Project, requests: &[Request]) -> String {
-    format!("accepted\0{}\0{}", project.root().display(), texts(requests).join("\0"))
+    [Some(content(project, requests)), identity(project)]
+        .into_iter()
+        .flatten()
+        .try_for_each(|what| marks::remove(&what))
 }
 
 /// The directory `.sbox` itself, not its name: one that was unpacked in its place is another one.
 fn identity(project: &Project) -> Option<String> {
-    let wanted = StatxFlags::INO | StatxFlags::BTIME;
-    let stat = rustix::fs::statx(CWD, project.state(), AtFlags::SYMLINK_NOFOLLOW, wanted).ok()?;
-    let born = stat.stx_btime;
-    Some(format!(
-        "own\0{}:{}\0{}\0{}.{}",
-        stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, born.tv_sec, born.tv_nsec
-    ))
+    marks::identity("own", &project.state())
 }
 
-fn store() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()).map(|home| home.join(".sbox/trust"))
-}
-
-fn mark(what: &str) -> Option<PathBuf> {
-    Some(store()?.join(name_of(what)))
-}
-
-fn name_of(what: &str) -> String {
-    fs::sha256(what.as_bytes())[..32].to_owned()
-}
-
-fn put(what: &str, text: &str) -> Result<()> {
-    let Some(mark) = mark(what) else {
-        return Err(Error::new("cannot remember it: HOME is not set").hint("set HOME: it is kept in ~/.sbox/trust"));
-    };
-    if let Some(store) = mark.parent() {
-        fs::make_dirs(store)?;
-    }
-    fs::write_atomic(&mark, format!("{text}\n").as_bytes(), 0o600)
+fn content(project: &Project, requests: &[Request]) -> String {
+    format!("accepted\0{}\0{}", project.root().display(), texts(requests).join("\0"))
 }

@@ -17,10 +17,11 @@ use std::process::ExitCode;
 const TOOL: Tool = Tool { name: "sbox-exec", usage: USAGE, runs_a_command: true };
 const USAGE: &str = concat!(
     "\
-usage: sbox exec [--in NAME | options] COMMAND [ARGUMENT...]
+usage: sbox exec [--in NAME] [options] COMMAND [ARGUMENT...]
 Execute COMMAND in the project's sandbox. Options after COMMAND belong to it.
 
-      --in NAME            use the running sandbox of the daemon NAME
+      --in NAME            use the running sandbox of the daemon NAME; --env,
+                           --env-file and --workdir can be given, too
 
 ",
     libsbox::options_for_one_run!(),
@@ -54,19 +55,15 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Err(Error::usage("missing command").hint("sbox exec python -V"));
     }
     match inside {
-        Some(_) if !overrides.is_empty() => {
-            Err(Error::usage("'--in' goes into a sandbox that is there: its options cannot be changed"))
-        }
-        Some(name) => beside(&name, &words),
+        Some(name) => beside(&name, &overrides, &words),
         None => sandbox::become_command(&overrides, |_, _| Ok(words)),
     }
 }
 
 /// Becomes a command beside the daemon's own.
-fn beside(name: &str, words: &[OsString]) -> Result<u8> {
+fn beside(name: &str, overrides: &Overrides, words: &[OsString]) -> Result<u8> {
+    overrides.of_a_command()?;
     let project = Project::find()?;
-    let config = libsbox::check::load(&project)?;
-    libsbox::trust::require(&project, &config)?;
     let record = daemon::choose(&project, &processes::list(&project)?, Some(name))?;
     let shown = escape::visible(name);
     let not_running =
@@ -74,6 +71,11 @@ fn beside(name: &str, words: &[OsString]) -> Result<u8> {
     // Held: its supervisor is really that, and what it wrote is true.
     let _supervisor = record.hold().ok_or_else(not_running)?;
     let command = if record.command_pid > 0 { record.command_pid } else { return Err(not_running()) };
+    // As the daemon was started, and what is said now beside it.
+    let started = daemon::started_with(&record, daemon::started_from(&record).as_mut())?;
+    let overrides = &started.and(overrides);
+    let config = libsbox::check::load_with(&project, overrides)?;
+    libsbox::trust::require_with(&project, &config, overrides)?;
     let mut join = sandbox::ProjectSandbox::new(&project, &config).joining(command, &config.workdir, words)?;
     Err(plumbing::exec(&mut join.command))
 }

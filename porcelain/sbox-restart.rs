@@ -4,21 +4,19 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon::processes;
-use libsbox::daemon::record::Record;
 use libsbox::daemon::{self, Daemon};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::output;
 use libsbox::project::Project;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-restart", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
 usage: sbox restart [NAME]
 Stop the daemon NAME, or the project's default daemon, and start it again with
-the same command and the same environment, and with the configuration as it is
+the same command, options and environment, and with the configuration as it is
 now. A daemon that has ended is started with your current environment.
 
   -h, --help       print this text
@@ -46,29 +44,18 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         );
     }
     // Before anything is stopped: a configuration that cannot be used ends nothing.
-    let config = libsbox::check::load(&project)?;
-    libsbox::trust::require(&project, &config)?;
+    let mut host = daemon::started_from(&record);
+    let overrides = &daemon::started_with(&record, host.as_mut())?;
+    let config = libsbox::check::load_with(&project, overrides)?;
+    libsbox::trust::require_with(&project, &config, overrides)?;
     libsbox::built::require(&project, &config)?;
-    let host = started_from(&record);
     let left = daemon::stop(&project, std::slice::from_ref(&record), rustix::process::Signal::USR2)?;
     if !left.is_empty() {
         return Err(Error::new(format!("cannot stop '{shown}'")));
     }
     let command: Vec<OsString> = record.words.iter().map(OsString::from).collect();
-    let isolation = record.isolation.as_deref().map(str::parse).transpose()?;
-    let daemon = Daemon { project: &project, config: &config, name: &record.name, words: &command, isolation, host };
+    let daemon = Daemon { project: &project, config: &config, name: &record.name, words: &command, overrides, host };
     let started = daemon.start()?;
     output::ok(format_args!("Restarted '{shown}' (PID {})", started.pid));
     Ok(0)
-}
-
-/// The environment that the daemon was started from is its supervisor's own, and nowhere on a disk.
-fn started_from(record: &Record) -> Option<Vec<(OsString, OsString)>> {
-    let _held = record.hold()?;
-    let bytes = std::fs::read(format!("/proc/{}/environ", record.supervisor.pid)).ok()?;
-    let pair = |entry: &[u8]| {
-        let at = entry.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
-        Some((OsString::from_vec(entry[..at].to_vec()), OsString::from_vec(entry[at + 1..].to_vec())))
-    };
-    Some(bytes.split(|byte| *byte == 0).filter_map(pair).collect())
 }

@@ -164,9 +164,7 @@ fn options_hold_for_one_run_of_a_project() {
     let line = project.stdout(&["run", "--env", "A=run", "echo $A"]);
     assert_eq!(line, "run\n");
     for (words, why) in [
-        (&["run", "-d", "--env", "A=b", "true"][..], "a daemon runs as its configuration says"),
-        (&["exec", "--mount", ".:/w:cow", "true"], "cannot be copy-on-write"),
-        (&["exec", "--in", "x", "--env", "A=b", "true"], "cannot be changed"),
+        (&["exec", "--in", "x", "--network", "none", "true"][..], "cannot be changed"),
         (&["exec", "--mount", "/usr:/proc", "true"], "Destination is in the system's"),
     ] {
         project.sbox(words).assert().code(125).stderr(contains(why));
@@ -311,4 +309,91 @@ fn what_cannot_be_shown_where_it_is_is_copied() {
     assert!(copied.contains("sbox-build") && !copied.contains(" --overlay "), "{copied}");
     // Nobody has to know which project such a run was: it left no mark.
     assert_eq!(std::fs::read_dir(place.0.path("home/.sbox/trust")).map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn a_copy_on_write_mount_for_one_run_is_known_to_diff_apply_and_discard() {
+    if !(need_sandbox() && need_overlay()) {
+        return;
+    }
+    // The configuration has the same place; what is given for one run does not touch what waits there.
+    let project = Standing::new("override-cow", "mount: ['../own:/work:cow']\n");
+    for tree in ["own", "other"] {
+        project.scratch.write(&format!("{tree}/a"), "old\n");
+    }
+    let run = |options: &[&str], script: &str| {
+        let output = project.sbox(&["exec"]).args(options).args(["sh", "-c", script]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let given = ["--mount", "../other:/work:cow"];
+    assert_eq!(run(&given, "echo new > /work/a; rm -f /work/b; echo b > /work/c; cat /work/a"), "new\n");
+    run(&[], "echo own > /work/a");
+    // It goes on with what it had, and the host's trees are as they were.
+    assert_eq!(run(&given, "cat /work/a /work/c"), "new\nb\n");
+    assert_eq!(project.scratch.read("other/a") + &project.scratch.read("own/a"), "old\nold\n");
+    assert_eq!(project.stdout(&["diff", "--name-only", "../other"]), "a\nc\n");
+    assert!(project.stdout(&["status"]).contains("/work"));
+    project.sbox(&["discard", "../other/c"]).assert().success();
+    project.sbox(&["apply", "../other"]).assert().success();
+    assert_eq!(project.scratch.read("other/a") + &project.scratch.read("own/a"), "new\nold\n");
+    assert!(!project.scratch.path("other/c").exists());
+    // Nothing waits in it: it is as if it had not been.
+    assert_eq!(project.stdout(&["diff", "--name-only"]), "a\n");
+    project.sbox(&["apply"]).assert().success();
+    assert_eq!(project.scratch.read("own/a"), "own\n");
+}
+
+#[test]
+fn a_layer_that_came_with_an_archive_is_not_taken_for_one_of_the_users() {
+    if !(need_sandbox() && need_overlay()) {
+        return;
+    }
+    let project = Standing::new("override-forged", "");
+    project.scratch.write("home/a", "mine\n");
+    project.scratch.write("other/a", "old\n");
+    project.sbox(&["exec", "--mount", "../other:/work:cow", "sh", "-c", "echo evil > /work/a"]).assert().success();
+    // What the user gave is applied; a copy of it, with another source, is not: its directory is another one.
+    let cow = project.state("cow");
+    let layer = std::fs::read_dir(&cow).unwrap().next().unwrap().unwrap().path();
+    let forged = cow.join("forged");
+    std::fs::create_dir(&forged).unwrap();
+    let parts = ["layer.json", "upper", "runs.jsonl"].map(|name| layer.join(name));
+    assert!(std::process::Command::new("cp").arg("-a").args(parts).arg(&forged).status().unwrap().success());
+    std::fs::rename(&layer, project.scratch.path("away")).unwrap();
+    std::fs::rename(&forged, &layer).unwrap();
+    let output = project.sbox(&["apply", "../other"]).output().unwrap();
+    assert!(!output.status.success() && stderr(&output).contains("not a mount"), "{}", stderr(&output));
+    assert_eq!(project.scratch.read("other/a"), "old\n");
+}
+
+#[test]
+fn a_daemon_keeps_its_options_and_their_values_are_on_no_disk() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = Standing::new("override-daemon", "env: {A: configured}\n");
+    project.scratch.write("data/file", "data\n");
+    let script = "echo $A $B; pwd; cat file; ulimit -n; grep -c : /proc/net/dev; sleep 1000";
+    let options = ["--env", "A=canary-7", "--env", "B", "--mount", "../data:/data:ro", "--workdir", "/data"];
+    let limits = ["--limit", "open_files=77", "--network", "none"];
+    let mut start = project.sbox(&["run", "-d", "-n", "web"]);
+    start.env("B", "from-here").args(options).args(limits).arg(script).assert().success();
+    let wanted = "canary-7 from-here\n/data\ndata\n77\n1\n";
+    assert!(crate::common::becomes(|| project.log("web").contains(wanted)), "{}", project.log("web"));
+    // Beside it the same holds, and more can be said.
+    let mut beside =
+        project.sbox(&["exec", "--in", "web", "--env", "C=c", "--workdir", "/", "sh", "-c", "echo $A $C; pwd"]);
+    assert_eq!(stdout(&beside.output().unwrap()), "canary-7 c\n/\n");
+    project.sbox(&["restart", "web"]).env("B", "other").assert().success();
+    assert!(crate::common::becomes(|| project.log("web").matches(wanted).count() == 2), "{}", project.log("web"));
+    let state = std::fs::read_to_string(project.state("processes.json")).unwrap();
+    assert!(!state.contains("canary") && state.contains("open_files"), "{state}");
+    project.sbox(&["stop", "web"]).assert().success();
+    // The value went with it: another one is not invented.
+    project.sbox(&["restart", "web"]).assert().failure().stderr(contains("'--env' gave for 'A'"));
+    // A configuration from elsewhere gets nothing through them.
+    std::fs::remove_dir_all(project.scratch.path("home/.sbox/trust")).unwrap();
+    let mut strange = project.sbox(&["run", "-d", "--mount", "../data:/data:ro", "cat /data/file"]);
+    strange.assert().failure().stderr(contains("not known as yours"));
 }

@@ -2,7 +2,7 @@
 
 use lexopt::prelude::*;
 use libsbox::cli;
-use libsbox::config::DaemonConfig;
+use libsbox::config::{DaemonConfig, Overrides};
 use libsbox::error::{Error, Result};
 use libsbox::model::RestartPolicy;
 use std::ffi::OsString;
@@ -22,6 +22,7 @@ says. Print one JSON object once the command has started.
       --env-fd N           keep this descriptor open for each start
       --isolation LEVEL    auto, namespace, landlock or env: what
                            'sbox restart' uses
+      --options JSON       the other options of 'sbox run -d', likewise
       --restart POLICY     no, on-failure or always [no]
       --max-restarts N     give up after N in a row, each within 10 seconds [10]
       --stop-timeout SECONDS  how long the daemon has to end at SIGTERM [10]
@@ -36,6 +37,8 @@ pub struct Args {
     pub project: PathBuf,
     pub name: String,
     pub isolation: Option<String>,
+    /// The other options of `sbox run -d`.
+    pub options: Overrides,
     /// Where it starts inside.
     pub workdir: String,
     /// The descriptor that the environment comes through, which is read at each start.
@@ -69,13 +72,17 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     let DaemonConfig { mut restart, mut max_restarts, mut stop_timeout, mut log_size, mut log_keep, .. } =
         DaemonConfig::default();
     let (mut project, mut name, mut isolation) = (None, None, None);
-    let (mut workdir, mut environment) = ("/".to_owned(), None);
+    let (mut workdir, mut environment, mut options) = ("/".to_owned(), None, Overrides::default());
     let mut command = Vec::new();
     while let Some(arg) = parser.next()? {
         match arg {
             Long("project") => project = Some(PathBuf::from(parser.value()?)),
             Long("name") => name = Some(parser.value()?.string()?),
             Long("isolation") => isolation = Some(parser.value()?.string()?),
+            Long("options") => {
+                let text = parser.value()?.string()?;
+                options = serde_json::from_str(&text).map_err(|error| Error::usage(format!("--options: {error}")))?;
+            }
             Long("workdir") => workdir = parser.value()?.string()?,
             Long("env-fd") => environment = Some(parser.value()?.parse::<RawFd>()?).filter(|fd| *fd > 2),
             Long("restart") => restart = parser.value()?.string()?.parse()?,
@@ -98,6 +105,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
         project,
         name,
         isolation,
+        options,
         workdir,
         environment,
         restart,

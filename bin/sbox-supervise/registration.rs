@@ -41,6 +41,7 @@ impl Registration {
             project: project.root().to_string_lossy().into_owned(),
             words: args.words(),
             isolation: args.isolation.clone(),
+            options: args.options.clone(),
             supervisor: Identity::own(),
             restarts: 0,
             exit_code: None,

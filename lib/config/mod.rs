@@ -27,6 +27,8 @@ pub struct MountEntry {
     pub mode: MountMode,
     /// As it stands in the file, for messages.
     pub written: String,
+    /// Whether it stands in no file: it was given on the command line, for one run.
+    pub is_given: bool,
 }
 
 impl MountEntry {

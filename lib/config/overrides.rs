@@ -6,7 +6,9 @@ use super::raw::{Lines, Pairs, Raw, RawEntry, RawNetwork, Text, split};
 use crate::error::{Context, Error, Result};
 use crate::escape::visible;
 use crate::model::{Isolation, MountMode};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -32,19 +34,23 @@ For this run, in place of what the configuration says or beside it:
 }
 
 /// A directory or file that is mounted for one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Mount {
     src: PathBuf,
     /// Nothing: where a bare path goes.
     dst: Option<String>,
-    mode: &'static str,
+    mode: String,
 }
 
-/// All of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// All of it. What is written of it, in the record of a daemon, has no value of a variable and no isolation level: see
+/// [`Overrides::without_values`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Overrides {
     /// Variables: nothing for the host's value.
     env: Vec<(String, Option<String>)>,
+    /// Variables whose value is kept elsewhere.
+    valueless: Vec<String>,
     env_files: Vec<PathBuf>,
     mounts: Vec<Mount>,
     network: Vec<String>,
@@ -52,6 +58,7 @@ pub struct Overrides {
     reach: Vec<String>,
     limits: Vec<(String, String)>,
     workdir: Option<String>,
+    #[serde(skip)]
     isolation: Option<Isolation>,
     nested: bool,
 }
@@ -95,19 +102,58 @@ impl Overrides {
         *self == Overrides::default()
     }
 
-    /// Whether a mount is copy-on-write: what waits in it is found by the configuration, which does not have it.
-    pub fn has_copy_on_write(&self) -> bool {
-        self.mounts.iter().any(|mount| mount.mode == MountMode::CopyOnWrite.name())
-    }
-
     /// The isolation level, if one is said.
     pub fn isolation(&self) -> Option<Isolation> {
         self.isolation
     }
 
-    /// The same without the level, which a daemon can have, too.
-    pub fn without_isolation(&self) -> Overrides {
-        Overrides { isolation: None, ..self.clone() }
+    /// The same with this level.
+    pub fn at_level(self, isolation: Option<Isolation>) -> Overrides {
+        Overrides { isolation, ..self }
+    }
+
+    /// The same for a command in a sandbox that is there: variables, and where it starts.
+    ///
+    /// # Errors
+    /// Anything else is said.
+    pub fn of_a_command(&self) -> Result<()> {
+        let (env, env_files) = (self.env.clone(), self.env_files.clone());
+        let allowed = Overrides { env, env_files, workdir: self.workdir.clone(), ..Overrides::default() };
+        if allowed == *self {
+            return Ok(());
+        }
+        Err(Error::usage("'--in' goes into a sandbox that is there: what it was made of cannot be changed")
+            .hint("--env, --env-file and --workdir can be given"))
+    }
+
+    /// The same with what else [`Overrides::of_a_command`] lets through.
+    pub fn and(mut self, more: &Overrides) -> Overrides {
+        self.env.extend(more.env.iter().cloned());
+        self.env_files.extend(more.env_files.iter().cloned());
+        self.workdir = more.workdir.clone().or(self.workdir);
+        self
+    }
+
+    /// What can be written down, and the values of variables, which cannot.
+    pub fn without_values(&self) -> (Overrides, BTreeMap<String, String>) {
+        let given = self.env.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+        let values: BTreeMap<String, String> = given.collect();
+        let env = self.env.iter().filter(|(_, value)| value.is_none()).cloned().collect();
+        (Overrides { env, valueless: values.keys().cloned().collect(), ..self.clone() }, values)
+    }
+
+    /// The whole again.
+    ///
+    /// # Errors
+    /// The values of the variables that are returned are gone.
+    pub fn with_values(&self, values: &BTreeMap<String, String>) -> std::result::Result<Overrides, Vec<String>> {
+        let lost: Vec<String> = self.valueless.iter().filter(|name| !values.contains_key(*name)).cloned().collect();
+        if !lost.is_empty() {
+            return Err(lost);
+        }
+        let given = self.valueless.iter().map(|name| (name.clone(), values.get(name).cloned()));
+        let env = self.env.iter().cloned().chain(given).collect();
+        Ok(Overrides { env, valueless: Vec::new(), ..self.clone() })
     }
 
     /// The variables alone: values from a command line are written into no file.
@@ -125,11 +171,10 @@ impl Overrides {
         let files = self.env_files.iter().map(|file| file.to_string_lossy().into_owned());
         append(&mut raw.env_file, files);
         for mount in &self.mounts {
-            let entry = |dst| RawEntry::Map {
+            let entry = |dst| RawEntry::Given {
                 src: mount.src.to_string_lossy().into_owned(),
                 dst,
-                mode: Some(mount.mode.to_owned()),
-                ro: false,
+                mode: mount.mode.parse().unwrap_or(MountMode::ReadOnly),
             };
             // What is mounted at this place otherwise makes room.
             let place = |dst: &str| dst.trim_end_matches('/').to_owned();
@@ -232,7 +277,7 @@ fn mount(text: &str) -> Result<Mount> {
         true => super::raw::resolve_source(&src, Path::new("/")),
         false => here(Path::new(&src))?,
     };
-    Ok(Mount { src, dst, mode: mode.name() })
+    Ok(Mount { src, dst, mode: mode.name().to_owned() })
 }
 
 fn limit(text: &str) -> Result<(String, String)> {
@@ -300,6 +345,18 @@ mod tests {
         );
         assert_eq!(config.network.to_string(), "only @npm, a.org, b.org");
         assert!(config.nested && config.mount[0].is_copy_on_write() && !text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn what_is_written_down_of_a_daemon_has_no_value() {
+        let all = of(&["--env", "A=canary", "--env", "PATH", "--mount", "/usr:/x:ro", "--limit", "pids=9"]);
+        let (kept, values) = all.without_values();
+        let text = serde_json::to_string(&kept).unwrap();
+        assert!(!text.contains("canary"), "{text}");
+        let read: Overrides = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.with_values(&BTreeMap::new()), Err(vec!["A".to_owned()]));
+        let again = read.with_values(&values).unwrap();
+        assert_eq!((again.mounts, again.env.len(), again.limits), (all.mounts, 2, all.limits));
     }
 
     #[test]

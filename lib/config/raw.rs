@@ -236,7 +236,18 @@ impl<'de> Deserialize<'de> for Pairs {
 #[derive(Debug, Clone)]
 pub(crate) enum RawEntry {
     Line(String),
-    Map { src: String, dst: Option<String>, mode: Option<String>, ro: bool },
+    Map {
+        src: String,
+        dst: Option<String>,
+        mode: Option<String>,
+        ro: bool,
+    },
+    /// Of the command line.
+    Given {
+        src: String,
+        dst: Option<String>,
+        mode: MountMode,
+    },
 }
 
 struct RawEntryVisitor;
@@ -277,7 +288,7 @@ impl RawEntry {
     /// Where it goes, if that is written.
     pub(crate) fn written_dst(&self) -> Option<String> {
         match self {
-            RawEntry::Map { dst, .. } => dst.clone(),
+            RawEntry::Map { dst, .. } | RawEntry::Given { dst, .. } => dst.clone(),
             RawEntry::Line(line) => split(line).ok()?.1,
         }
     }
@@ -289,11 +300,13 @@ impl RawEntry {
             RawEntry::Map { src, dst, mode, ro } => {
                 (src.clone(), dst.clone(), map_mode(mode.as_deref(), *ro)?, src.clone())
             }
+            RawEntry::Given { src, dst, mode } => (src.clone(), dst.clone(), *mode, src.clone()),
             RawEntry::Line(line) => {
                 let (src, dst, mode) = split(line)?;
                 (src, dst, mode, line.clone())
             }
         };
+        let is_given = matches!(self, RawEntry::Given { .. });
         if src.is_empty() {
             return Err(format!("No source in '{}'", crate::escape::visible(&written)));
         }
@@ -306,7 +319,7 @@ impl RawEntry {
             Some(dst) => dst,
             None => bare_destination(&written, &src, workdir)?,
         };
-        Ok(MountEntry { src, dst: destination(&dst)?, mode, written })
+        Ok(MountEntry { src, dst: destination(&dst)?, mode, written, is_given })
     }
 }
 

@@ -6,10 +6,20 @@ use crate::dir::Dir;
 use crate::error::{Context, Error, Result};
 use crate::escape::visible_path;
 use crate::fs::{self, Lock};
+use crate::marks;
 use crate::project::Project;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// Where a mount appears, and whether it was given on the command line, for one run.
+pub type Place<'a> = (&'a Path, bool);
+
+/// With this begin the names of the layers of such mounts.
+const GIVEN: &str = "given-";
+
+/// What their directories are marked as.
+const MARK: &str = "given";
 
 /// How the agent's changes are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,17 +71,20 @@ impl Layer {
         project.state().join("cow")
     }
 
-    fn place(project: &Project, dst: &Path) -> PathBuf {
+    fn place(project: &Project, src: &Path, (dst, is_given): Place<'_>) -> PathBuf {
         let text = dst.to_string_lossy();
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
         let name: String = text.trim_start_matches('/').chars().map(plain).take(40).collect();
-        let hash = fs::sha256(dst.as_os_str().as_encoded_bytes());
-        Layer::all_below(project).join(format!("{name}-{}", &hash[..8]))
+        // What is given for one run may be something else the next time.
+        let of = if is_given { [src.as_os_str().as_encoded_bytes(), b"\0"].concat() } else { Vec::new() };
+        let hash = fs::sha256(&[&of, dst.as_os_str().as_encoded_bytes()].concat());
+        let lead = if is_given { GIVEN } else { "" };
+        Layer::all_below(project).join(format!("{lead}{name}-{}", &hash[..8]))
     }
 
     /// The layer of a mount, if there is one. `src` is a path without a link in it.
-    pub fn of(project: &Project, src: &Path, dst: &Path) -> Result<Option<Layer>> {
-        let path = Layer::place(project, dst);
+    pub fn of(project: &Project, src: &Path, place: Place<'_>) -> Result<Option<Layer>> {
+        let path = Layer::place(project, src, place);
         let Some(mut layer) = Layer::open(&path)? else { return Ok(None) };
         layer.is_of(src)?;
         layer.own = own(project, &layer.record.src);
@@ -93,26 +106,53 @@ impl Layer {
         let mut layers = Vec::new();
         for mount in mounts.iter().filter(|mount| mount.is_copy_on_write()) {
             let src = super::mounts::real_source(mounts, mount)?;
-            layers.extend(Layer::of(project, &src, &mount.dst)?);
+            layers.extend(Layer::of(project, &src, (&mount.dst, false))?);
             if let Some(common) = super::common_directory(&src) {
-                layers.extend(Layer::of(project, &common, &common)?);
+                layers.extend(Layer::of(project, &common, (&common, false))?);
             }
+        }
+        for layer in Layer::on_disk(project).into_iter().filter(Layer::is_of_a_given_mount) {
+            layers.extend(Layer::of(project, layer.src(), (layer.dst(), true))?);
         }
         Ok(layers)
     }
 
     /// The layers of mounts that the configuration does not have any more; `known` are those that it has.
     pub fn strays(project: &Project, known: &[Layer]) -> Vec<Layer> {
+        let is_known = |layer: &Layer| known.iter().any(|known| known.path() == layer.path());
+        let mut strays = Layer::on_disk(project);
+        strays.retain(|layer| !is_known(layer) && !(layer.is_given() && layer.is_empty()));
+        strays
+    }
+
+    fn on_disk(project: &Project) -> Vec<Layer> {
         let Ok(all) = Dir::open(&project.state()).and_then(|state| state.sub("cow")) else { return Vec::new() };
-        let is_known = |path: &Path| known.iter().any(|layer| layer.path() == path);
-        let paths =
-            all.entries().unwrap_or_default().into_iter().map(|entry| Layer::all_below(project).join(entry.name));
-        paths.filter(|path| !is_known(path)).filter_map(|path| Layer::open(&path).ok()?).collect()
+        let names = all.entries().unwrap_or_default().into_iter().map(|entry| entry.name);
+        names.filter_map(|name| Layer::open(&Layer::all_below(project).join(name)).ok()?).collect()
+    }
+
+    fn is_given(&self) -> bool {
+        self.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(GIVEN.as_bytes()))
+    }
+
+    /// Whether it is of a mount that the user gave on this machine for one run, and holds something. No configuration says where
+    /// its changes go, and an archive could bring a layer that names any directory: so it has to be marked.
+    fn is_of_a_given_mount(&self) -> bool {
+        let is_marked = || marks::identity(MARK, &self.path).is_some_and(|identity| marks::is_set(&identity));
+        self.is_given() && !self.is_empty() && self.record.src.is_dir() && is_marked()
+    }
+
+    /// Remembers that the user gave its mount.
+    pub(super) fn remember_given(&self) -> Result<()> {
+        match marks::identity(MARK, &self.path) {
+            Some(identity) if !marks::is_set(&identity) => marks::set(&identity, &self.path.to_string_lossy()),
+            _ => Ok(()),
+        }
     }
 
     /// Prepares the layer of a mount for a run that begins now. `can_overlay` is asked when the layer is made.
-    pub fn begin(project: &Project, src: &Path, dst: &Path, can_overlay: impl FnOnce(&Path) -> bool) -> Result<Use> {
-        let path = Layer::place(project, dst);
+    pub fn begin(project: &Project, src: &Path, to: Place<'_>, can_overlay: impl FnOnce(&Path) -> bool) -> Result<Use> {
+        let (path, dst) = (Layer::place(project, src, to), to.0);
         let below = path.strip_prefix(project.state()).unwrap_or(&path);
         Dir::open(&project.state())?.sub_or_make(below)?;
         for private in [path.parent().unwrap_or(&path), &path] {
@@ -120,7 +160,7 @@ impl Layer {
             std::fs::set_permissions(private, mode).context(|| format!("close '{}'", visible_path(private)))?;
         }
         let alone = Lock::at_once(&path.join("use.lock"))?;
-        let known = Layer::of(project, src, dst)?;
+        let known = Layer::of(project, src, to)?;
         let is_new = known.is_none();
         let layer = match known {
             Some(layer) => layer,
@@ -133,6 +173,9 @@ impl Layer {
         // change of the user's since their start is one that it may not have seen.
         if alone.is_some() || is_new {
             Runs::record(&layer.runs())?;
+        }
+        if to.1 {
+            layer.remember_given()?;
         }
         drop(alone);
         let lock = Lock::shared(&path.join("use.lock"))?;
@@ -255,6 +298,9 @@ impl Layer {
     /// Forgets everything. From the first step on it is not a layer: what is left by one that is killed, the next run removes.
     pub fn forget(&self, _alone: &Lock) -> Result<()> {
         let dir = Dir::open(&self.path)?;
+        if self.is_given() {
+            let _ = marks::identity(MARK, &self.path).map(|identity| marks::remove(&identity));
+        }
         dir.remove_tree("layer.json".as_ref())?;
         for name in LEFTOVERS {
             dir.remove_tree(name.as_ref())?;

@@ -25,12 +25,13 @@ pub fn begin(
     let one = |src: &Path, dst: &Path| -> Result<Use> {
         let only_copies = isolation == Isolation::Landlock;
         if only_copies {
-            let known = Layer::of(project, src, dst)?;
+            let known = Layer::of(project, src, (dst, mount.is_given))?;
             if let Some(layer) = known.filter(|layer| layer.kind() == Kind::Overlay) {
                 change_kind(&layer)?;
             }
         }
-        let new = Layer::begin(project, src, dst, |layer| !only_copies && can_overlay(src, dst, layer))?;
+        let new =
+            Layer::begin(project, src, (dst, mount.is_given), |layer| !only_copies && can_overlay(src, dst, layer))?;
         if new.is_new && new.layer.kind() == Kind::Copy {
             crate::output::info(format_args!(
                 "'{}' is a private copy: an overlay cannot be had here; what you change meanwhile shows in the next run",

@@ -25,7 +25,7 @@ impl Selection {
     pub fn new(project: &Project, mounts: &[MountEntry], words: &[PathBuf]) -> Result<Selection> {
         let mut layers = Layer::all(project, mounts)?;
         let strays = Layer::strays(project, &layers);
-        if strays.is_empty() && !mounts.iter().any(MountEntry::is_copy_on_write) {
+        if layers.is_empty() && strays.is_empty() && !mounts.iter().any(MountEntry::is_copy_on_write) {
             return Err(Error::new("this project has no copy-on-write mount")
                 .hint("add one to .sbox/config.yaml: mount: [\".:/work:cow\"]"));
         }

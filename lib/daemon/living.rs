@@ -156,6 +156,7 @@ fn guess(identity: &Identity, words: &[String]) -> Option<Record> {
         project: value("--project")?,
         words: command,
         isolation: None,
+        options: value("--options").and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
         supervisor: identity.clone(),
         restarts: 0,
         exit_code: None,

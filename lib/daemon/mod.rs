@@ -7,11 +7,10 @@ pub mod processes;
 pub mod record;
 
 use crate::built;
-use crate::config::Config;
+use crate::config::{Config, Overrides};
 use crate::error::{Context, Error, Result};
 use crate::escape;
 use crate::fs;
-use crate::model::Isolation;
 use crate::output;
 use crate::plumbing;
 use crate::plumbing::sandbox::ProjectSandbox;
@@ -23,10 +22,11 @@ use record::{Record, State};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -49,6 +49,40 @@ pub fn require_unused(project: &Project) -> Result<fs::Lock> {
 /// Seconds: more than anybody waits for a daemon to end.
 const LONGEST_STOP: u64 = 30 * 86_400;
 
+/// In the environment of a supervisor: the values of the variables that `sbox run -d --env` gave.
+const VALUES: &str = "SBOX_RUN_VALUES";
+
+/// The environment that a daemon was started from, which is its supervisor's own and nowhere on a disk. Nothing if it has ended.
+pub fn started_from(record: &Record) -> Option<Vec<(OsString, OsString)>> {
+    let _held = record.hold()?;
+    let bytes = std::fs::read(format!("/proc/{}/environ", record.supervisor.pid)).ok()?;
+    let pair = |entry: &[u8]| {
+        let at = entry.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+        Some((OsString::from_vec(entry[..at].to_vec()), OsString::from_vec(entry[at + 1..].to_vec())))
+    };
+    Some(bytes.split(|byte| *byte == 0).filter_map(pair).collect())
+}
+
+/// What a daemon was started with in the place of the configuration, and what its environment was, without that.
+///
+/// # Errors
+/// A value of `--env` is not known any more.
+pub fn started_with(record: &Record, host: Option<&mut Vec<(OsString, OsString)>>) -> Result<Overrides> {
+    let mut values = BTreeMap::new();
+    if let Some(host) = host {
+        let text = host.iter().find(|(name, _)| name == VALUES).and_then(|(_, text)| text.to_str());
+        values = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        host.retain(|(name, _)| name != VALUES);
+    }
+    let isolation = record.isolation.as_deref().map(str::parse).transpose()?;
+    let known = record.options.with_values(&values).map(|options| options.at_level(isolation));
+    known.map_err(|lost| {
+        let (name, lost) = (escape::visible(&record.name), escape::visible(&lost.join("', '")));
+        Error::new(format!("the value that '--env' gave for '{lost}' went with '{name}': it is written nowhere"))
+            .hint(format!("sbox run -d --name {name} --env NAME=VALUE ..."))
+    })
+}
+
 /// A daemon that is to be started.
 #[derive(Debug)]
 pub struct Daemon<'a> {
@@ -60,8 +94,8 @@ pub struct Daemon<'a> {
     pub name: &'a str,
     /// What is executed.
     pub words: &'a [OsString],
-    /// The isolation level, if not the configuration's.
-    pub isolation: Option<Isolation>,
+    /// What was said in the place of the configuration, which has it in it already.
+    pub overrides: &'a Overrides,
     /// The environment that it is started from, if not this process's.
     pub host: Option<Vec<(OsString, OsString)>>,
 }
@@ -70,18 +104,20 @@ impl Daemon<'_> {
     /// Starts it under its own supervisor; gives its processes once its program was really executed. Why it could not
     /// be was printed.
     pub fn start(self) -> Result<Started> {
-        crate::trust::require(self.project, self.config)?;
+        crate::trust::require_with(self.project, self.config, self.overrides)?;
         built::require(self.project, self.config)?;
         let mut sandbox = ProjectSandbox::new(self.project, self.config);
-        sandbox.isolation = self.isolation;
+        sandbox.isolation = self.overrides.isolation();
         // The supervisor counts: `sbox stop --timeout` can give more time than the configuration, and less.
         sandbox.stop_timeout = Some(LONGEST_STOP);
         sandbox.host.clone_from(&self.host);
         let sandbox = sandbox.command(&self.config.workdir, self.words)?;
+        let (options, values) = self.overrides.without_values();
         let mut command = Supervise {
             project: self.project,
             name: self.name,
-            isolation: self.isolation,
+            isolation: self.overrides.isolation(),
+            options: &options,
             daemon: &self.config.daemon,
             workdir: &self.config.workdir,
             sandbox: &sandbox,
@@ -89,6 +125,12 @@ impl Daemon<'_> {
         .command()?;
         if let Some(host) = &self.host {
             command.env_clear().envs(host.iter().map(|(name, value)| (name, value)));
+        }
+        command.env_remove(VALUES);
+        if !values.is_empty() {
+            // Where the rest of its environment is, and on no disk.
+            let text = serde_json::to_string(&values).map_err(|error| Error::new(error.to_string()))?;
+            command.env(VALUES, text);
         }
         if let Err(error) = remember(self.project) {
             output::warn(error);

@@ -1,5 +1,6 @@
 //! One daemon of a project: what it is, and what it does.
 
+use crate::config::Overrides;
 use crate::process::Identity;
 use crate::time;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,9 @@ pub struct Record {
     /// The isolation level that was named when it was started.
     #[serde(default)]
     pub isolation: Option<String>,
+    /// What else was said in the place of the configuration.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub options: Overrides,
     /// Who holds it.
     #[serde(default)]
     pub supervisor: Identity,

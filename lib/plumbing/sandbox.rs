@@ -8,7 +8,7 @@ use crate::built::{self, Built};
 use crate::config::{Config, MountEntry, Overrides};
 use crate::cow;
 use crate::environment::{self, Host, Unset};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::git_identity::{self, Identity};
 use crate::model::{Isolation, Level, Network};
 use crate::name_rules::NameRules;
@@ -249,12 +249,6 @@ pub fn become_command(
     words: impl FnOnce(&Project, &Config) -> Result<Vec<OsString>>,
 ) -> Result<u8> {
     let project = Project::find()?;
-    if overrides.has_copy_on_write() {
-        return Err(Error::usage(
-            "'--mount' in a project cannot be copy-on-write: 'sbox diff' would not find the changes",
-        )
-        .hint("add it to 'mount' in the configuration, or use --runtime for a sandbox of its own"));
-    }
     let config = crate::check::load_with(&project, overrides)?;
     let words = words(&project, &config)?;
     crate::trust::require_with(&project, &config, overrides)?;

@@ -2,8 +2,8 @@
 
 use super::sandbox::Prepared;
 use super::{program, value};
-use crate::config::DaemonConfig;
-use crate::error::Result;
+use crate::config::{DaemonConfig, Overrides};
+use crate::error::{Error, Result};
 use crate::model::Isolation;
 use crate::project::Project;
 use std::os::fd::AsRawFd;
@@ -33,6 +33,8 @@ pub struct Supervise<'a> {
     pub name: &'a str,
     /// The level that was named.
     pub isolation: Option<Isolation>,
+    /// What else was said in the place of the configuration.
+    pub options: &'a Overrides,
     /// When it is started again, how it ends, how much of its log is kept.
     pub daemon: &'a DaemonConfig,
     /// Where it starts inside.
@@ -52,6 +54,10 @@ impl Supervise<'_> {
         command.arg("--project").arg(self.project.root()).args(["--name", self.name, "--workdir", self.workdir]);
         command.args(["--env-fd", &self.sandbox.environment.as_raw_fd().to_string()]);
         command.args(self.isolation.iter().flat_map(|isolation| ["--isolation", isolation.name()]));
+        if !self.options.is_empty() {
+            let text = serde_json::to_string(self.options).map_err(|error| Error::new(error.to_string()))?;
+            command.args(["--options", &text]);
+        }
         command.args(["--restart", daemon.restart.name(), "--max-restarts", &daemon.max_restarts.to_string()]);
         command.args(["--stop-timeout", &daemon.stop_timeout.to_string()]);
         command.args(["--log-size", &daemon.log_size.to_string(), "--log-keep", &daemon.log_keep.to_string()]);

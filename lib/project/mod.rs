@@ -143,6 +143,25 @@ impl Project {
         self.state().join("in-use.lock")
     }
 
+    /// `.sbox/one-off`: marks the project of a one-off run, and is locked while that goes on.
+    pub fn one_off_mark(&self) -> PathBuf {
+        self.state().join("one-off")
+    }
+
+    /// Where those are: `~/.sbox/runs`.
+    pub fn one_off_runs() -> Result<PathBuf> {
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        let home =
+            home.ok_or_else(|| Error::new("HOME is not set").hint("set HOME: one-off runs are in ~/.sbox/runs"))?;
+        Ok(home.join(".sbox/runs"))
+    }
+
+    /// Whether this is one. Nobody but sbox writes there.
+    pub fn is_one_off(&self) -> bool {
+        let is_there = Project::one_off_runs().is_ok_and(|runs| self.root.parent() == Some(&*runs));
+        is_there && std::fs::symlink_metadata(self.one_off_mark()).is_ok_and(|mark| mark.is_file())
+    }
+
     /// `.sbox/processes.json`.
     pub fn processes(&self) -> PathBuf {
         self.state().join("processes.json")

@@ -4,10 +4,11 @@
 //! out is bytes. The host's git, in the host's repository and by the host's settings, fetches that file, checks each object
 //! and sets one branch. Nothing of the agent's `.git` is opened on the host.
 
-use libsbox::config::Config;
+use libsbox::config::{Config, MountEntry};
 use libsbox::cow::Layer;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::{visible, visible_path};
+use libsbox::model::MountMode;
 use libsbox::output;
 use libsbox::plumbing::{self, sandbox::ProjectSandbox};
 use libsbox::project::Project;
@@ -144,6 +145,14 @@ fn bundle(
     config.network = libsbox::model::Network::None;
     config.ports.clear();
     config.reach.clear();
+    let is_mounted = |mount: &MountEntry| mount.is_copy_on_write() && mount.dst == layer.dst();
+    if !config.mount.iter().any(is_mounted) {
+        // It was given for one run, in the place of what the configuration has there.
+        config.mount.retain(|mount| mount.dst != layer.dst());
+        let (src, dst) = (layer.src().to_owned(), layer.dst().to_owned());
+        let (mode, written) = (MountMode::CopyOnWrite, String::new());
+        config.mount.push(MountEntry { src, dst, mode, written, is_given: true });
+    }
     let mut words: Vec<OsString> = vec!["/bin/sh".into(), "-c".into(), BUNDLE.into(), "sh".into(), branch.into()];
     words.extend(have.iter().map(OsString::from));
     let directory = layer.dst().to_string_lossy();

@@ -95,12 +95,8 @@ struct Options {
 }
 
 fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
-    if !options.overrides.without_isolation().is_empty() {
-        return Err(Error::usage("a daemon runs as its configuration says, also when it is started again")
-            .hint("put these options into .sbox/config.yaml"));
-    }
     let project = Project::find()?;
-    let config = libsbox::check::load(&project)?;
+    let config = libsbox::check::load_with(&project, &options.overrides)?;
     let words = command(words, &config)?;
     let name = match options.name {
         Some(name) => daemon::name::check(&name).map(|()| name)?,
@@ -116,7 +112,7 @@ fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
         config: &config,
         name: &name,
         words: &words,
-        isolation: options.overrides.isolation(),
+        overrides: &options.overrides,
         host: None,
     };
     let started = daemon.start()?;
