@@ -57,7 +57,7 @@ pub fn planned(
     let src = real_source(mounts, mount)?;
     let common = common_directory(&src).map(|common| (common.clone(), common));
     let places = [(src, mount.dst.clone())].into_iter().chain(common);
-    places.map(|(src, dst)| Layer::of(project, &src, &dst).map(|layer| (src, dst, layer))).collect()
+    places.map(|(src, dst)| Layer::of(project, &src, (&dst, mount.is_given)).map(|layer| (src, dst, layer))).collect()
 }
 
 /// The source of a mount without links, found before anything is mounted. Where it lies in a directory that another mount makes
