@@ -1,5 +1,6 @@
 //! What becomes of a sandbox when something on the host's side of it dies, or when something is used up.
 
+mod control_group;
 mod killed;
 mod mount_points;
 
