@@ -79,6 +79,28 @@ fn the_death_of_a_helper_ends_the_sandbox_with_a_reason_that_is_kept() {
 }
 
 #[test]
+fn a_daemon_that_was_over_a_limit_says_so_when_it_has_ended() {
+    if !need_sandbox() {
+        return;
+    }
+    let levels: &[&str] = if crate::common::is_root() { &["namespace"] } else { &["namespace", "landlock"] };
+    for level in levels {
+        let config = format!("isolation: {level}\nlimits: {{memory: 60M, pids: 40, time: 2s}}\n");
+        let project = Standing::new(&format!("faults-over-{level}"), &config);
+        let hog = "perl -e '$x = \"x\" x 90_000_000; sleep 1000'";
+        for (name, line, why) in [
+            ("memory", hog, "it used more than its memory limit of 60M"),
+            ("time", "sleep 1000", "it ran for longer than its time limit of 2s"),
+        ] {
+            project.start(name, line);
+            assert!(becomes(|| project.status(name) == "exited"), "{level}: {name}");
+            let end = project.ps(name);
+            assert_eq!((end["reason"].as_str(), end["exit_code"].as_i64()), (Some(why), Some(137)), "{level}: {end}");
+        }
+    }
+}
+
+#[test]
 fn the_helpers_end_at_a_term() {
     if !need_sandbox() {
         return;

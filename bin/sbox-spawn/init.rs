@@ -154,8 +154,9 @@ pub fn reap(mut job: Job<'_>, mut watch: Watch, mut stop: Stop, is_over: impl Fn
         if job.is_orphan() {
             return Ok(ENDED);
         }
-        if let Some(why) = watch.exceeded() {
-            limits::say(&why);
+        if let Some(limit) = watch.exceeded() {
+            limits::say(&watch.words(limit));
+            job.tell_exceeded(limit);
             return Ok(ENDED);
         }
     }

@@ -1,5 +1,6 @@
 //! The command as a job: which signals pid 1 passes on to it, and what pid 1 says when it stops.
 
+use crate::limits::Exceeded;
 use crate::signals;
 use libsbox::error::Result;
 use libsbox::status;
@@ -83,6 +84,11 @@ impl Job<'_> {
         if let (libc::SIGCONT, Some(group)) = (signal, self.own_group()) {
             let _ = rustix::process::kill_process_group(group, Signal::CONT);
         }
+    }
+
+    /// Says to the monitor why the sandbox ends.
+    pub fn tell_exceeded(&self, limit: Exceeded) {
+        self.line.inspect(|line| signals::tell(line, signals::exceeded(limit)));
     }
 
     /// Reaps all that ended; the exit code of the command, if it is among them. Says so if it was stopped.

@@ -56,7 +56,7 @@ pub fn run(sandbox: Sandbox) -> Result<u8> {
         }
         Fork::Parent(child) => child,
     };
-    let code = signals::Monitor { child, line: None, terminal: &terminal }.wait(|| None).map(|(code, _)| code);
+    let code = signals::Monitor { child, line: None, terminal: &terminal }.wait(|| None).map(|end| end.code);
     terminal.restore();
     terminal.die_as_the_command_did();
     code

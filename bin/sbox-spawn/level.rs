@@ -1,6 +1,7 @@
 //! At which isolation level the command runs: the one asked for, or the strongest that this host gives.
 
 use crate::args::{Level, Mode, Mount};
+use crate::limits::Exceeded;
 use crate::report::{FailurePipes, Reporter, UnavailablePipe};
 use crate::sandbox::Sandbox;
 use crate::signals::Monitor;
@@ -122,7 +123,7 @@ fn attempt(
     }
     let line = launched.line.take();
     let monitor = Monitor { child: launched.init, line: line.as_ref(), terminal };
-    let (code, why) = monitor.wait(|| {
+    let end = monitor.wait(|| {
         // Nothing is lost by starting this one again.
         refresher.iter_mut().for_each(|refresher| refresher.start_again());
         watcher.lost().or_else(|| launched.lost())
@@ -130,11 +131,16 @@ fn attempt(
     if level != Level::Namespace {
         subreaper::end_what_it_left(watcher.pid());
     }
-    if let Some(why) = why {
+    if let Some(why) = end.lost {
         limits::say_lost(&why);
         reporter.ended_for(why);
     }
-    launched.report_oom();
+    // The kernel counts where there is a control group, and says nothing; pid 1 has said it.
+    let by_the_kernel = launched.ran_out_of_memory().then_some(Exceeded::Memory);
+    by_the_kernel.iter().for_each(|limit| limits::say(&limit.words(&sandbox.args.limits)));
+    if let Some(limit) = end.exceeded.or(by_the_kernel) {
+        reporter.ended_for(limit.words(&sandbox.args.limits));
+    }
     let refused = launched.refused();
-    Ok(unavailable.read().map_or(Attempt::Ended(code, refused), Attempt::Unavailable))
+    Ok(unavailable.read().map_or(Attempt::Ended(end.code, refused), Attempt::Unavailable))
 }

@@ -96,32 +96,55 @@ impl Watch {
         look.into_iter().chain(end).min()
     }
 
-    /// Why the sandbox must end, if it must.
-    pub fn exceeded(&mut self) -> Option<String> {
-        if let (Some(end), Some(seconds)) = (self.end, self.limits.time)
-            && Instant::now() >= end
-        {
-            return Some(format!("it ran for longer than its time limit of {}", libsbox::model::span_written(seconds)));
+    /// That it is over a limit, in words.
+    pub fn words(&self, limit: Exceeded) -> String {
+        limit.words(&self.limits)
+    }
+
+    /// Over which limit the sandbox is, if it must end for that.
+    pub fn exceeded(&mut self) -> Option<Exceeded> {
+        if self.end.is_some_and(|end| Instant::now() >= end) {
+            return Some(Exceeded::Time);
         }
         if let Some(memory) = self.limits.memory
             && members::memory(&self.members.all(), &self.files, memory) > memory
         {
-            return Some(over_memory(memory));
+            return Some(Exceeded::Memory);
         }
         let most = self.limits.pids?;
         self.crowded = if members::tasks(&self.members.all()) + 1 >= most { self.crowded + 1 } else { 0 };
-        (self.crowded >= 2).then(|| over_pids(most))
+        (self.crowded >= 2).then_some(Exceeded::Pids)
     }
 }
 
-/// The reason in words.
-pub fn over_memory(limit: u64) -> String {
-    format!("it used more than its memory limit of {}", libsbox::model::size_written(limit))
+/// A limit of the whole sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exceeded {
+    Memory,
+    Pids,
+    Time,
 }
 
-/// The reason in words.
-pub fn over_pids(limit: u64) -> String {
-    format!("it reached its pids limit of {limit} processes and threads")
+impl Exceeded {
+    pub const ALL: [Exceeded; 3] = [Exceeded::Memory, Exceeded::Pids, Exceeded::Time];
+
+    /// The reason in words.
+    pub fn words(self, limits: &Limits) -> String {
+        match self {
+            Exceeded::Memory => {
+                let limit = limits.memory.map(libsbox::model::size_written).unwrap_or_default();
+                format!("it used more than its memory limit of {limit}")
+            }
+            Exceeded::Pids => {
+                let limit = limits.pids.unwrap_or(DEFAULT_PIDS);
+                format!("it reached its pids limit of {limit} processes and threads")
+            }
+            Exceeded::Time => {
+                let limit = limits.time.map(libsbox::model::span_written).unwrap_or_default();
+                format!("it ran for longer than its time limit of {limit}")
+            }
+        }
+    }
 }
 
 /// Says that a sandbox was ended because something that it needs is gone.

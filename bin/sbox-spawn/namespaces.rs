@@ -7,7 +7,7 @@ use crate::network::Outside;
 use crate::refresh::{Namespaces, Refresher, Source};
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
-use crate::{init, limits, signals, unavailable};
+use crate::{init, signals, unavailable};
 use libsbox::error::{Context, Error, Kind, Result, exhausted, reason};
 use libsbox::escape::visible_path;
 use libsbox::model::Limits;
@@ -79,13 +79,9 @@ impl Launched {
         self.outside.as_ref().map(Outside::refused).unwrap_or_default()
     }
 
-    /// After its end: reports it if the kernel ended it for using too much.
-    pub fn report_oom(&self) {
-        if let Some((group, Some(memory))) = &self.group
-            && group.ran_out_of_memory()
-        {
-            limits::say(&limits::over_memory(*memory));
-        }
+    /// After its end: whether the kernel ended it for using too much.
+    pub fn ran_out_of_memory(&self) -> bool {
+        self.group.as_ref().is_some_and(|(group, memory)| memory.is_some() && group.ran_out_of_memory())
     }
 }
 

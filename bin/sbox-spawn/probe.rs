@@ -71,7 +71,7 @@ fn try_namespace(args: Args) -> Result<()> {
     let launched = crate::namespaces::launch(&sandbox, failure)?;
     let terminal = crate::terminal::Terminal::remember();
     let monitor = crate::signals::Monitor { child: launched.init, line: launched.line.as_ref(), terminal: &terminal };
-    match (monitor.wait(|| None)?.0, unavailable.read()) {
+    match (monitor.wait(|| None)?.code, unavailable.read()) {
         (0, _) => Ok(()),
         (_, Some(lack)) => Err(lack),
         (code, None) => {

@@ -7,6 +7,7 @@
 //! shell gets the terminal back from a program that has put it in order; and whatever continues the monitor continues
 //! the command.
 
+use crate::limits::Exceeded;
 use crate::terminal::Terminal;
 use libsbox::error::{Context, Error, Result};
 use libsbox::status;
@@ -54,7 +55,7 @@ pub fn file() -> Result<OwnedFd> {
 }
 
 /// The line between the monitor and pid 1, one byte a message: the monitor's say which signal to pass on, those of pid 1
-/// which signal the command was stopped by, or died of. The monitor's end comes first.
+/// which signal the command was stopped by, or died of, or over which limit the sandbox is. The monitor's end comes first.
 pub fn line() -> Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .context(|| "make a socket".into())
@@ -62,6 +63,14 @@ pub fn line() -> Result<(OwnedFd, OwnedFd)> {
 
 /// Added to the number of a signal that the command did not stop at, but died of.
 pub const DIED: libc::c_int = 128;
+
+/// Above all of those: pid 1 ended the sandbox because it was over one of its limits.
+const EXCEEDED: libc::c_int = 200;
+
+/// What stands for a limit on the line.
+pub fn exceeded(limit: Exceeded) -> libc::c_int {
+    EXCEEDED + limit as libc::c_int
+}
 
 /// Says a signal's number on the line. Whoever is gone need not be told.
 pub fn tell(line: &OwnedFd, signal: libc::c_int) {
@@ -105,11 +114,20 @@ pub struct Monitor<'a> {
     pub terminal: &'a Terminal,
 }
 
+/// How a sandbox ended.
+pub struct End {
+    /// Its exit code.
+    pub code: u8,
+    /// What it could not go on without.
+    pub lost: Option<String>,
+    /// Over which limit it was, where pid 1 ended it for that.
+    pub exceeded: Option<Exceeded>,
+}
+
 impl Monitor<'_> {
     /// Waits for the end of the child; passes on what signals arrive meanwhile, and stops when the command does. `lost` is
-    /// asked when a child of this process has ended, and says why the sandbox must end with it. Gives the exit code, and why
-    /// the sandbox was ended if it was.
-    pub fn wait(&self, mut lost: impl FnMut() -> Option<String>) -> Result<(u8, Option<String>)> {
+    /// asked when a child of this process has ended, and says why the sandbox must end with it.
+    pub fn wait(&self, mut lost: impl FnMut() -> Option<String>) -> Result<End> {
         let signals = file()?;
         let mut line = self.line;
         // What pid 1 said last.
@@ -136,16 +154,18 @@ impl Monitor<'_> {
                     }
                     Some((_, status)) => {
                         let last = line.and_then(told).and_then(|said| said.last().copied()).or(said);
-                        let of_command = last.filter(|signal| *signal > DIED).map(|signal| signal - DIED);
+                        let of_command =
+                            last.filter(|signal| (DIED + 1..EXCEEDED).contains(signal)).map(|signal| signal - DIED);
                         self.terminal.note_end(of_command.or(status.terminating_signal()));
-                        return Ok((status::of_wait(status), None));
+                        let exceeded = Exceeded::ALL.into_iter().find(|limit| last == Some(exceeded(*limit)));
+                        return Ok(End { code: status::of_wait(status), lost: None, exceeded });
                     }
                     None => {}
                 }
                 if let Some(why) = lost() {
                     let _ = rustix::process::kill_process(self.child, Signal::KILL);
                     let _ = rustix::process::waitpid(Some(self.child), WaitOptions::empty());
-                    return Ok((128 + libc::SIGKILL as u8, Some(why)));
+                    return Ok(End { code: 128 + libc::SIGKILL as u8, lost: Some(why), exceeded: None });
                 }
             }
             match line.map(told) {

@@ -23,7 +23,7 @@ fn need_top_group() -> bool {
 
 const RUN: &str = "\
 mkfifo /sys/fs/cgroup/go
-$spawn --limit memory=64M --limit pids=50 --limit cpus=0.5 sh -c 'read x; exit 7' </sys/fs/cgroup/go &
+$spawn --status-fd 4 --limit memory=64M --limit pids=50 --limit cpus=0.5 sh -c 'read x; exit 7' 4>&1 </sys/fs/cgroup/go &
 exec 3>/sys/fs/cgroup/go
 until [ -s \"$(echo sbox-*/cgroup.procs)\" ] || ! kill -0 $!; do sleep 0.02; done
 cd sbox-* && grep -H . memory.max memory.oom.group memory.swap.max pids.max cpu.max
@@ -51,7 +51,9 @@ fn limits_are_written_into_a_delegated_group_and_its_events_are_read() {
             "init is in it",
             "code 7",
         ];
-        assert_eq!(out.lines().collect::<Vec<_>>(), written, "{said}");
+        let (events, lines): (Vec<&str>, Vec<&str>) = out.lines().partition(|line| line.starts_with('{'));
+        assert_eq!(lines, written, "{said}");
+        assert_eq!(events[1].contains("it used more than its memory limit of 64M"), is_reported, "{events:?}");
         assert_eq!(said.contains("memory limit of 64M"), is_reported, "{said}");
     }
 }
