@@ -3,6 +3,7 @@
 //! Version 0.1.0 kept this in `sbox.lock`, in the working tree, where `git stash -u` or a checkout took it away and with it
 //! the sandbox. Such a file is still read as long as there is no other.
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lockfile::{self, Lockfile, RuntimeRecord};
 use crate::model::Runtime;
@@ -20,6 +21,8 @@ pub struct Built {
     pub version: String,
     /// Hash of the configuration that was built.
     pub config_hash: String,
+    /// Hash of what a build takes from the configuration: see [`Built::is_of`].
+    pub inputs: String,
     /// When the build ended, RFC 3339; empty while it is not whole.
     pub built_at: String,
     /// The runtimes asked for, as one text: `python:3.11`, or several joined by commas.
@@ -68,7 +71,7 @@ impl Built {
     /// Writes it, whole or not at all.
     pub fn write(&self, project: &Project) -> Result<()> {
         hide_from_git(project)?;
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| Error::new(error.to_string()))?;
+        let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         crate::fs::write_atomic(&project.built(), text.as_bytes(), 0o644)
     }
@@ -76,7 +79,7 @@ impl Built {
     /// Writes what is known of the environment of a one-off run: what its clients have built in. It is not whole.
     pub fn write_of_one_off(project: &Project, registries: Registries) -> Result<()> {
         let built = Built { version: lockfile::VERSION.into(), registries, ..Built::default() };
-        let text = serde_json::to_string(&built).map_err(|error| Error::new(error.to_string()))?;
+        let text = serde_json::to_string(&built)?;
         crate::fs::write_new(&project.built(), text.as_bytes(), 0o644)
     }
 
@@ -111,10 +114,30 @@ impl Built {
         self.pinned_prefix || Path::new(&self.prefix) == project.env()
     }
 
+    /// Notes that this is what a build makes of a configuration.
+    pub fn record(&mut self, config: &Config) {
+        self.config_hash.clone_from(&config.hash);
+        self.inputs = inputs(config);
+    }
+
+    /// Whether this is what a build makes of a configuration. Most of its keys are read at each start, such as `mount` and
+    /// `network`: an edit of those needs no build.
+    pub fn is_of(&self, config: &Config) -> bool {
+        self.config_hash == config.hash || self.inputs == inputs(config)
+    }
+
     /// Whether a build ran to its end.
     pub fn is_whole(&self) -> bool {
         self.version == lockfile::VERSION && !self.built_at.is_empty()
     }
+}
+
+/// What the layers are made of, as it is written: a project that moves keeps it.
+fn inputs(config: &Config) -> String {
+    let Config { runtimes, provider, channels, packages, workdir, copy, install, env, env_file, .. } = config;
+    let copied: Vec<_> = copy.iter().map(|entry| (&entry.written, &entry.dst)).collect();
+    let all = (runtimes, provider, channels, packages, workdir, copied, install, env, env_file);
+    crate::fs::sha256(format!("{all:?}").as_bytes())[..16].to_owned()
 }
 
 /// A `.gitignore` in `.sbox`, which ignores itself, too: without it `git stash -u` takes what was built along.
@@ -127,7 +150,7 @@ fn hide_from_git(project: &Project) -> Result<()> {
 }
 
 /// Refuses to go on with a project that was not built, or not here.
-pub fn require(project: &Project, config: &crate::config::Config) -> Result<()> {
+pub fn require(project: &Project, config: &Config) -> Result<()> {
     let lock = Built::read(project).filter(|lock| lock.is_whole());
     let (true, Some(lock)) = (project.env().is_dir() && project.rootfs().is_dir(), lock) else {
         return Err(Error::new(format!("project '{}' is not built", project.name())).hint("sbox build"));
@@ -136,7 +159,7 @@ pub fn require(project: &Project, config: &crate::config::Config) -> Result<()> 
         let message = format!("project '{}' was built at '{}' and has moved", project.name(), lock.prefix);
         return Err(Error::new(message).hint("sbox build makes it work here; if it came in an archive: sbox unpack"));
     }
-    if lock.config_hash != config.hash && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+    if !lock.is_of(config) && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         crate::output::warn("the configuration changed after the last build");
         crate::output::hint("sbox build");
     }
@@ -156,6 +179,23 @@ mod tests {
         assert_eq!(at("/home/u/p/.sbox/env"), Some("/home/u/p".into()));
         for wild in ["", "/", "/.sbox/env", "p/.sbox/env", "/a/../b/.sbox/env", "/usr/bin", "/a\nb/.sbox/env"] {
             assert_eq!(at(wild), None, "{wild:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_at_each_start_needs_no_build() {
+        let config = |more: &str| {
+            let text = format!("runtime: node:22\nmount: [/usr:/u]\n{more}");
+            crate::check::check(&text, Path::new("/p")).config.unwrap()
+        };
+        let mut built = Built::default();
+        assert!(!built.is_of(&config("")));
+        built.record(&config(""));
+        for more in ["", "# a comment\n", "network: none\n", "limits: {pids: 9}\n", "cmd: ls\n"] {
+            assert!(built.is_of(&config(more)), "{more}");
+        }
+        for more in ["install: [npm i x]\n", "copy: [/etc/hosts:/h]\n", "env: {A: b}\n", "workdir: /w\n"] {
+            assert!(!built.is_of(&config(more)), "{more}");
         }
     }
 

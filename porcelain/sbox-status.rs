@@ -1,7 +1,6 @@
 //! sbox-status: the project at a glance.
 #![forbid(unsafe_code)]
 
-use lexopt::prelude::*;
 use libsbox::built::Built;
 use libsbox::check;
 use libsbox::cli::{self, Tool};
@@ -76,13 +75,7 @@ impl State {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let mut as_json = false;
-    while let Some(arg) = args.next()? {
-        match arg {
-            Short('j') | Long("json") => as_json = true,
-            other => return Err(cli::common(other)),
-        }
-    }
+    let as_json = cli::is_json(args)?;
     let status = look()?;
     if as_json {
         cli::out_json(&to_json(&status))?
@@ -107,7 +100,7 @@ fn look() -> Result<Status> {
     let state = match &lock {
         _ if !built => State::NotBuilt,
         Some(lock) if !lock.is_here(&project) => State::Moved,
-        Some(lock) if lock.config_hash != config.hash => State::ConfigChanged,
+        Some(lock) if !lock.is_of(&config) => State::ConfigChanged,
         _ if errors > 0 => State::Errors,
         _ if porcelain::is_build_due(&project)? => State::SourcesChanged,
         _ => State::UpToDate,

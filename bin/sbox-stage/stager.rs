@@ -169,7 +169,8 @@ impl Stager<'_> {
 
     /// Puts an item at its place; gives what is to be noted of it.
     fn put(&mut self, place: &Path, item: &mut Item) -> Result<Stamp> {
-        if item.kind != Kind::Directory {
+        // Places to mount on are made at each start, too: they are no reason to build.
+        if matches!(item.kind, Kind::File | Kind::Link(_)) {
             self.print("put", place)?;
         }
         let Some(root) = self.root.as_ref().filter(|_| !self.options.dry_run) else { return Ok(item.stamp()) };
@@ -211,7 +212,9 @@ impl Stager<'_> {
         if stamp.is_mount() && stat.st_size > 0 {
             return Ok(());
         }
-        self.print("remove", place)?;
+        if !stamp.is_mount() {
+            self.print("remove", place)?;
+        }
         if self.options.dry_run { Ok(()) } else { dir.remove_tree(name) }
     }
 

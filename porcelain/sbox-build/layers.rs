@@ -44,7 +44,7 @@ fn is_locked_otherwise(project: &Project, config: &Config, request: &str, built:
 /// Tells whether a build would do something: exit code 1 if so.
 pub fn check(project: &Project, config: &Config) -> Result<u8> {
     let Some(built) = Built::read(project).filter(Built::is_whole) else { return Ok(1) };
-    let current = built.config_hash == config.hash
+    let current = built.is_of(config)
         && built.is_here(project)
         && runtime_is_current(project, config, &built)
         && project.rootfs().is_dir()

@@ -88,7 +88,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     if options.locked && options.update {
-        return Err(Error::usage("'--locked' and '--update' exclude each other"));
+        return Err(cli::exclusive("'--locked' and '--update'"));
     }
     let project = Project::find()?;
     let config = validated(&project, file.as_deref())?;
@@ -166,14 +166,16 @@ fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
     changed |= layers::files(&mut build)?;
     changed |= install::commands(&mut build)?;
     layers::activation(&mut build)?;
-    build.built.config_hash.clone_from(&config.hash);
-    changed |= build.built != old;
+    build.built.record(config);
+    // An edit of what is read at each start is recorded, and is not a build.
+    let Built { config_hash, inputs, sources, .. } = build.built.clone();
+    changed |= !old.is_of(config) || build.built != Built { config_hash, inputs, sources, ..old.clone() };
     if changed {
         build.built.built_at = time::rfc3339(time::now());
         layers::put_in_place(&build)?;
         build.built.write(project)?;
-    } else if !project.built().is_file() {
-        // What version 0.1.0 had in the lock, before the lock is written without it.
+    } else if build.built != old || !project.built().is_file() {
+        // Also what version 0.1.0 had in the lock, before the lock is written without it.
         build.built.write(project)?;
     }
     build.built.lock().write(project)?;

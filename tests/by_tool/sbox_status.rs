@@ -34,7 +34,11 @@ fn it_tells_what_is_and_what_changed() {
         .stdout(contains("namespace"));
     scratch.write("p/app/main.py", "print(2)\n");
     assert_eq!(state(), (true, false, "Sources changed, rebuild recommended".into()));
+    scratch.sbox("p").arg("build").assert().success();
     let config = scratch.read("p/.sbox/config.yaml");
+    scratch.write("p/.sbox/config.yaml", &format!("{config}network: none\nmount: [\"/usr/share:/data:ro\"]\n"));
+    assert_eq!(state(), (true, true, "Up to date".into()), "what is read at each start needs no build");
+    scratch.sbox("p").arg("build").assert().success().stderr(contains("is up to date"));
     scratch.write("p/.sbox/config.yaml", &format!("{config}env: {{A: 1}}\n"));
     assert_eq!(state().2, "Config changed, rebuild recommended");
 }
