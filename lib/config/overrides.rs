@@ -28,7 +28,7 @@ For this run, in place of what the configuration says or beside it:
       --limit NAME=VALUE   a limit, such as memory=2G, cpus=2, pids=99, time=30m
       --workdir DIR        start in DIR
       --isolation LEVEL    auto, namespace, landlock or env [as configured]
-      --nested             let it make user namespaces for a sandbox of its own
+      --nested             let it make user namespaces for its own sandbox
 "
     };
 }
@@ -277,6 +277,10 @@ fn mount(text: &str) -> Result<Mount> {
         true => super::raw::resolve_source(&src, Path::new("/")),
         false => here(Path::new(&src))?,
     };
+    if src.to_str().is_none() {
+        let shown = crate::escape::visible_path(&src);
+        return Err(Error::usage(format!("cannot mount '{shown}': its path is not valid UTF-8")));
+    }
     Ok(Mount { src, dst, mode: mode.name().to_owned() })
 }
 

@@ -311,6 +311,10 @@ impl RawEntry {
             return Err(format!("No source in '{}'", crate::escape::visible(&written)));
         }
         let src = resolve_source(&src, root);
+        if src.to_str().is_none() {
+            // HOME, or a link, leads there: what stands in the file is UTF-8, and so is everything that a source goes through.
+            return Err(format!("'{}' leads to a path that is not valid UTF-8", crate::escape::visible(&written)));
+        }
         let dst = match dst {
             // As for cp(1): a file goes into a directory that is written with a slash.
             Some(dst) if dst.ends_with('/') && src.is_file() => {

@@ -160,6 +160,25 @@ fn names_from_the_file_never_reach_the_terminal_raw() {
 }
 
 #[test]
+fn a_home_that_is_not_text_is_an_error_and_no_panic() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = Scratch::new("validate-home");
+    let home = scratch.root.join(std::ffi::OsStr::from_bytes(b"h\xff"));
+    std::fs::create_dir_all(home.join("data")).unwrap();
+    for key in ["copy", "mount"] {
+        scratch.project("p", &format!("runtime: node:22\n{key}: [~/data]\n"));
+        for verb in ["validate", "info", "build"] {
+            let output = scratch.sbox("p").arg(verb).env("HOME", &home).output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{key}, {verb}: {}", stderr(&output));
+        }
+        let output = scratch.sbox("p").arg("validate").env("HOME", &home).output().unwrap();
+        assert!(stderr(&output).contains("'~/data' leads to a path that is not valid UTF-8"), "{}", stderr(&output));
+    }
+    let run = ["run", "--runtime", "node:22", "--mount", "~/data:/data", "true"];
+    scratch.sbox("").args(run).env("HOME", &home).assert().code(125).stderr(contains("its path is not valid UTF-8"));
+}
+
+#[test]
 fn no_project_is_said_with_what_to_do() {
     let scratch = Scratch::new("validate-none");
     scratch.sbox("").arg("validate").assert().code(1).stderr(contains("no project in")).stderr(contains("sbox init ."));
