@@ -69,13 +69,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             give_up_rights()?;
             ports
         }
-        (_, _, Some(_)) => return Err(Error::usage("'--receive' and the others cannot be used together")),
+        (_, _, Some(_)) => return Err(cli::exclusive("'--receive' and the others")),
         _ => return Err(Error::usage("missing option '--user' or '--network'")),
     };
     let threads: Vec<_> =
         ports.into_iter().map(|(listener, port)| libsbox::thread::spawn(move || serve(&listener, port))).collect();
     for thread in threads.into_iter().collect::<Result<Vec<_>>>()? {
-        thread.join().map_err(|_| Error::new("a port cannot be served any more"))?;
+        thread.join().map_err(|_| Error::new("a port can no longer be served"))?;
     }
     Ok(0)
 }

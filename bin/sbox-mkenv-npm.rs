@@ -27,7 +27,7 @@ const USAGE: &str = "\
 usage: sbox-mkenv-npm [--resolve] SPEC [PREFIX]
 Make the Node.js SPEC (node:22) at PREFIX from packages of the npm registry, and
 print JSON that describes it. Exit code 3: it is not available this way, for the
-reason on stderr.
+reason in the JSON, {\"refused\": \"...\"}.
 
       --resolve    only check whether it would be tried
   -h, --help       print this text

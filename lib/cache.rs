@@ -290,7 +290,7 @@ impl Draft {
         entry.sums = fs::sha256(&text);
         entry.size = fs::measure(&self.env()).1;
         fs::write_atomic(&self.directory.join(checksums::NAME), &text, 0o644)?;
-        let text = serde_json::to_string_pretty(&entry).map_err(|error| Error::new(error.to_string()))?;
+        let text = serde_json::to_string_pretty(&entry)?;
         fs::write_atomic(&self.directory.join("entry.json"), text.as_bytes(), 0o644)?;
         std::fs::remove_file(self.directory.join(MAKING)).context(|| "publish a cache entry".into())?;
         // The name must not survive a power cut that the content does not.

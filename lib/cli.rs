@@ -94,6 +94,42 @@ pub fn common(arg: lexopt::Arg<'_>) -> Error {
     }
 }
 
+/// The options of a program that has no other than those of all.
+pub fn no_options(args: &mut lexopt::Parser) -> Result<()> {
+    args.next()?.map_or(Ok(()), |arg| Err(common(arg)))
+}
+
+/// The options of a program that has `-j` only: whether it is there.
+pub fn is_json(args: &mut lexopt::Parser) -> Result<bool> {
+    let mut is_json = false;
+    while let Some(arg) = args.next()? {
+        match arg {
+            lexopt::Arg::Short('j') | lexopt::Arg::Long("json") => is_json = true,
+            other => return Err(common(other)),
+        }
+    }
+    Ok(is_json)
+}
+
+/// The seconds that the value of an option means, at least one.
+pub fn span(text: &str) -> Result<u64> {
+    crate::model::seconds(text).ok_or_else(|| {
+        Error::usage(format!("'{}' is not a span of time", escape::visible(text)))
+            .hint("write, for example, 5s, 10m, 12h or 30d")
+    })
+}
+
+/// The error for `options` of which there can be one at a time.
+pub fn exclusive(options: &str) -> Error {
+    Error::usage(format!("{options} cannot be used together"))
+}
+
+/// The one that was chosen, if any was; `options` are those that choose.
+pub fn at_most_one<T: PartialEq>(mut chosen: Vec<T>, options: &str) -> Result<Option<T>> {
+    chosen.dedup();
+    if chosen.len() > 1 { Err(exclusive(options)) } else { Ok(chosen.pop()) }
+}
+
 /// What a usage text gives in brackets as the default of an option. For the tests that compare it with the code's.
 pub fn default_in<'a>(usage: &'a str, option: &str) -> Option<&'a str> {
     let is_option = |line: &&str| line.trim_start().starts_with('-');

@@ -91,6 +91,13 @@ impl From<lexopt::Error> for Error {
     }
 }
 
+/// Of what is made of our own values: it does not happen. Text from outside gets words of its own.
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Error {
+        Error::new(format!("cannot write JSON: {error}"))
+    }
+}
+
 /// The reason of a system error for use in a sentence: lower case, without its number.
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();

@@ -1,4 +1,4 @@
-//! Sizes and spans of time as people read them.
+//! Sizes, counts and spans of time as people read them.
 
 /// A size in the units of the seed's examples: `512 B`, `1.2 MB` (powers of 1000).
 pub fn size(bytes: u64) -> String {
@@ -23,6 +23,11 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
+/// A count and what is counted: `1 file`, `2 files`.
+pub fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +37,7 @@ mod tests {
         assert_eq!(size(512), "512 B");
         assert_eq!(size(1_200_000), "1.2 MB");
         assert_eq!(size(999_999), "1.0 MB");
+        assert_eq!([0, 1, 2].map(|number| count(number, "file")), ["0 files", "1 file", "2 files"]);
         assert_eq!([5, 200, 7500, 97_200].map(span), ["5s", "3m20s", "2h5m", "1d3h"]);
     }
 }

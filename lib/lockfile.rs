@@ -1,7 +1,7 @@
 //! `sbox.lock`: what was asked for and resolved. The user's file to commit, JSON at the project root, written whole, keys only
 //! ever added. What was built of it is in [`crate::built`].
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Runtime;
 use crate::project::Project;
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ impl Lockfile {
 
     /// Writes the lock, whole or not at all; leaves one that says the same alone.
     pub fn write(&self, project: &Project) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| Error::new(error.to_string()))?;
+        let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         if crate::fs::read_plain(&project.lock()).is_some_and(|old| old == text.as_bytes()) {
             return Ok(());

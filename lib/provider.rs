@@ -89,7 +89,7 @@ pub fn answer(result: Result<u8>) -> Result<u8> {
         Err(error) if error.kind() == Kind::Unavailable => {
             let hint = error.hint_text().map(|hint| format!("\n{hint}")).unwrap_or_default();
             let refusal = Refusal { refused: format!("{error}{hint}") };
-            cli::out_line(serde_json::to_string(&refusal).map_err(|error| Error::new(error.to_string()))?)?;
+            cli::out_line(serde_json::to_string(&refusal)?)?;
             Ok(CANNOT_SERVE)
         }
         other => other,

@@ -8,7 +8,6 @@ use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::format;
 use libsbox::fs;
-use libsbox::model;
 use libsbox::output;
 use libsbox::suggest;
 use libsbox::time;
@@ -55,7 +54,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('j') | Long("json") => json = true,
             Short('q') | Long("quiet") => quiet = true,
             Short('n') | Long("dry-run") => dry_run = true,
-            Long("older-than") => age = span(&args.value()?.string()?)?,
+            Long("older-than") => age = cli::span(&args.value()?.string()?)?,
             Value(word) => words.push(word.string()?),
             other => return Err(cli::common(other)),
         }
@@ -82,12 +81,6 @@ fn unknown(subcommand: &str) -> Error {
         Some(meant) => error.hint(format!("Did you mean '{meant}'?")),
         None => error.hint("list, info, path, clean, prune or verify"),
     }
-}
-
-fn span(text: &str) -> Result<u64> {
-    model::seconds(text).ok_or_else(|| {
-        Error::usage(format!("'{}' is not a time", escape::visible(text))).hint("write, for example, 30d, 12h or 90s")
-    })
 }
 
 /// The name of an entry's group: `python-3.11`.
@@ -171,7 +164,7 @@ fn info(as_json: bool) -> Result<u8> {
 
 fn clean(names: &[String], all: bool) -> Result<u8> {
     if all && !names.is_empty() {
-        return Err(Error::usage("'--all' and a name cannot be used together"));
+        return Err(cli::exclusive("'--all' and a name"));
     }
     let entries = cache::all()?;
     let is_meant = |entry: &Entry, name: &String| group(entry) == *name || group(entry).replace('-', ":") == *name;
@@ -263,6 +256,6 @@ mod tests {
 
     #[test]
     fn help_says_the_default_of_the_code() {
-        assert_eq!(cli::default_in(USAGE, "--older-than").and_then(|text| span(text).ok()), Some(MONTH));
+        assert_eq!(cli::default_in(USAGE, "--older-than").and_then(|text| cli::span(text).ok()), Some(MONTH));
     }
 }

@@ -4,7 +4,7 @@
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon::processes;
-use libsbox::error::{Error, Result};
+use libsbox::error::Result;
 use libsbox::plumbing::porcelain;
 use libsbox::plumbing::stage::Sources;
 use libsbox::project::{Project, home};
@@ -49,11 +49,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             other => return Err(cli::common(other)),
         }
     }
-    parts.dedup();
-    if parts.len() > 1 {
-        return Err(Error::usage("'--all', '--home' and '--logs' cannot be used together"));
-    }
-    let part = parts.pop().unwrap_or(Part::Built);
+    let part = cli::at_most_one(parts, "'--all', '--home' and '--logs'")?.unwrap_or(Part::Built);
     let project = Project::find()?;
     let lock = fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for a build to end"))?;
     // Logs go on in new files; everything else is what a sandbox runs in.

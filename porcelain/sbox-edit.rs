@@ -28,9 +28,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    if let Some(arg) = args.next()? {
-        return Err(cli::common(arg));
-    }
+    cli::no_options(args)?;
     let project = Project::find()?;
     let old = config::read(&project)?;
     // Beside the configuration, where no sandbox sees it; editors go by how a name ends.

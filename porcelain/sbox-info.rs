@@ -1,7 +1,6 @@
 //! sbox-info: paths, runtime, environment, mounts.
 #![forbid(unsafe_code)]
 
-use lexopt::prelude::*;
 use libsbox::built::Built;
 use libsbox::cache;
 use libsbox::check;
@@ -37,13 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let mut as_json = false;
-    while let Some(arg) = args.next()? {
-        match arg {
-            Short('j') | Long("json") => as_json = true,
-            other => return Err(cli::common(other)),
-        }
-    }
+    let as_json = cli::is_json(args)?;
     let project = Project::find()?;
     let config = libsbox::check::load(&project)?;
     let facts = facts(&project, &config)?;

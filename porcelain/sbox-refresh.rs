@@ -30,9 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    if let Some(arg) = args.next()? {
-        return Err(cli::common(arg));
-    }
+    cli::no_options(args)?;
     let project = Project::find()?;
     let mut failed = None;
     let sandboxes = sandboxes(&project);

@@ -40,7 +40,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     match (all, names.is_empty()) {
-        (true, false) => return Err(Error::usage("'--all' and a name cannot be used together")),
+        (true, false) => return Err(cli::exclusive("'--all' and a name")),
         (false, true) => return Err(Error::usage("missing NAME").hint("sbox ps --all lists them")),
         _ => {}
     }

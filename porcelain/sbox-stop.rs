@@ -8,7 +8,6 @@ use libsbox::daemon::record::Record;
 use libsbox::daemon::{living, processes};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
-use libsbox::model;
 use libsbox::output;
 use libsbox::process::Identity;
 use libsbox::project::Project;
@@ -40,13 +39,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         match arg {
             Short('a') | Long("all") => all = true,
             Short('g') | Long("global") => global = true,
-            Short('t') | Long("timeout") => timeout = Some(span(&args.value()?.string()?)?),
+            Short('t') | Long("timeout") => timeout = Some(grace(&args.value()?.string()?)?),
             Value(name) => names.push(name.string()?),
             other => return Err(cli::common(other)),
         }
     }
     if all && !names.is_empty() {
-        return Err(Error::usage("'--all' and a name cannot be used together"));
+        return Err(cli::exclusive("'--all' and a name"));
     }
     if global {
         return everywhere(all, &names, timeout);
@@ -105,16 +104,14 @@ fn everywhere(all: bool, names: &[String], timeout: Option<u64>) -> Result<u8> {
             .hint("sbox ps --global lists those that are"));
     }
     if found.is_empty() {
-        output::info("No daemons run");
+        output::info("No daemons are running");
     }
     report(&left)
 }
 
-fn span(text: &str) -> Result<u64> {
-    let none = (text == "0" || text == "0s").then_some(0);
-    none.or_else(|| model::seconds(text)).ok_or_else(|| {
-        Error::usage(format!("'{}' is not a span of time", escape::visible(text))).hint("write, for example, 5s or 1m")
-    })
+/// No time is one, too.
+fn grace(text: &str) -> Result<u64> {
+    if text == "0" || text == "0s" { Ok(0) } else { cli::span(text) }
 }
 
 /// Where a supervisor looks when it is asked to stop.
@@ -136,7 +133,7 @@ fn chosen(project: &Project, records: &[Record], all: bool, names: &[String]) ->
     if all {
         let live: Vec<Record> = records.iter().filter(|record| is_live(record)).cloned().collect();
         if live.is_empty() {
-            output::info("No daemons run");
+            output::info("No daemons are running");
         }
         return Ok(live);
     }

@@ -94,7 +94,7 @@ fn packed_root(project: &Project) -> Result<PathBuf> {
     // A prefix that everything begins with would rewrite everything.
     if !old.is_absolute() || old.components().count() < 2 || !old.components().all(plain) || Project::at(&old).is_err()
     {
-        return Err(Error::new(format!("the archive was packed at no usable path: '{}'", visible_path(&old))));
+        return Err(Error::new(format!("the archive names a path that cannot be used: '{}'", visible_path(&old))));
     }
     Ok(old)
 }

@@ -19,9 +19,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    if let Some(arg) = args.next()? {
-        return Err(cli::common(arg));
-    }
+    cli::no_options(args)?;
     cli::out_line(format_args!("sbox version {}", cli::VERSION))?;
     Ok(0)
 }

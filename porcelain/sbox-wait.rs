@@ -8,7 +8,6 @@ use libsbox::daemon::processes;
 use libsbox::daemon::record::{self, Record};
 use libsbox::error::{Error, Kind, Result};
 use libsbox::escape;
-use libsbox::model;
 use libsbox::output;
 use libsbox::project::Project;
 use serde_json::json;
@@ -45,7 +44,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let (mut timeout, mut as_json, mut names) = (None, false, Vec::new());
     while let Some(arg) = args.next()? {
         match arg {
-            Short('t') | Long("timeout") => timeout = Some(span(&args.value()?.string()?)?),
+            Short('t') | Long("timeout") => timeout = Some(Duration::from_secs(cli::span(&args.value()?.string()?)?)),
             Short('j') | Long("json") => as_json = true,
             Value(name) => names.push(name.string()?),
             other => return Err(cli::common(other)),
@@ -71,13 +70,6 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         last = code(&ended);
     }
     last
-}
-
-fn span(text: &str) -> Result<Duration> {
-    model::seconds(text).map(Duration::from_secs).ok_or_else(|| {
-        Error::usage(format!("'{}' is not a span of time", escape::visible(text)))
-            .hint("write, for example, 90s or 10m")
-    })
 }
 
 /// What a daemon ended with.

@@ -19,9 +19,10 @@ pub fn opened(path: &Path) -> Result<Box<dyn Read>> {
     let shown = || format!("read '{}'", visible_path(path));
     let mut file = BufReader::with_capacity(1 << 18, File::open(path).context(shown)?);
     match *file.fill_buf().context(shown)? {
-        [0x1f, 0x8b, _, flags, ..] if flags & RESERVED != 0 => {
-            Err(libsbox::error::Error::new(format!("'{}' is not gzip as anybody knows it", visible_path(path))))
-        }
+        [0x1f, 0x8b, _, flags, ..] if flags & RESERVED != 0 => Err(libsbox::error::Error::new(format!(
+            "'{}' is compressed in a way that gzip does not know",
+            visible_path(path)
+        ))),
         [0x1f, 0x8b, ..] => Ok(Box::new(MultiGzDecoder::new(file))),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Box::new(Zstd::new(file))),
         _ => Ok(Box::new(file)),

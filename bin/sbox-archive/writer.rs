@@ -126,7 +126,7 @@ impl<'a, W: Write> Writer<'a, W> {
         if let (Some(place), Some(prefix)) = (&self.options.sites, &self.options.prefix) {
             self.sites.prefix.clone_from(prefix);
             (self.sites.files, self.sites.bytes) = (self.files, self.bytes);
-            let index = serde_json::to_string(&self.sites).map_err(|error| Error::new(error.to_string()))?;
+            let index = serde_json::to_string(&self.sites)?;
             self.text(plain(place)?, format!("{index}\n").as_bytes())?;
         }
         if let Some(place) = &self.options.sums {
@@ -134,7 +134,7 @@ impl<'a, W: Write> Writer<'a, W> {
             metadata.insert("checksums".into(), json!({place: format!("sha256:{}", fs::sha256(&sums))}));
             self.text(plain(place)?, &sums)?;
         }
-        let text = serde_json::to_string_pretty(&metadata).map_err(|error| Error::new(error.to_string()))?;
+        let text = serde_json::to_string_pretty(&metadata)?;
         self.text(dst, format!("{text}\n").as_bytes())
     }
 

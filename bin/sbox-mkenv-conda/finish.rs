@@ -55,7 +55,7 @@ fn complete(env: &Dir, unpacked: &Path, stem: &str) -> Result<()> {
             }
         }
     }
-    let text = serde_json::to_string_pretty(&record).map_err(|error| Error::new(error.to_string()))?;
+    let text = serde_json::to_string_pretty(&record)?;
     let fill = |file: &mut File| std::io::Write::write_all(file, text.as_bytes());
     env.sub("conda-meta")?.put_file(&name, 0o644, fill)?;
     let source = Dir::open(unpacked)?;

@@ -30,7 +30,7 @@ const USAGE: &str = "\
 usage: sbox-mkenv-host [--resolve] SPEC [PREFIX]
 Make the runtime SPEC (python:3.11, node:22) at PREFIX from an interpreter of
 this host, and print JSON that describes it. Exit code 3: the host has none that
-fits; stderr lists those that were found.
+fits; the JSON, {\"refused\": \"...\"}, lists those that were found.
 
       --resolve    only print which interpreter would be used
   -h, --help       print this text

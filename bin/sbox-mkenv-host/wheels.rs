@@ -33,7 +33,7 @@ pub fn pip<'a>(wheels: &'a [PathBuf], executable: &Path) -> Result<&'a PathBuf> 
     };
     match named(wheels, "CacheControl-") {
         None => Ok(pip),
-        Some(_) => Err(cannot(format!("the pip of '{shown}' is in pieces, as Debian 11 has it"))),
+        Some(_) => Err(cannot(format!("the pip of '{shown}' is split into pieces, as in Debian 11"))),
     }
 }
 

@@ -17,7 +17,7 @@ use std::process::{Child, Stdio};
 /// Copies `entries` into `dir`, made to work at `prefix`.
 pub fn clone(entries: &[&Entry], dir: &Path, prefix: &Path) -> Result<()> {
     if dir.symlink_metadata().is_ok() {
-        return Err(Error::new(format!("'{}' exists already", escape::visible_path(dir))));
+        return Err(Error::new(format!("'{}' already exists", escape::visible_path(dir))));
     }
     let made = fill(entries, dir, prefix);
     if made.is_err() {

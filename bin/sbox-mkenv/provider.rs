@@ -81,7 +81,7 @@ impl Provider {
             return self.run(command);
         };
         let list = libsbox::fs::beside(prefix, "lock");
-        let text = serde_json::to_vec(packages).map_err(|error| Error::new(error.to_string()))?;
+        let text = serde_json::to_vec(packages)?;
         libsbox::fs::write_atomic(&list, &text, 0o600)?;
         command.arg("--lock").arg(&list).args(ask.runtimes.iter().map(ToString::to_string)).arg(prefix);
         let made = self.run(command);

@@ -8,7 +8,7 @@ use crate::installed_metadata::{self, Sum};
 use crate::plan::{self, Change, Plan, Planner, Tree};
 use crate::shebang;
 use libsbox::dir::Dir;
-use libsbox::error::{Context, Error, Result};
+use libsbox::error::{Context, Result};
 use libsbox::escape::visible_path;
 use libsbox::fs;
 use serde::{Deserialize, Serialize};
@@ -150,7 +150,7 @@ pub fn stage(place: &Path, planner: &Planner<'_>, plan: &Plan, trees: &[Tree], d
     }
     // Without a place of the caller's nobody would find it: then the move is finished by this run or not at all.
     if durable {
-        let text = serde_json::to_vec(&journal).map_err(|error| Error::new(error.to_string()))?;
+        let text = serde_json::to_vec(&journal)?;
         // After a power cut, too, a journal must not name files whose content was not written.
         rustix::fs::syncfs(&staging).context(|| "write the journal".into())?;
         fs::write_atomic(&place.join(NAME), &text, 0o600)?;

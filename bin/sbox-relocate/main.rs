@@ -174,7 +174,7 @@ fn write(options: &Options, planner: &Planner<'_>, plan: &plan::Plan, trees: &[T
     };
     if let Some(slots) = options.slots.as_ref().filter(|_| !plan.slots.is_empty()) {
         // First: a slot that is larger than its content harms nothing, one that was forgotten is lost.
-        let text = serde_json::to_string(&plan.slots).map_err(|error| Error::new(error.to_string()))?;
+        let text = serde_json::to_string(&plan.slots)?;
         fs::write_atomic(slots, text.as_bytes(), 0o600)?;
     }
     journal.commit(place, trees)?;

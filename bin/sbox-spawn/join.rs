@@ -77,9 +77,8 @@ fn namespaces_of(pid: Pid) -> Result<Vec<(OwnedFd, LinkNameSpaceType)>> {
     }
     match found.first() {
         Some((_, LinkNameSpaceType::User)) => Ok(found),
-        _ => {
-            Err(Error::new(format!("process {} is not in a sandbox", pid.as_raw_pid())).hint("sbox ps says what runs"))
-        }
+        _ => Err(Error::new(format!("process {} is not in a sandbox", pid.as_raw_pid()))
+            .hint("sbox ps lists what is running")),
     }
 }
 

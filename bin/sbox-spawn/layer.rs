@@ -121,7 +121,7 @@ impl Layer {
     pub fn record(&self, command: Pid) -> Result<()> {
         let Some(identity) = Identity::of(command.as_raw_pid()) else { return Ok(()) };
         let shown = || format!("write '{}'", visible_path(&self.path));
-        let text = serde_json::to_string(&identity).map_err(|error| Error::new(error.to_string()))?;
+        let text = serde_json::to_string(&identity)?;
         // In one write at the end of the file. Whoever reads it asks which of the processes are alive.
         (&self.file).write_all(format!("{text}\n").as_bytes()).context(shown)?;
         rustix::fs::flock(&self.file, FlockOperation::LockShared).context(shown)

@@ -96,7 +96,7 @@ impl Record {
         let (fingerprint, items) = self.listed();
         let seen = self.seen.iter().map(|(place, seen)| (percent_encoded(place), seen.clone())).collect();
         let stored = Stored { fingerprint, items, seen };
-        let text = serde_json::to_vec(&stored).map_err(|error| Error::new(error.to_string()))?;
+        let text = serde_json::to_vec(&stored)?;
         libsbox::fs::write_atomic(path, &text, 0o644)
     }
 

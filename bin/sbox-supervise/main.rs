@@ -14,7 +14,7 @@ mod sandbox;
 use args::Args;
 use libsbox::cli::{self, Tool};
 use libsbox::daemon::record::State;
-use libsbox::error::{Context, Error, Result};
+use libsbox::error::{Context, Result};
 use libsbox::escape;
 use libsbox::model::RestartPolicy;
 use libsbox::output;
@@ -116,7 +116,7 @@ impl Supervisor {
         match sandbox.wait_for_start(&mut self.log)? {
             Start::Executed(started) => {
                 self.entry.runs(&started);
-                cli::out_line(serde_json::to_string(&started).map_err(|error| Error::new(error.to_string()))?)?;
+                cli::out_line(serde_json::to_string(&started)?)?;
                 let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
                 let null = null.context(|| "open '/dev/null'".into())?;
                 // Nobody waits for the end of what the caller's streams are.

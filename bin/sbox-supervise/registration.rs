@@ -193,6 +193,6 @@ impl Registration {
 
 fn running(record: &Record) -> Error {
     let name = &record.name;
-    Error::new(format!("a daemon '{name}' is {} already", record.status.name()))
+    Error::new(format!("daemon '{name}' is already {}", record.status.name()))
         .hint(format!("sbox restart {name}, or another name: sbox run -d --name NAME"))
 }

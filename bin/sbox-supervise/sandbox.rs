@@ -85,7 +85,7 @@ impl Sandbox {
             // What ends at once has closed its end by the time that its event is read, which is one write and whole.
             let started = self.events.split(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok());
             if let Some(started) = started.filter(|event: &Started| event.event == "started") {
-                Pid::from_raw(started.pid).ok_or_else(|| Error::new("sbox-spawn names no process"))?;
+                Pid::from_raw(started.pid).ok_or_else(|| Error::new("sbox-spawn did not name a process"))?;
                 self.init = self.child_of_the_monitor(started.pid);
                 self.said = Vec::new();
                 return Ok(Start::Executed(started));

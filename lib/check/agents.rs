@@ -51,7 +51,7 @@ impl Checker<'_> {
             if let Some((_, name, without)) = WITH_A_SANDBOX.iter().find(|(package, ..)| is_package(package)) {
                 let path = [Step::Key("install".into()), Step::Index(index)];
                 let hint = format!("Add 'nested: true', or use {without}");
-                self.warn(&format!("install[{index}]"), format!("{name} brings a sandbox of its own"), hint, &path);
+                self.warn(&format!("install[{index}]"), format!("{name} brings its own sandbox"), hint, &path);
             }
         }
     }

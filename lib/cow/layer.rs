@@ -218,7 +218,7 @@ impl Layer {
 
     /// Last of what makes a layer: from here on it is one.
     fn write(&self) -> Result<()> {
-        let text = serde_json::to_vec(&self.record).map_err(|error| Error::new(error.to_string()))?;
+        let text = serde_json::to_vec(&self.record)?;
         fs::write_locked(&self.path.join("layer.json"), &text, 0o600)
     }
 

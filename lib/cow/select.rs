@@ -59,7 +59,7 @@ impl Selection {
         let configured = self.layers.len() - self.strays;
         if let Some((layer, _)) = self.layers.iter().skip(configured).find(|(_, named)| !named.is_empty()) {
             let dst = visible_path(layer.dst());
-            return Err(Error::new(format!("'{dst}' is not a mount of the configuration any more"))
+            return Err(Error::new(format!("'{dst}' is no longer a mount of the configuration"))
                 .hint("add it again to apply its changes, or forget them with sbox discard"));
         }
         self.layers.truncate(configured);

@@ -7,7 +7,7 @@
 use super::last;
 use super::living::{self, Living, Workplace};
 use super::record::{Record, State};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::escape;
 use crate::fs;
 use crate::output;
@@ -127,7 +127,7 @@ fn readable(project: &Project) -> Result<Vec<Record>> {
 }
 
 fn write(project: &Project, records: &[Record]) -> Result<()> {
-    let text = serde_json::to_string_pretty(records).map_err(|error| Error::new(error.to_string()))?;
+    let text = serde_json::to_string_pretty(records)?;
     fs::write_locked(&project.processes(), format!("{text}\n").as_bytes(), 0o600)
 }
 
@@ -144,7 +144,7 @@ pub fn list_among(project: &Project, all: &[Living]) -> Result<Vec<Record>> {
         Ok(Read::List(records)) => (records, false),
         Ok(Read::Malformed(_)) => (Vec::new(), true),
         Err(error) => {
-            output::warn(format_args!("{error}: only daemons that run are known"));
+            output::warn(format_args!("{error}: only running daemons are known"));
             (Vec::new(), false)
         }
     };

@@ -34,7 +34,7 @@ impl Device {
         };
         if nodes.is_empty() {
             return Err(Error::new(format!("device '{self}': this host has no {wanted}"))
-                .hint("its driver may not be loaded; or remove it from 'devices'"));
+                .hint("load its driver, or remove it from 'devices'"));
         }
         if self == Device::Nvidia {
             let others = ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps"];

@@ -1,7 +1,7 @@
 //! The command line of `sbox-archive`, and its reply.
 
-use super::{output, output_of, program};
-use crate::error::{Error, Result};
+use super::{output, output_of, program, reply};
+use crate::error::Result;
 use crate::progress::Progress;
 use serde::Deserialize;
 use serde_json::Value;
@@ -107,8 +107,7 @@ impl Create {
         let text: String = items.iter().map(|item| format!("{item}\n")).collect();
         let progress = Progress::spin("packing");
         progress.watch(&mut self.0);
-        serde_json::from_slice(&output_of(&mut self.0, text.as_bytes())?)
-            .map_err(|error| Error::new(format!("cannot parse the output of sbox-archive: {error}")))
+        reply("sbox-archive", &output_of(&mut self.0, text.as_bytes())?)
     }
 }
 

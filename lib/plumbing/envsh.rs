@@ -1,7 +1,7 @@
 //! The command line of `sbox-envsh`, and its reply.
 
-use super::{output, program};
-use crate::error::{Error, Result};
+use super::{output, program, reply};
+use crate::error::Result;
 use crate::project::Project;
 use serde_json::{Map, Value};
 use std::process::Command;
@@ -22,5 +22,5 @@ pub fn of_image(project: &Project) -> Result<Map<String, Value>> {
     let mut command = envsh(project, "json")?;
     command.args(["--quiet", "--isolation", "engine"]);
     command.env_clear().env("HOME", "/").env("USER", "agent").env("LOGNAME", "agent");
-    serde_json::from_slice(&output(&mut command)?).map_err(|error| Error::new(error.to_string()))
+    reply("sbox-envsh", &output(&mut command)?)
 }

@@ -1,8 +1,8 @@
 //! The command line of `sbox-mkenv`, and its reply.
 
-use super::{output_with, program};
+use super::{output_with, program, reply};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lockfile::RuntimeRecord;
 use crate::progress::Progress;
 use crate::registries::Registries;
@@ -63,8 +63,7 @@ impl Environment<'_> {
         command.args(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| flag));
         command.arg("--into").arg(self.into);
         command.args(self.config.runtimes.iter().map(ToString::to_string)).arg(self.prefix);
-        serde_json::from_slice(&output_with(&mut command, progress)?)
-            .map_err(|error| Error::new(format!("sbox-mkenv printed no JSON object: {error}")))
+        reply("sbox-mkenv", &output_with(&mut command, progress)?)
     }
 }
 

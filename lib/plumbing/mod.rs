@@ -76,6 +76,16 @@ pub fn output_of(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
+/// What the program `name` printed, which is JSON.
+fn reply<T: serde::de::DeserializeOwned>(name: &str, text: &[u8]) -> Result<T> {
+    serde_json::from_slice(text).map_err(|error| Error::new(format!("cannot parse the output of {name}: {error}")))
+}
+
+/// The same of lines with a JSON object each.
+fn reply_lines<T: serde::de::DeserializeOwned>(name: &str, text: &[u8]) -> Result<Vec<T>> {
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| reply(name, line)).collect()
+}
+
 /// Runs a plumbing command with `input` on its stdin; gives how it ended, too. Its stderr is ours.
 pub fn answer(command: &mut Command, input: &[u8]) -> Result<std::process::Output> {
     trace(command);

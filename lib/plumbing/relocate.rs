@@ -1,6 +1,6 @@
 //! `sbox-relocate` for a whole project: both trees in one move, all of it or nothing.
 
-use super::{answer, output, program};
+use super::{answer, output, program, reply_lines};
 use crate::error::{Error, Result};
 use crate::project::Project;
 use serde::Deserialize;
@@ -157,9 +157,7 @@ const SKIPPED: [&str; 6] = [
 
 fn read(lines: &[u8], tree: &str) -> Result<Moved> {
     let mut moved = Moved::default();
-    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let line: Line = serde_json::from_slice(line)
-            .map_err(|error| Error::new(format!("sbox-relocate printed no JSON object: {error}")))?;
+    for line in reply_lines::<Line>("sbox-relocate", lines)? {
         let path = if line.slots { "slots.json".to_owned() } else { format!("{tree}{}", line.path) };
         match line {
             Line { change: Some(change), .. } => moved.changed.push((path, change)),

@@ -1,6 +1,6 @@
 //! `sbox-stage` for a project: what its configuration wants in the root of the sandbox.
 
-use super::{answer, in_home, output, program};
+use super::{answer, in_home, output, program, reply, reply_lines};
 use crate::config::Config;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -62,9 +62,7 @@ impl Staging<'_> {
             return Err(Error::reported(crate::status::of(output.status)));
         }
         let mut staged = Staged::default();
-        for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let line: Line = serde_json::from_slice(line)
-                .map_err(|error| Error::new(format!("sbox-stage printed no JSON object: {error}")))?;
+        for line in reply_lines::<Line>("sbox-stage", &output.stdout)? {
             staged.changes.extend(line.put.map(|place| format!("put {place}")));
             staged.changes.extend(line.remove.map(|place| format!("remove {place}")));
             staged.fingerprint = line.fingerprint.unwrap_or(staged.fingerprint);
@@ -103,7 +101,7 @@ impl Sources {
         }
         let mut command = program("sbox-stage")?;
         let text = output(command.arg("--list").arg("--record").arg(record))?;
-        serde_json::from_slice(&text).map_err(|error| Error::new(format!("sbox-stage printed no JSON object: {error}")))
+        reply("sbox-stage", &text)
     }
 
     /// The same of a record that may be broken.

@@ -47,7 +47,7 @@ pub fn bring(project: &Project, config: &Config, words: &[PathBuf], dry_run: boo
     let target = format!("sbox/{branch}");
     let Some(bundle) = bundle else {
         let branch = visible(&branch);
-        output::info(format_args!("'{branch}' has no commits that the host has not"));
+        output::info(format_args!("all commits of '{branch}' are on the host already"));
         return Ok(0);
     };
     let result = match dry_run {

@@ -70,7 +70,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Err(Error::usage("'--commits' cannot be used together with '-i', '--ignored' or '--partial'"));
     }
     if options.interactive && options.dry_run {
-        return Err(Error::usage("'-i' and '-n' cannot be used together"));
+        return Err(cli::exclusive("'-i' and '-n'"));
     }
     let project = Project::find()?;
     let config = libsbox::check::load(&project)?;

@@ -118,9 +118,8 @@ fn say(copier: &Copier, target: &str, quiet: bool) -> u8 {
         output::warn(format_args!("{} more are not copied", copier.left.len() - NAMED));
     }
     if !quiet {
-        let (files, size) = (copier.files, format::size(copier.bytes));
-        let noun = if files == 1 { "file" } else { "files" };
-        output::ok(format_args!("Copied {files} {noun} ({size}) to '{target}'"));
+        let (files, size) = (format::count(copier.files, "file"), format::size(copier.bytes));
+        output::ok(format_args!("Copied {files} ({size}) to '{target}'"));
     }
     u8::from(!copier.left.is_empty())
 }

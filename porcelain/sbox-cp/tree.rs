@@ -19,7 +19,7 @@ pub struct Copier {
     out: bool,
     /// The project's own state: a copy of its directory would swallow itself.
     state: Option<(u64, u64)>,
-    pub files: u64,
+    pub files: usize,
     pub bytes: u64,
     /// Paths below the source, each with why it is not copied.
     pub left: Vec<(PathBuf, String)>,

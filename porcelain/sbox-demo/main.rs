@@ -148,7 +148,7 @@ fn write_configuration(runtime: &Runtime, config: &Path) -> Result<()> {
 fn write_agent(stage: &Stage, runtime: &Runtime, attempts: &[Attempt]) -> Result<()> {
     let (name, text, _) = agent(runtime);
     let app = stage.project().join("app");
-    let list = serde_json::to_string(attempts).map_err(|error| Error::new(error.to_string()))?;
+    let list = serde_json::to_string(attempts)?;
     fs::write_atomic(&app.join("attempts.json"), list.as_bytes(), 0o644)?;
     fs::write_atomic(&app.join(name), text.as_bytes(), 0o644)
 }

@@ -40,9 +40,8 @@ fn main() -> ExitCode {
     TOOL.main(run)
 }
 
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq)]
 enum Form {
-    #[default]
     Patch,
     Stat,
     NameOnly,
@@ -50,40 +49,22 @@ enum Form {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut form, mut use_pager, mut for_reading, mut words) = (Form::Patch, true, false, Vec::new());
+    let (mut forms, mut use_pager, mut for_reading, mut words) = (Vec::new(), true, false, Vec::new());
     let (mut digests, mut with_ignored) = (None, false);
     while let Some(arg) = args.next()? {
-        let wanted = match arg {
-            Long("stat") => Form::Stat,
-            Long("name-only") => Form::NameOnly,
-            Short('j') | Long("json") => Form::Json,
-            Long("ignored") => {
-                with_ignored = true;
-                continue;
-            }
-            Long("no-pager") => {
-                use_pager = false;
-                continue;
-            }
-            Long("digests") => {
-                digests = Some(PathBuf::from(args.value()?));
-                continue;
-            }
-            Long("for-reading") => {
-                for_reading = true;
-                continue;
-            }
-            Value(word) => {
-                words.push(PathBuf::from(word));
-                continue;
-            }
+        match arg {
+            Long("stat") => forms.push(Form::Stat),
+            Long("name-only") => forms.push(Form::NameOnly),
+            Short('j') | Long("json") => forms.push(Form::Json),
+            Long("ignored") => with_ignored = true,
+            Long("no-pager") => use_pager = false,
+            Long("digests") => digests = Some(PathBuf::from(args.value()?)),
+            Long("for-reading") => for_reading = true,
+            Value(word) => words.push(PathBuf::from(word)),
             other => return Err(cli::common(other)),
-        };
-        if form != Form::Patch && form != wanted {
-            return Err(Error::usage("'--stat', '--name-only' and '--json' cannot be used together"));
         }
-        form = wanted;
     }
+    let form = cli::at_most_one(forms, "'--stat', '--name-only' and '--json'")?.unwrap_or(Form::Patch);
     let project = Project::find()?;
     let config = libsbox::check::load(&project)?;
     let mut selection = Selection::new(&project, &config.mount, &words)?;

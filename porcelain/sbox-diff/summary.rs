@@ -6,6 +6,7 @@ use libsbox::cli;
 use libsbox::cow::{Change, Kind, Layer, Node, Scan, Verdict, What};
 use libsbox::error::Result;
 use libsbox::escape::visible_path;
+use libsbox::format;
 use serde_json::{Value, json};
 
 /// Which mount the following is about.
@@ -40,8 +41,8 @@ pub fn stat(scans: &[(&Layer, Scan)]) -> Result<()> {
     }
     cli::out(libsbox::output::table(&rows).as_bytes())?;
     if files > 0 {
-        let noun = if files == 1 { "change" } else { "changes" };
-        cli::out_line(format_args!(" {files} {noun}, {} lines added, {} lines removed", sum.0, sum.1))?;
+        let files = format::count(files, "change");
+        cli::out_line(format_args!(" {files}, {} lines added, {} lines removed", sum.0, sum.1))?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use libsbox::cow::{self, Layer, Selection};
 use libsbox::daemon::processes;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
+use libsbox::format;
 use libsbox::output;
 use libsbox::project::Project;
 use std::io::{BufRead, IsTerminal, Write};
@@ -65,8 +66,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             false => cow::discard(layer, &offline, named)?,
         }
     }
-    let noun = if count == 1 { "change" } else { "changes" };
-    output::ok(format_args!("{count} {noun} forgotten"));
+    output::ok(format_args!("{} forgotten", format::count(count, "change")));
     Ok(0)
 }
 
@@ -76,8 +76,7 @@ fn confirm(count: usize) -> Result<()> {
         return Err(Error::usage("all changes would be forgotten").hint("sbox discard --force, or name paths"));
     }
     let mut stderr = std::io::stderr();
-    let noun = if count == 1 { "change" } else { "changes" };
-    let question = format!("forget {count} {noun}, and the agent's commits? [y/N] ");
+    let question = format!("forget {}, and the agent's commits? [y/N] ", format::count(count, "change"));
     let _ = stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush());
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context(|| "read the answer".into())?;

@@ -65,11 +65,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let project = Project::at(&root)?;
     let existing = Existing::look(&root);
     if template.is_some() && copy {
-        return Err(Error::usage("--copy and --template cannot be used together"));
+        return Err(cli::exclusive("'--copy' and '--template'"));
     }
     let text = template.as_ref().map(|name: &String| templates::configuration(name, &runtimes)).transpose()?;
     if project.config().symlink_metadata().is_ok() && !force {
-        return Err(Error::new(format!("'{}' is a project already", escape::visible_path(&root)))
+        return Err(Error::new(format!("'{}' is already a project", escape::visible_path(&root)))
             .hint("sbox init --force replaces its configuration and keeps all other files"));
     }
     let what = match (&text, &template) {
@@ -151,7 +151,7 @@ fn template(project: &Project, runtime: &Runtime) -> Result<Vec<(&'static str, S
                 .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
                 .collect();
             let package = serde_json::json!({"name": name.trim_start_matches(['.', '_', '-']), "version": "1.0.0", "private": true, "main": "index.js"});
-            let package = serde_json::to_string_pretty(&package).map_err(|error| Error::new(error.to_string()))?;
+            let package = serde_json::to_string_pretty(&package)?;
             vec![("app/index.js", NODE.into()), ("app/package.json", package + "\n")]
         }
     })

@@ -88,13 +88,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         }
     }
     if options.times && options.json {
-        return Err(Error::usage("'--timestamps' and '--json' cannot be used together").hint("JSON has the times"));
+        return Err(cli::exclusive("'--timestamps' and '--json'").hint("JSON has the times"));
     }
     if options.times && options.network {
-        return Err(Error::usage("'--timestamps' and '--network' cannot be used together").hint("it has times anyway"));
+        return Err(cli::exclusive("'--timestamps' and '--network'").hint("it has times anyway"));
     }
     if options.network && !options.names.is_empty() {
-        return Err(Error::usage("'--network' and a name cannot be used together"));
+        return Err(cli::exclusive("'--network' and a name"));
     }
     let project = Project::find()?;
     if options.list {

@@ -61,7 +61,7 @@ pub fn pack(project: &Project, config: &Config, lock: &Built, options: &Options)
     let old = written_root(project, lock);
     let new = place::neutral(&old);
     if let Some(covered) = ["/dev", "/proc", "/sys", "/run"].iter().find(|place| new.starts_with(place)) {
-        let message = format!("a project at '{covered}' cannot be an image: engines put something of their own there");
+        let message = format!("a project at '{covered}' cannot be an image: engines put their own files there");
         return Err(Error::new(message).hint("move the project, and sbox build"));
     }
     let name = image_name(&project.name());

@@ -15,7 +15,7 @@ fn a_template_is_a_configuration_that_is_the_users_own() {
     scratch.sbox("p").arg("validate").assert().success();
     // It may have the key of this machine without another question.
     scratch.sbox("p").args(["trust", "--list"]).assert().success();
-    init(&[".", "-t", "node"]).code(1).stderr(contains("is a project already"));
+    init(&[".", "-t", "node"]).code(1).stderr(contains("is already a project"));
     init(&[".", "-f", "-t", "node", "-r", "node:24"]).success();
     assert!(scratch.read("p/.sbox/config.yaml").contains("\nruntime: node:24\n"));
     init(&["new", "-t", "claud-code"])

@@ -37,7 +37,7 @@ fn the_current_directory_becomes_a_project_with_its_sources_untouched() {
     assert!(scratch.read("p/.sbox/config.yaml").contains("mount:\n  - .:/work:cow\nworkdir: /work\n"));
     assert_eq!(scratch.read("p/.gitignore"), "*.pyc\n/.sbox/*\n!/.sbox/config.yaml\n");
     assert!(!scratch.path("p/app").exists());
-    init(&scratch).assert().code(1).stderr(contains("is a project already"));
+    init(&scratch).assert().code(1).stderr(contains("is already a project"));
     scratch.write("p/.sbox/config.yaml", "runtime: node:22\n");
     init(&scratch).arg("--force").assert().success();
     assert!(scratch.read("p/.sbox/config.yaml").contains("python:3.11"));

@@ -119,7 +119,7 @@ fn a_prefix_that_exists_is_not_touched() {
     let scratch = Scratch::new("mkenv-exists");
     provider(&scratch, PROVIDER);
     scratch.write("a/mine", "x");
-    mkenv(&scratch, "a").assert().code(1).stderr(contains("exists already"));
+    mkenv(&scratch, "a").assert().code(1).stderr(contains("already exists"));
     assert_eq!(scratch.read("a/mine"), "x");
 }
 

@@ -84,7 +84,7 @@ fn nobody_else_gets_a_signal_whatever_the_file_says() {
 fn what_is_not_there_is_said() {
     let project = Standing::new("stop-missing", "");
     project.sbox(&["stop", "web"]).assert().code(1).stderr(contains("there is no daemon 'web'"));
-    project.sbox(&["stop", "--all"]).assert().success().stderr(contains("No daemons run"));
+    project.sbox(&["stop", "--all"]).assert().success().stderr(contains("No daemons are running"));
     project.sbox(&["stop", "--all", "web"]).assert().code(2);
 }
 

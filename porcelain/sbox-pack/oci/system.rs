@@ -66,9 +66,7 @@ fn libraries(project: &Project, tools: &[PathBuf]) -> Result<BTreeSet<PathBuf>> 
     let output = plumbing::die_with_parent(&mut spawn).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.context(|| "look for libraries".into())?;
     if !output.status.success() {
-        return Err(
-            Error::new("cannot find out which libraries are needed").hint("name an image to stand on: --base DIR")
-        );
+        return Err(Error::new("cannot find out which libraries are needed").hint("name a base image: --base DIR"));
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // `libc.so.6 => /lib/x/libc.so.6 (0x...)`, and the loader itself: `/lib64/ld-linux-x86-64.so.2 (0x...)`.
