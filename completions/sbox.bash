@@ -24,14 +24,14 @@ _sbox_files() {
 # Prints the options of a command.
 _sbox_options() {
     case $1 in
-        init) echo "-r --runtime -t --template --list-templates -f --force --copy -h --help -V --version" ;;
+        init) echo "-r --runtime -t --template --list-templates -q --quiet -f --force --copy -h --help -V --version" ;;
         build) echo "--locked --update --offline --config -f --force -v --verbose -n --check -h --help -V --version" ;;
         add) echo "-g --global -n --dry-run -v --verbose -h --help -V --version" ;;
         edit) echo "-h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         clean) echo "--home --logs -a --all -h --help -V --version" ;;
         run) echo "--runtime --keep -d --detach -n --name --wait --env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
-        exec) echo "--in --workdir --env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
+        exec) echo "--in --env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
         shell) echo "--env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
         refresh) echo "-h --help -V --version" ;;
         ps) echo "-a --all -g --global -q --quiet --names -j --json -h --help -V --version" ;;
@@ -90,7 +90,6 @@ _sbox_takes() {
         'run --workdir') return 0 ;;
         'run --isolation') return 0 ;;
         'exec --in') return 0 ;;
-        'exec --workdir') return 0 ;;
         'exec --env') return 0 ;;
         'exec --env-file') return 0 ;;
         'exec --mount') return 0 ;;
@@ -223,6 +222,7 @@ _sbox_takes() {
 _sbox_value() {
     case $1 in
         'init -r' | 'init --runtime') _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24 ;;
+        'init -t' | 'init --template') _sbox_names init --list-templates --quiet ;;
         'build --config') _sbox_files -f ;;
         'run --runtime') _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24 ;;
         'run -n' | 'run --name') _sbox_names ps --all --names ;;

@@ -20,8 +20,8 @@ const USAGE: &str = concat!(
 usage: sbox exec [--in NAME] [options] COMMAND [ARGUMENT...]
 Execute COMMAND in the project's sandbox. Options after COMMAND belong to it.
 
-      --in NAME            use the running sandbox of the daemon NAME; --env,
-                           --env-file and --workdir can be given, too
+      --in NAME            use the running sandbox of the daemon NAME; it takes
+                           variables and --workdir of the options below
 
 ",
     libsbox::options_for_one_run!(),

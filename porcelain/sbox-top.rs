@@ -21,7 +21,8 @@ const TOOL: Tool = Tool { name: "sbox-top", usage: USAGE, runs_a_command: false 
 const USAGE: &str = "\
 usage: sbox top [-n N] [-i SECONDS] [-j]
 Show what the sandboxes of all your projects use: processor time as a share of
-one processor, memory, processes. On a terminal this is refreshed until Ctrl-C.
+one processor, memory, processes, and bytes over the loopback of a separate
+network. On a terminal this is refreshed until Ctrl-C.
 
   -n, --count N            look N times [without a terminal 1]
   -i, --interval SECONDS   the time between two looks [2]
@@ -85,6 +86,8 @@ struct Sandbox {
     network: String,
     command: String,
     uptime: u64,
+    /// Bytes over the loopback of its own network, if it has one. Of the host's network nobody knows whose they are.
+    loopback: Option<u64>,
 }
 
 /// All of them at one moment.
@@ -101,7 +104,12 @@ impl Look {
         let found = running.filter_map(|(monitor, words)| sandbox(&table, &supervised, monitor, &words));
         let mut found: Vec<(Sandbox, Vec<i32>)> = found.collect();
         add_joined(&table, &mut found);
-        let mut found: Vec<_> = found.into_iter().map(|(sandbox, pids)| (sandbox, table.usage_of(&pids))).collect();
+        let measured = |(mut sandbox, pids): (Sandbox, Vec<i32>)| {
+            sandbox.loopback = pids.iter().find_map(|pid| loopback(*pid)).filter(|_| sandbox.network != "host");
+            let usage = table.usage_of(&pids);
+            (sandbox, usage)
+        };
+        let mut found: Vec<_> = found.into_iter().map(measured).collect();
         let key = |sandbox: &Sandbox| (sandbox.project.clone(), sandbox.name.clone(), sandbox.pid);
         found.sort_by_key(|(sandbox, _)| key(sandbox));
         Look { at: Instant::now(), found }
@@ -141,8 +149,16 @@ fn sandbox(
         network: described.network.to_owned(),
         command: described.command.join(" "),
         uptime: process::age(pid)?,
+        loopback: None,
     };
     Some((sandbox, table.tree(pid)))
+}
+
+/// What the loopback of a process's network has carried: the second column of proc_pid_net_dev(5), bytes received.
+fn loopback(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?;
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The first process of a sandbox among the children of its monitor, which has helpers beside it: in a namespace of
@@ -191,6 +207,7 @@ impl Row<'_> {
             "cpu_seconds": round(self.usage.cpu),
             "memory": self.usage.memory,
             "processes": self.usage.processes,
+            "loopback_bytes": self.sandbox.loopback,
         })
     }
 
@@ -203,6 +220,7 @@ impl Row<'_> {
             format::size(self.usage.memory),
             self.usage.processes.to_string(),
             self.sandbox.network.clone(),
+            self.sandbox.loopback.map_or_else(|| "-".into(), format::size),
             format::span(self.sandbox.uptime),
             escape::visible(&self.sandbox.project),
         ]
@@ -216,7 +234,7 @@ fn print(rows: &[Row], refresh: bool) -> Result<()> {
         output::info("No sandboxes are running");
         return Ok(());
     }
-    let titles = ["PID", "NAME", "CPU", "MEMORY", "PROCS", "NETWORK", "UPTIME", "PROJECT"].map(String::from);
+    let titles = ["PID", "NAME", "CPU", "MEMORY", "PROCS", "NETWORK", "TRAFFIC", "UPTIME", "PROJECT"].map(String::from);
     let lines: Vec<Vec<String>> = [titles.to_vec()].into_iter().chain(rows.iter().map(Row::cells)).collect();
     let (mut text, columns) = (output::table(&lines), width::of_stdout());
     if let Some(columns) = columns {

@@ -48,6 +48,16 @@ pub struct Finding {
     pub only_for_builds: bool,
 }
 
+/// How the message of a source that is missing begins.
+const MISSING: &str = "Source does not exist";
+
+impl Finding {
+    /// Whether something is wrong with the text, and not with what is missing beside it.
+    pub fn is_of_the_text(&self) -> bool {
+        self.severity == Severity::Error && !self.message.starts_with(MISSING)
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.field.is_empty() {

@@ -110,7 +110,7 @@ impl Checker<'_> {
                 ("mount", _) => format!("Relative paths start at the project root; make it with: mkdir -p '{shown}'"),
                 _ => "Relative paths start at the project root".into(),
             };
-            self.error(field, format!("Source does not exist: '{shown}'"), hint, path);
+            self.error(field, format!("{}: '{shown}'", super::MISSING), hint, path);
             if let Some(finding) = self.findings.last_mut() {
                 finding.only_for_builds = key == "copy";
             }

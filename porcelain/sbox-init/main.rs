@@ -34,6 +34,7 @@ the dependencies, and a command.
                        playwright, python, node, or the NAME of a file
                        ~/.config/sbox/templates/NAME.yaml
       --list-templates  list the templates, and do nothing else
+  -q, --quiet          with --list-templates: print names only
   -f, --force          replace an existing configuration
       --copy           copy sources that are there into the sandbox, instead of
                        mounting them copy-on-write
@@ -47,16 +48,21 @@ fn main() -> ExitCode {
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let (mut runtimes, mut template, mut force, mut copy, mut name) = (Vec::new(), None, false, false, None);
+    let (mut list, mut quiet) = (false, false);
     while let Some(arg) = args.next()? {
         match arg {
             Short('r') | Long("runtime") => runtimes.push(runtime(&args.value()?.string()?)?),
             Short('t') | Long("template") => template = Some(args.value()?.string()?),
-            Long("list-templates") => return templates::list().map(|()| 0),
+            Long("list-templates") => list = true,
+            Short('q') | Long("quiet") => quiet = true,
             Short('f') | Long("force") => force = true,
             Long("copy") => copy = true,
             Value(value) if name.is_none() => name = Some(PathBuf::from(value)),
             other => return Err(cli::common(other)),
         }
+    }
+    if list {
+        return templates::list(quiet).map(|()| 0);
     }
     let name =
         name.ok_or_else(|| Error::usage("missing NAME").hint("sbox init myapp, or sbox init . for this directory"))?;
@@ -71,6 +77,9 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if project.config().symlink_metadata().is_ok() && !force {
         return Err(Error::new(format!("'{}' is already a project", escape::visible_path(&root)))
             .hint("sbox init --force replaces its configuration and keeps all other files"));
+    }
+    if let Some(text) = &text {
+        templates::require_valid(text, &root)?;
     }
     let what = match (&text, &template) {
         (Some(text), Some(template)) => {

@@ -1,12 +1,13 @@
 //! Templates: whole configurations for agents and other programs. Those that ship are compiled in; the user's own are files,
 //! and win.
 
+use libsbox::check::Finding;
 use libsbox::cli;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::{visible, visible_path};
 use libsbox::model::Runtime;
 use libsbox::suggest;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 macro_rules! templates {
     ($($name:literal,)*) => {
@@ -62,13 +63,28 @@ fn text(name: &str) -> Result<String> {
     })
 }
 
-/// Prints every template with the first line of its text.
-pub fn list() -> Result<()> {
+/// Refuses a template that no project could have: the user may have written it. What it mounts is the project's to bring.
+pub fn require_valid(text: &str, root: &Path) -> Result<()> {
+    let mut report = libsbox::check::check(text, root);
+    report.findings.retain(Finding::is_of_the_text);
+    report.print(true);
+    match report.findings.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new("the template has errors; nothing was written")),
+    }
+}
+
+/// Prints every template with the first line of its text, or only their names.
+pub fn list(quiet: bool) -> Result<()> {
     let own = own();
     let shipped = SHIPPED.iter().map(|(name, _)| (*name).to_owned()).filter(|name| !own.contains(name));
     let all: Vec<String> = shipped.chain(own.iter().cloned()).collect();
     let width = all.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     for name in all {
+        if quiet {
+            cli::out_line(visible(&name))?;
+            continue;
+        }
         let text = text(&name).unwrap_or_default();
         let first = text.lines().next().and_then(|line| line.strip_prefix('#')).unwrap_or_default().trim();
         let first = first.split(". See ").next().unwrap_or(first);

@@ -17,7 +17,7 @@ use libsbox::model;
 use libsbox::output;
 use libsbox::project::Project;
 use libsbox::time;
-use printer::{Form, Head, Printer};
+use printer::{Form, Head, Printer, print_merged};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ usage: sbox logs [-f] [-n N] [--since TIME] [-t | -j] [NAME... | --network]
        sbox logs --list [-j]
 Print the log of the daemon NAME, or of the project's default daemon. The name
 'build' stands for the log of the last build. Lines of several logs begin with
-their names.
+their names, in the order in which they were written.
 
   -f, --follow       go on with new lines until the daemon ends
   -n, --lines N      print the last N lines [50, or with --since all]
@@ -114,16 +114,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     for (name, head) in heads(&names(&project, &options)?, options.times) {
         all.push(open(&project, &options, name, Printer::new(form, head))?);
     }
-    for one in &mut all {
-        one.printer.print_rest(&mut one.reader)?;
-        if !options.follow {
-            one.printer.finish()?;
-        }
-    }
+    print_rest(&mut all, !options.follow)?;
     if options.follow {
         follow(&project, &mut all)?;
-        all.iter_mut().try_for_each(|one| one.printer.finish())?;
     }
+    all.iter_mut().try_for_each(|one| one.printer.finish())?;
     Ok(0)
 }
 
@@ -160,6 +155,14 @@ fn open(project: &Project, options: &Options, name: String, printer: Printer) ->
     }
     let is_daemon = processes::list(project)?.iter().any(|record| record.name == name);
     Ok(Log { name, reader, printer, is_daemon })
+}
+
+/// Prints what can be read now.
+fn print_rest(all: &mut [Log], to_the_end: bool) -> Result<()> {
+    match all {
+        [one] => one.printer.print_rest(&mut one.reader),
+        all => print_merged(all.iter_mut().map(|log| (&mut log.printer, &mut log.reader)), to_the_end),
+    }
 }
 
 /// What stands before the lines of each: names of the same width, in colours that differ.
@@ -238,11 +241,11 @@ fn follow(project: &Project, all: &mut [Log]) -> Result<()> {
         if look {
             looked = Instant::now();
         }
-        for (log, over) in all.iter_mut().zip(&mut over).filter(|(_, over)| !**over) {
+        for (log, over) in all.iter().zip(&mut over).filter(|(_, over)| !**over) {
             // What it printed before it ended is in the log by then.
             *over = look && log.is_daemon && !is_live(project, &log.name)?;
-            log.printer.print_rest(&mut log.reader)?;
         }
+        print_rest(all, false)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use libsbox::error::Result;
 use libsbox::logs::{Reader, Times};
 use libsbox::time;
 use serde_json::json;
+use std::collections::VecDeque;
 
 /// What stdout gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +45,40 @@ pub struct Printer {
     line: Vec<u8>,
     times: Option<(u64, Times)>,
     buffer: Vec<u8>,
+    /// Lines that are ready beside those of other logs, each with when it was written.
+    queue: VecDeque<(u64, Vec<u8>)>,
+    /// When the last of them was.
+    last: u64,
+}
+
+/// Prints what can be read now of several logs, in the order in which it was written. What is held of each is a block.
+/// `to_the_end`: nothing comes after it, so that the last line is one without an end, too.
+pub fn print_merged<'a>(logs: impl Iterator<Item = (&'a mut Printer, &'a mut Reader)>, to_the_end: bool) -> Result<()> {
+    let mut logs: Vec<(&mut Printer, &mut Reader, bool)> = logs.map(|(log, reader)| (log, reader, false)).collect();
+    let mut out = Vec::new();
+    loop {
+        for (log, reader, is_over) in &mut logs {
+            while log.queue.is_empty() && !*is_over {
+                *is_over = !log.fill(reader)?;
+                if *is_over && to_the_end {
+                    log.queue_rest(reader);
+                }
+            }
+        }
+        // The times are those of seconds: of one second, each log is printed at a stretch.
+        let first = logs.iter().enumerate().filter_map(|(at, (log, ..))| Some((log.queue.front()?.0, at))).min();
+        let Some((_, at)) = first else { return cli::out(&out) };
+        out.extend(logs[at].0.queue.pop_front().into_iter().flat_map(|(_, line)| line));
+        if out.len() > LONGEST {
+            cli::out(&out)?;
+            out.clear();
+        }
+    }
 }
 
 impl Printer {
     pub fn new(form: Form, head: Head) -> Printer {
-        Printer { form, head, line: Vec::new(), times: None, buffer: vec![0; LONGEST] }
+        Printer { form, head, line: Vec::new(), times: None, buffer: vec![0; LONGEST], queue: VecDeque::new(), last: 0 }
     }
 
     /// Prints what can be read now.
@@ -65,22 +95,51 @@ impl Printer {
         }
     }
 
+    /// Reads once; `false` if there is nothing more now.
+    fn fill(&mut self, reader: &mut Reader) -> Result<bool> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let length = reader.read(&mut buffer)?;
+        for (time, line) in self.lines(&buffer[..length], reader, true) {
+            // What has no time was written before there were any.
+            self.last = time.unwrap_or(self.last).max(self.last);
+            self.queue.push_back((self.last, line));
+        }
+        self.buffer = buffer;
+        Ok(length > 0)
+    }
+
+    fn queue_rest(&mut self, reader: &Reader) {
+        if !self.line.is_empty() {
+            let (mut out, time) = (Vec::new(), reader.time(&mut self.times, 1));
+            self.end_line(&mut out, time);
+            self.queue.push_back((time.unwrap_or(self.last).max(self.last), out));
+        }
+    }
+
     fn print(&mut self, bytes: &[u8], reader: &Reader) -> Result<()> {
         if self.form == Form::Raw && self.head.is_empty() {
             return if bytes.is_empty() { Ok(()) } else { cli::out(bytes) };
         }
-        let mut out = Vec::new();
+        let timed = self.form == Form::Json || self.head.times;
+        let lines = self.lines(bytes, reader, timed);
+        cli::out(&lines.into_iter().flat_map(|(_, line)| line).collect::<Vec<u8>>())
+    }
+
+    /// The lines that end in `bytes`, as they are printed, and when they were written.
+    fn lines(&mut self, bytes: &[u8], reader: &Reader, timed: bool) -> Vec<(Option<u64>, Vec<u8>)> {
+        let mut lines = Vec::new();
         let mut at = 0;
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             at += part.len();
             self.line.extend(part);
             if part.ends_with(b"\n") || self.line.len() >= LONGEST {
-                let timed = self.form == Form::Json || self.head.times;
                 let time = timed.then(|| reader.time(&mut self.times, (bytes.len() - at + 1) as u64)).flatten();
+                let mut out = Vec::new();
                 self.end_line(&mut out, time);
+                lines.push((time, out));
             }
         }
-        cli::out(&out)
+        lines
     }
 
     fn end_line(&mut self, out: &mut Vec<u8>, time: Option<u64>) {

@@ -1,6 +1,7 @@
 //! `sbox init -t`: the templates that ship, and the user's own.
 
 use crate::common::{Scratch, stdout};
+use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
 #[test]
@@ -39,6 +40,15 @@ fn the_users_own_templates_come_first_and_a_name_is_not_a_path() {
     assert!(line("codex").contains("OpenAI Codex in a sandbox") && list.lines().count() == 14, "{list}");
     scratch.sbox("").args(["init", "a", "-t", "node"]).assert().success();
     assert!(scratch.read("a/.sbox/config.yaml").contains("cmd: ours"));
+    let names = stdout(&scratch.sbox("").args(["init", "--list-templates", "-q"]).output().unwrap());
+    assert!(names.lines().any(|name| name == "team") && names.lines().count() == 14, "{names}");
+    // A mistake in one is found before anything is written; what it mounts may come later.
+    scratch.write("home/.config/sbox/templates/bad.yaml", "runtime: node:22\nmont: [./x:/y]\n");
+    let mut bad = scratch.sbox("");
+    bad.args(["init", "d", "-t", "bad"]).assert().code(1).stderr(contains("mont").and(contains("nothing was written")));
+    assert!(!scratch.path("d").exists());
+    scratch.write("home/.config/sbox/templates/later.yaml", "runtime: node:22\nmount: [./data:/data]\n");
+    scratch.sbox("").args(["init", "e", "-t", "later"]).assert().success();
     for name in ["../secret", "/etc/passwd", ".", ""] {
         scratch.sbox("").args(["init", "b", "-t", name]).assert().code(2).stderr(contains("no template"));
     }

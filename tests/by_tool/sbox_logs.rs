@@ -164,6 +164,29 @@ fn several_logs_have_names_before_their_lines() {
 }
 
 #[test]
+fn lines_of_several_logs_come_in_the_order_in_which_they_were_written() {
+    let project = Standing::new("logs-merged", "");
+    // Longer than what is read at once, in two files, and one without times.
+    let long = format!("{}\n", "x".repeat(300)).repeat(500);
+    project.scratch.write("p/.sbox/logs/a.log.1", &format!("a1\n{long}a2\n"));
+    project.scratch.write("p/.sbox/logs/.a.log.1.times", &format!("0 1000\n3 1002\n{} 1005\n", 3 + long.len()));
+    project.scratch.write("p/.sbox/logs/a.log", "a3\n");
+    project.scratch.write("p/.sbox/logs/.a.log.times", "0 1008\n");
+    project.scratch.write("p/.sbox/logs/b.log", "b1\nb2\nb3\nb4");
+    project.scratch.write("p/.sbox/logs/.b.log.times", "0 1001\n3 1003\n6 1006\n9 1009\n");
+    project.scratch.write("p/.sbox/logs/c.log", "c1\n");
+    let text = project.stdout(&["logs", "-n", "1000", "a", "b", "c"]);
+    let short: Vec<&str> = text.lines().filter(|line| !line.contains('x')).collect();
+    assert_eq!(short, ["c | c1", "a | a1", "b | b1", "b | b2", "a | a2", "b | b3", "a | a3", "b | b4"]);
+    let first_x = text.find("a | x").unwrap();
+    assert!(text.find("b1").unwrap() < first_x && first_x < text.find("b2").unwrap());
+    let json = project.stdout(&["logs", "-j", "-n", "2", "a", "b"]);
+    let lines = json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let lines: Vec<String> = lines.map(|line| line["line"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(lines, ["a2", "b3", "a3", "b4"]);
+}
+
+#[test]
 fn times_stand_before_lines_where_they_are_known() {
     let project = Standing::new("logs-stamped", "");
     project.scratch.write("p/.sbox/logs/web.log", "one\ntwo\n");

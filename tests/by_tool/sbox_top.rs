@@ -28,6 +28,12 @@ fn daemons_and_runs_are_there_with_what_they_use() {
     assert_eq!((all.len(), &daemon["pid"]), (2, &project.ps("web")["pid"]));
     assert!(daemon["cpu_percent"].as_f64() > Some(1.0) && daemon["processes"].as_u64() >= Some(3), "{daemon}");
     assert!(daemon["memory"].as_u64() > Some(50_000) && daemon["network"] == "proxy", "{daemon}");
+    // Bytes over its own loopback, where it has one: this one has said nothing yet.
+    assert_eq!(daemon["loopback_bytes"], 0, "{daemon}");
+    let ping = "exec 3<>/dev/udp/127.0.0.1/9; printf %1000s x >&3";
+    project.sbox(&["exec", "--in", "web", "bash", "-c", ping]).assert().success();
+    let daemon_now = own(&project).into_iter().find(|one| one["name"] == "web").unwrap();
+    assert!(daemon_now["loopback_bytes"].as_u64() >= Some(1000), "{daemon_now}");
     assert!(other.unwrap()["command"].as_str().unwrap().ends_with(&format!("sleep {nap}")), "{other:?}");
     // What is joined is a part of it, and not a sandbox of its own.
     let before = daemon["processes"].as_u64();
@@ -40,7 +46,7 @@ fn daemons_and_runs_are_there_with_what_they_use() {
     assert!(all.len() == 2 && daemon["processes"].as_u64() > before, "{all:?}");
     let text = project.stdout(&["top"]);
     let words: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(words, ["PID", "NAME", "CPU", "MEMORY", "PROCS", "NETWORK", "UPTIME", "PROJECT"]);
+    assert_eq!(words, ["PID", "NAME", "CPU", "MEMORY", "PROCS", "NETWORK", "TRAFFIC", "UPTIME", "PROJECT"]);
     project.sbox(&["stop", "-a", "-t", "0"]).assert().success();
 }
 

@@ -25,6 +25,7 @@ pub enum Values {
     /// The same, and `build`.
     Logs,
     CacheEntries,
+    Templates,
 }
 
 /// Values that no placeholder and no text of `--help` gives away: of a program, an option or a placeholder.
@@ -38,6 +39,7 @@ const KNOWN: &[(&str, &str, Values)] = &[
     ("logs", "NAME", Values::Logs),
     ("cache", "NAME", Values::CacheEntries),
     ("init", "NAME", Values::Directories),
+    ("init", "--template", Values::Templates),
     ("spawn", "--bind", Values::Files),
     ("spawn", "--ro-bind", Values::Files),
     ("spawn", "--hide", Values::Files),
@@ -218,6 +220,7 @@ fn bash_offers_what_fits_the_place() {
     assert_eq!(offers("sbox status --"), "--json --help --version");
     // The part before the colon is a word of its own to readline.
     assert_eq!(offers("sbox init -r python:3.1"), "3.11 3.12 3.13");
+    assert_eq!(offers("sbox init -t claude"), "claude-code");
     // Options after the command are the command's.
     assert_eq!(offers("sbox exec python --"), "");
 }

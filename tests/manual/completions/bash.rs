@@ -94,6 +94,7 @@ fn action(values: &Values) -> String {
         Values::AllDaemons => "_sbox_names ps --all --names".into(),
         Values::Logs => "_sbox_words build; _sbox_names ps --all --names".into(),
         Values::CacheEntries => "_sbox_names cache list --quiet".into(),
+        Values::Templates => "_sbox_names init --list-templates --quiet".into(),
     }
 }
 

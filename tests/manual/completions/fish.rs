@@ -76,6 +76,7 @@ fn action(values: &Values) -> String {
         Values::AllDaemons => "-x -a '(__sbox_names ps --all --names)'".into(),
         Values::Logs => "-x -a '(echo build; __sbox_names ps --all --names)'".into(),
         Values::CacheEntries => "-x -a '(__sbox_names cache list --quiet)'".into(),
+        Values::Templates => "-x -a '(__sbox_names init --list-templates --quiet)'".into(),
     }
 }
 

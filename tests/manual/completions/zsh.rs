@@ -13,6 +13,7 @@ _sbox_daemons() { _sbox_names ps --names }
 _sbox_all_daemons() { _sbox_names ps --all --names }
 _sbox_logs() { compadd build; _sbox_names ps --all --names }
 _sbox_cache_entries() { _sbox_names cache list --quiet }
+_sbox_templates() { _sbox_names init --list-templates --quiet }
 
 "#;
 
@@ -70,6 +71,7 @@ fn action(values: &Values) -> String {
         Values::AllDaemons => "_sbox_all_daemons".into(),
         Values::Logs => "_sbox_logs".into(),
         Values::CacheEntries => "_sbox_cache_entries".into(),
+        Values::Templates => "_sbox_templates".into(),
     }
 }
 
