@@ -33,6 +33,7 @@ _sbox_options() {
         run) echo "--runtime --keep -d --detach -n --name --wait --env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
         exec) echo "--in --env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
         shell) echo "--env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
+        mcp) echo "--in --allow-apply --timeout -h --help -V --version" ;;
         refresh) echo "-h --help -V --version" ;;
         ps) echo "-a --all -g --global -q --quiet --names -j --json -h --help -V --version" ;;
         top) echo "-n --count -i --interval -j --json -h --help -V --version" ;;
@@ -43,7 +44,7 @@ _sbox_options() {
         rm) echo "-f --force -a --all -h --help -V --version" ;;
         status) echo "-j --json -h --help -V --version" ;;
         info) echo "-j --json -h --help -V --version" ;;
-        why) echo "--as --in -j --json -h --help -V --version" ;;
+        why) echo "--as --in --no-host -j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
         diff) echo "--stat --name-only -j --json --ignored --no-pager --for-reading --digests -h --help -V --version" ;;
         apply) echo "-n --dry-run -i --interactive --ignored --partial --commits -h --help -V --version" ;;
@@ -108,6 +109,8 @@ _sbox_takes() {
         'shell --limit') return 0 ;;
         'shell --workdir') return 0 ;;
         'shell --isolation') return 0 ;;
+        'mcp --in') return 0 ;;
+        'mcp --timeout') return 0 ;;
         'top -n' | 'top --count') return 0 ;;
         'top -i' | 'top --interval') return 0 ;;
         'logs -n' | 'logs --lines') return 0 ;;
@@ -377,4 +380,4 @@ _sbox() {
     fi
 }
 
-complete -F _sbox sbox sbox-init sbox-build sbox-add sbox-edit sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-why sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
+complete -F _sbox sbox sbox-init sbox-build sbox-add sbox-edit sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-mcp sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-info sbox-why sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive

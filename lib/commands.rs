@@ -18,6 +18,7 @@ macro_rules! commands {
             "run" Run "run the project's command, or another one";
             "exec" Run "execute a program with its arguments as they are";
             "shell" Run "start a shell in the sandbox";
+            "mcp" Run "serve the sandbox to an MCP client, as tools";
             "refresh" Run "show what you changed on the host inside, at once";
 
             "ps" KeepRunning "list the daemons that 'sbox run -d' started";

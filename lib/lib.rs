@@ -39,6 +39,7 @@ pub mod one_off;
 pub mod operation;
 pub mod output;
 pub mod plumbing;
+pub mod policy;
 pub mod process;
 pub mod progress;
 pub mod project;

@@ -44,6 +44,7 @@ const LINES: &[(&str, &str)] = &[
     ("sbox-mkenv-conda", "--offline python:3.11 @/env"),
     ("sbox-mkenv-host", "--resolve python:3"),
     ("sbox-mkenv-npm", "--resolve node:22"),
+    ("sbox-mcp", ""),
     ("sbox-pack", "-o @/packed.tar.gz"),
     ("sbox-proxy", "--nonsense"),
     ("sbox-ps", "-a"),

@@ -25,7 +25,7 @@ pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op
     ops.extend(args.files.iter().map(|(dst, content)| Op::File { dst: dst.clone(), content: content.clone() }));
     let second = Home::of(args, home);
     if let Some(root) = &args.root {
-        ops.extend(hidden.cover(root_entries(root, second.is_some())?)?);
+        ops.extend(hidden.cover(root_entries(root, second.is_some(), &args.files)?)?);
         ops.extend(second.as_ref().and_then(Home::before));
     } else {
         ops.extend([home, Path::new("/tmp")].map(|dst| Op::Tmpfs {
@@ -136,8 +136,8 @@ fn real(path: &Path) -> Result<PathBuf> {
     path.canonicalize().context(|| format!("bind '{}'", libsbox::escape::visible_path(path)))
 }
 
-/// `has_home`: `/home` is made by [`Home`].
-fn root_entries(root: &Path, has_home: bool) -> Result<Vec<Op>> {
+/// `has_home`: `/home` is made by [`Home`]. What `files` has is ours: an entry of that name is one that the agent made.
+fn root_entries(root: &Path, has_home: bool, files: &[(PathBuf, String)]) -> Result<Vec<Op>> {
     if !std::fs::symlink_metadata(root).is_ok_and(|metadata| metadata.is_dir()) {
         return Err(Error::new(format!("'{}' is not a directory", libsbox::escape::visible_path(root))));
     }
@@ -146,7 +146,8 @@ fn root_entries(root: &Path, has_home: bool) -> Result<Vec<Op>> {
         let entry = entry.context(|| format!("read '{}'", libsbox::escape::visible_path(root)))?;
         let name = PathBuf::from(entry.file_name());
         let kind = entry.file_type().context(|| format!("read '{}'", libsbox::escape::visible_path(entry.path())))?;
-        if name == Path::new("home") && has_home {
+        let is_ours = files.iter().any(|(file, _)| *file == Path::new("/").join(&name));
+        if is_ours || name == Path::new("home") && has_home {
             continue;
         }
         if name == Path::new("etc") && kind.is_dir() {

@@ -13,6 +13,7 @@ use crate::git_identity::{self, Identity};
 use crate::model::{Isolation, Level, Network};
 use crate::name_rules::NameRules;
 use crate::operation::Op;
+use crate::policy;
 use crate::project::Project;
 use rustix::fd::OwnedFd;
 use std::ffi::OsString;
@@ -92,15 +93,15 @@ impl<'a> ProjectSandbox<'a> {
         let in_use = self.project.lock_shared()?;
         let environment = self.environment(isolation)?;
         self.project.close_to_others();
+        let rules = self.name_rules()?;
         let mut layers = Vec::new();
-        let mut spawn = self.mounts(&inside, |spawn, mount| {
+        let mut spawn = self.mounts(&inside, &rules, |spawn, mount| {
             let can = |src: &Path, dst: &Path, layer: &Path| can_overlay(isolation, src, dst, layer);
             let begun = cow::begin(self.project, (&self.config.mount, mount), isolation, &can)?;
             let spawn = begun.iter().fold(spawn, |spawn, used| spawn.layer(&used.layer));
             layers.extend(begun);
             Ok(spawn)
         })?;
-        let rules = self.name_rules()?;
         spawn = spawn
             .isolation(isolation)
             .chdir(directory)
@@ -122,6 +123,7 @@ impl<'a> ProjectSandbox<'a> {
     fn mounts(
         &self,
         inside: &Project,
+        rules: &NameRules,
         mut copy_on_write: impl FnMut(Spawn, &MountEntry) -> Result<Spawn>,
     ) -> Result<Spawn> {
         let mut spawn = Spawn::new()?.root(&self.rootfs).hide(&self.project.state());
@@ -136,6 +138,7 @@ impl<'a> ProjectSandbox<'a> {
                 spawn = spawn.symlink(&target, &mount.dst);
             }
         }
+        spawn = spawn.file(Path::new(policy::PLACE), &policy::text(self.project, self.config, rules));
         if let Some(identity) = self.git_identity() {
             // By name, too: a git that was not made by the distribution looks in another place.
             const PLACE: &str = "/etc/gitconfig";
@@ -161,7 +164,8 @@ impl<'a> ProjectSandbox<'a> {
     pub fn plan(&self) -> Result<Vec<Op>> {
         let inside = Built::seen_from_inside(self.project);
         let _in_use = self.project.lock_shared()?;
-        let spawn = self.mounts(&inside, |spawn, mount| {
+        let rules = NameRules::of(self.project, self.config, &self.host());
+        let spawn = self.mounts(&inside, &rules, |spawn, mount| {
             let planned = cow::planned(self.project, (&self.config.mount, mount))?;
             Ok(planned.iter().fold(spawn, |spawn, (src, dst, layer)| match layer {
                 Some(layer) => spawn.layer(layer),

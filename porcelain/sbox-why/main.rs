@@ -30,13 +30,15 @@ use std::process::ExitCode;
 
 const TOOL: Tool = Tool { name: "sbox-why", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox why [-j] [--as KIND] [--in NAME] PATH | HOST[:PORT] | PROGRAM
+usage: sbox why [-j] [--as KIND] [--in NAME] [--no-host]
+                PATH | HOST[:PORT] | PROGRAM
 Say whether the agent has a path, a host or a program, by which line of the
 configuration or which rule of sbox's own, and which line would change it.
 
       --as KIND        path, host or program [by its form: a slash or a colon or
                        a dot in it]
       --in NAME        look into the running sandbox of the daemon NAME, too
+      --no-host        say nothing of what the host has, for an agent to read
   -j, --json           print JSON
   -h, --help           print this text
   -V, --version        print the version
@@ -61,6 +63,8 @@ pub struct Facts {
     lines: Lines,
     /// The level at which it would run.
     level: String,
+    /// Nothing of what the host has is said.
+    no_host: bool,
 }
 
 impl Facts {
@@ -75,10 +79,11 @@ impl Facts {
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
-    let (mut as_json, mut kind, mut inside, mut asked) = (false, None, None, None::<OsString>);
+    let (mut as_json, mut no_host, mut kind, mut inside, mut asked) = (false, false, None, None, None::<OsString>);
     while let Some(arg) = args.next()? {
         match arg {
             Short('j') | Long("json") => as_json = true,
+            Long("no-host") => no_host = true,
             Long("as") => kind = Some(kind_named(&args.value()?.string()?)?),
             Long("in") => inside = Some(args.value()?.string()?),
             Value(word) if asked.is_none() => asked = Some(word),
@@ -91,7 +96,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let config = libsbox::check::load(&project)?;
     let lines = Lines::of(&project)?;
     let level = level(&config);
-    let facts = Facts { project, config, lines, level };
+    let facts = Facts { project, config, lines, level, no_host };
     let mut answer = match kind {
         Some(Kind::Path) => path::answer(&facts, Path::new(&asked))?,
         Some(Kind::Host) => host::answer(&facts, &text(&asked)?)?,

@@ -13,15 +13,19 @@ use libsbox::view::{Found, Lack, Missing, View, Way};
 use std::path::Path;
 
 pub fn answer(facts: &Facts, asked: &Path) -> Result<Answer> {
-    let (path, is_hosts) = absolute(asked)?;
+    let (path, is_hosts) = match facts.no_host {
+        // As a command inside would take it.
+        true => (Path::new(&facts.config.workdir).join(asked), false),
+        false => absolute(asked)?,
+    };
     let shown = asked.to_string_lossy().into_owned();
     if facts.level != "namespace" {
         return Ok(weaker::answer(facts, &shown, &path));
     }
     let view = facts.view()?;
-    let real = path.canonicalize().ok();
+    let real = path.canonicalize().ok().filter(|_| !facts.no_host);
     let own = real.clone().unwrap_or_else(|| path.clone());
-    let places = view.shows(&own);
+    let places = if facts.no_host { Vec::new() } else { view.shows(&own) };
     // What a person names by a path of the host is the file there, wherever it is inside.
     let inside = if is_hosts { places.first().cloned().unwrap_or_else(|| path.clone()) } else { path.clone() };
     let mut answer = match view.find(&inside) {
@@ -51,7 +55,7 @@ fn there(facts: &Facts, asked: &str, found: &Found<'_>) -> Answer {
     };
     answer.access = Some(way.name());
     answer.path = Some(found.path.display().to_string());
-    answer.host_path = found.host.as_ref().map(|host| host.display().to_string());
+    answer.host_path = found.host.as_ref().filter(|_| !facts.no_host).map(|host| host.display().to_string());
     if found.is_changed {
         answer.note("the agent has a version of its own: sbox diff");
     }
@@ -154,6 +158,9 @@ fn by_op(facts: &Facts, op: &Op, path: &Path) -> By {
             By::built_in("one of the files of /etc that programs need, read-only")
         }
         Op::File { .. } if dst == Path::new("/etc/gitconfig") => facts.lines.by_key("git_identity", "true"),
+        Op::File { .. } if dst == Path::new(libsbox::policy::PLACE) => {
+            By::built_in("what the agent may know of its limits")
+        }
         Op::File { .. } | Op::Link { .. } => By::built_in("made by sbox"),
         Op::Tmpfs { size: Some(_), mode: 0o1777, .. } if facts.config.limits.tmp.is_some() => {
             facts.lines.by(&[Step::Key("limits".into()), Step::Key("tmp".into())])
@@ -217,8 +224,7 @@ fn not_there(
         }
         Lack::NotInMount => {
             let mut answer = Answer::new("path", asked, false, "not there: the mount has no such entry", by());
-            if let Some(host) = &missing.host {
-                answer.host_path = None;
+            if let Some(host) = missing.host.as_ref().filter(|_| !facts.no_host) {
                 answer.note(format!("on the host there is no {}", host.display()));
             }
             answer
@@ -232,6 +238,12 @@ fn not_there(
         ),
     };
     answer.path = Some(path.display().to_string());
+    if facts.no_host {
+        if missing.lack == Lack::NotMounted && model::reserved(path).is_none() {
+            answer.change("to show what the host has there, read-only, the user adds to 'mount'", item(path, "ro"));
+        }
+        return answer;
+    }
     let state = facts.project.state();
     if let Some(real) = real.filter(|real| view.shows(real).is_empty()) {
         let kind = if real.is_dir() { "a directory" } else { "a file" };

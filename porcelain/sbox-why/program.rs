@@ -22,7 +22,7 @@ pub fn answer(facts: &Facts, asked: &OsStr) -> Result<Answer> {
             _ => {}
         }
     }
-    let Some((place, at)) = found.first() else { return Ok(missing(asked, &shown, &places, others)) };
+    let Some((place, at)) = found.first() else { return Ok(missing(facts, asked, &shown, &places, others)) };
     let by = path::by(facts, at);
     let mut answer = Answer::new("program", &shown, true, format!("there: {}", place.display()), by);
     answer.path = Some(at.path.display().to_string());
@@ -33,12 +33,12 @@ pub fn answer(facts: &Facts, asked: &OsStr) -> Result<Answer> {
     Ok(answer)
 }
 
-fn missing(asked: &OsStr, shown: &str, places: &[PathBuf], others: Vec<String>) -> Answer {
+fn missing(facts: &Facts, asked: &OsStr, shown: &str, places: &[PathBuf], others: Vec<String>) -> Answer {
     let list: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
     let by = By::nothing(format!("it is in no directory of PATH inside: {}", list.join(":")));
     let mut answer = Answer::new("program", shown, false, "not there", by);
     answer.notes.extend(others);
-    if let Some(file) = on_host(asked) {
+    if let Some(file) = on_host(asked).filter(|_| !facts.no_host) {
         answer.note(format!(
             "on the host it is {}, which is in no directory that the sandbox looks into",
             file.display()

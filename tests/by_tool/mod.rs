@@ -22,6 +22,7 @@ mod sbox_forward;
 mod sbox_info;
 mod sbox_init;
 mod sbox_logs;
+mod sbox_mcp;
 mod sbox_mkenv;
 mod sbox_mkenv_conda;
 mod sbox_mkenv_host;

@@ -22,6 +22,7 @@ const NOT_EXECUTED: &[(&str, &str, &str)] = &[
     ("sbox-mkenv-conda.1", "", "it needs a channel; stand_in:: has one"),
     ("sbox-mkenv.1", "sbox-mkenv --package", "it needs a channel"),
     ("sbox-pack.1", "scp", "there is no other machine"),
+    ("sbox-mcp.1", "claude", "the client is not there; by_tool::sbox_mcp has the reference client"),
     ("sbox-pack.1", "podman", "by_tool::sbox_pack runs images with the engines that there are"),
     ("sbox-pack.1", "sbox pack --format oci", "it packs the host's own system; by_tool::sbox_pack does"),
     ("sbox-pack.1", "skopeo", "there is no registry"),
