@@ -7,6 +7,7 @@
 //! knows of every file that this one has put there.
 #![forbid(unsafe_code)]
 
+mod place;
 mod record;
 mod sources;
 mod stager;
@@ -15,6 +16,7 @@ use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
+use place::Place;
 use record::Record;
 use serde::Deserialize;
 use serde_json::json;
@@ -116,9 +118,9 @@ fn is_gone(entry: &Entry) -> bool {
 
 /// Adds what was put at an entry's place to `kept`; `false` if that is nothing.
 fn keep(entry: &Entry, old: &Record, kept: &mut Record) -> bool {
-    let place = entry.dst.strip_prefix("/").unwrap_or(&entry.dst);
+    let place = Place::new(&entry.dst);
     let before = kept.items.len();
-    let below = old.items.iter().filter(|(known, _)| known.starts_with(place));
+    let below = old.items.iter().filter(|(known, _)| known.starts_with(&*place));
     kept.items.extend(below.map(|(known, stamp)| (known.clone(), stamp.clone())));
     kept.seen.extend(old.seen.iter().map(|(known, seen)| (known.clone(), seen.clone())));
     kept.seen.retain(|known, _| kept.items.contains_key(known));

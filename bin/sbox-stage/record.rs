@@ -1,11 +1,12 @@
 //! What was put into the root, from what: the memory between two stagings.
 
+use crate::place::Place;
 use crate::sources::{Item, Kind};
 use libsbox::error::{Error, Result};
-use libsbox::escape::{percent_decoded, percent_encoded, visible_path};
+use libsbox::escape::{percent_encoded, visible_path};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What tells a change of one item: kind, size, mode, time, target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +61,8 @@ pub enum Seen {
 
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Record {
-    pub items: BTreeMap<PathBuf, Stamp>,
-    pub seen: BTreeMap<PathBuf, Seen>,
+    pub items: BTreeMap<Place, Stamp>,
+    pub seen: BTreeMap<Place, Seen>,
 }
 
 /// The file: the items, and one hash over all of them that tells whether anything changed.
@@ -87,14 +88,14 @@ impl Record {
             Error::new(format!("{} is not a record of what was copied: {error}", shown()))
                 .hint("sbox build --force copies everything again")
         })?;
-        let items = stored.items.into_iter().map(|(place, stamp)| (percent_decoded(&place), stamp)).collect();
-        let seen = stored.seen.into_iter().map(|(place, seen)| (percent_decoded(&place), seen)).collect();
+        let items = stored.items.into_iter().map(|(place, stamp)| (Place::decoded(&place), stamp)).collect();
+        let seen = stored.seen.into_iter().map(|(place, seen)| (Place::decoded(&place), seen)).collect();
         Ok(Record { items, seen })
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {
         let (fingerprint, items) = self.listed();
-        let seen = self.seen.iter().map(|(place, seen)| (percent_encoded(place), seen.clone())).collect();
+        let seen = self.seen.iter().map(|(place, seen)| (place.encoded(), seen.clone())).collect();
         let stored = Stored { fingerprint, items, seen };
         let text = serde_json::to_vec(&stored)?;
         libsbox::fs::write_atomic(path, &text, 0o644)
@@ -103,7 +104,7 @@ impl Record {
     /// The hash over all items, and the items by their names in the file.
     pub fn listed(&self) -> (String, BTreeMap<String, Stamp>) {
         let items: BTreeMap<String, Stamp> =
-            self.items.iter().map(|(place, stamp)| (percent_encoded(place), stamp.clone())).collect();
+            self.items.iter().map(|(place, stamp)| (place.encoded(), stamp.clone())).collect();
         let lines: String = items.iter().map(|(place, stamp)| format!("{place}\0{}\0", stamp.0)).collect();
         (libsbox::fs::sha256(lines.as_bytes()), items)
     }

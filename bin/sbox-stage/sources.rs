@@ -1,5 +1,6 @@
 //! What should be in the root: every entry walked, every file with what tells a change.
 
+use crate::place::Place;
 use crate::{Entry, EntryKind};
 use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result, reason};
@@ -7,12 +8,14 @@ use libsbox::escape::visible_path;
 use libsbox::inner_source;
 use libsbox::output;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// What goes to which place, relative to the root; a later entry wins.
-pub type Wanted = BTreeMap<PathBuf, Item>;
+pub type Wanted = BTreeMap<Place, Item>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -75,7 +78,7 @@ pub fn collect(entries: &[Entry]) -> Result<Wanted> {
     let writable = entries.iter().filter(|entry| entry.writable).filter_map(|entry| entry.src.canonicalize().ok());
     let writable: Vec<PathBuf> = writable.collect();
     for entry in entries {
-        let place = entry.dst.strip_prefix("/").unwrap_or(&entry.dst).to_owned();
+        let place = Place::new(&entry.dst);
         match entry.kind {
             EntryKind::Dir => add_with_parents(&mut wanted, place, Item::bare(Kind::Directory)),
             EntryKind::Mount => {
@@ -92,18 +95,19 @@ fn metadata(path: &Path) -> Result<std::fs::Metadata> {
     std::fs::metadata(path).context(|| format!("read source '{}'", visible_path(path)))
 }
 
-fn add_with_parents(wanted: &mut Wanted, place: PathBuf, item: Item) {
+fn add_with_parents(wanted: &mut Wanted, place: Place, item: Item) {
     for parent in place.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
-        let replace =
-            wanted.get(parent).is_none_or(|item| !matches!(item.kind, Kind::Directory | Kind::MountDirectory));
+        let replace = wanted
+            .get(parent.as_os_str())
+            .is_none_or(|item| !matches!(item.kind, Kind::Directory | Kind::MountDirectory));
         if replace {
-            wanted.insert(parent.into(), Item::bare(Kind::Directory));
+            wanted.insert(Place::new(parent), Item::bare(Kind::Directory));
         }
     }
     wanted.insert(place, item);
 }
 
-fn copy(wanted: &mut Wanted, src: &Path, place: &Path, writable: &[PathBuf]) -> Result<()> {
+fn copy(wanted: &mut Wanted, src: &Path, place: &Place, writable: &[PathBuf]) -> Result<()> {
     // The entry itself may be a link: that is how its owner names it. Links below stay links.
     let source = inner_source::resolve(src, writable)?;
     let outer =
@@ -116,17 +120,21 @@ fn copy(wanted: &mut Wanted, src: &Path, place: &Path, writable: &[PathBuf]) -> 
     let top = metadata(&source.path)?;
     if top.is_file() {
         let item = Item { beneath: beneath(Path::new("")), ..Item::of(Kind::File, src, &top) };
-        add_with_parents(wanted, place.into(), item);
+        add_with_parents(wanted, place.clone(), item);
         return Ok(());
     }
     if !top.is_dir() {
         return Err(Error::new(format!("cannot copy '{}': it is neither a file nor a directory", visible_path(src))));
     }
-    add_with_parents(wanted, place.into(), Item::bare(Kind::Directory));
+    add_with_parents(wanted, place.clone(), Item::bare(Kind::Directory));
     let root = source.path.clone();
     for entry in walkdir::WalkDir::new(&root).min_depth(1).sort_by_file_name().into_iter().filter_entry(is_the_users) {
         let entry = entry.map_err(|error| unreadable(src, &error))?;
-        let Ok(below) = entry.path().strip_prefix(&root) else { continue };
+        // By bytes: the walk's paths begin with the root, as it is written.
+        let Some(below) = entry.path().as_os_str().as_bytes().strip_prefix(root.as_os_str().as_bytes()) else {
+            continue;
+        };
+        let below = OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below));
         let shown = || format!("read source '{}'", visible_path(entry.path()));
         let kind = entry.file_type();
         let item = if kind.is_dir() {
@@ -136,7 +144,7 @@ fn copy(wanted: &mut Wanted, src: &Path, place: &Path, writable: &[PathBuf]) -> 
             Item { kind: Kind::Link(target), ..Item::bare(Kind::File) }
         } else if kind.is_file() {
             let metadata = entry.metadata().map_err(|error| unreadable(src, &error))?;
-            Item { beneath: beneath(below), ..Item::of(Kind::File, entry.path(), &metadata) }
+            Item { beneath: beneath(Path::new(below)), ..Item::of(Kind::File, entry.path(), &metadata) }
         } else {
             output::warn(format_args!(
                 "'{}' is a socket, a pipe or a device and is not copied",

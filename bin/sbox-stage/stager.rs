@@ -1,10 +1,11 @@
 //! The work: what is due is found out first, written down, and then done.
 
 use crate::Options;
+use crate::place::Place;
 use crate::record::{Record, Seen, Stamp};
 use crate::sources::{Item, Kind, Wanted};
 use libsbox::cli;
-use libsbox::dir::Dir;
+use libsbox::dir::{Dir, DirEntry};
 use libsbox::error::{Error, Result};
 use libsbox::escape::visible_path;
 use libsbox::fs;
@@ -28,7 +29,7 @@ pub fn stage(options: &Options, mut wanted: Wanted, old: &Record, kept: Record) 
         Err(_) if options.dry_run && !options.into.exists() => None,
         root => Some(root?),
     };
-    let mut stager = Stager { options, root, old, new: kept, here: None };
+    let mut stager = Stager { options, root, old, new: kept, here: None, listed: Vec::new() };
     let mut due = Vec::new();
     for (place, item) in &wanted {
         match stager.as_recorded(place, item)? {
@@ -36,9 +37,8 @@ pub fn stage(options: &Options, mut wanted: Wanted, old: &Record, kept: Record) 
             None => due.push(place.clone()),
         }
     }
-    let is_gone = |place: &&PathBuf| !wanted.contains_key(*place) && !stager.new.items.contains_key(*place);
-    let gone: Vec<&PathBuf> = old.items.keys().rev().filter(is_gone).collect();
-    stager.here = None;
+    let is_gone = |place: &&Place| !wanted.contains_key(*place) && !stager.new.items.contains_key(*place);
+    let gone: Vec<&Place> = old.items.keys().rev().filter(is_gone).collect();
     if let (Some(path), false) = (&options.record, options.dry_run) {
         if !due.is_empty() || !gone.is_empty() {
             stager.intent(&due, &gone).write(path)?;
@@ -72,13 +72,16 @@ struct Stager<'a> {
     old: &'a Record,
     /// What is there, as far as it is done.
     new: Record,
-    /// The directory worked in last: entries come sorted, so that the next is mostly in it too.
+    /// The directory that something was put into last: the next thing is mostly put there too.
     here: Option<(PathBuf, Dir)>,
+    /// What is in the directory that was looked at last, and in those above it. What is below a directory comes together,
+    /// so that each is read once.
+    listed: Vec<(PathBuf, Vec<DirEntry>)>,
 }
 
 impl Stager<'_> {
     /// What the record has to say while this is at work: where something is put, nobody knows what is there.
-    fn intent(&self, due: &[PathBuf], gone: &[&PathBuf]) -> Record {
+    fn intent(&self, due: &[Place], gone: &[&Place]) -> Record {
         let mut intent = self.new.clone();
         intent.items.extend(due.iter().map(|place| (place.clone(), Stamp::unknown())));
         let still = gone.iter().filter_map(|place| Some(((*place).clone(), self.old.items.get(*place)?.clone())));
@@ -89,15 +92,15 @@ impl Stager<'_> {
     /// Removes what a staging that was killed has left beside the files that it was putting there.
     fn sweep(&self) {
         let unknown = self.old.items.iter().filter(|(_, stamp)| stamp.is_unknown());
-        let mut parents: Vec<&Path> = unknown.map(|(place, _)| parent(place)).collect();
+        let mut parents: Vec<&Path> = unknown.map(|(place, _)| place.split().0).collect();
         parents.dedup();
         for dir in parents.into_iter().filter_map(|parent| self.root.as_ref()?.sub(parent).ok()) {
             dir.remove_temporaries();
         }
     }
 
-    fn note(&mut self, place: &Path, item: &Item, stamp: Stamp) {
-        self.new.items.insert(place.to_owned(), stamp);
+    fn note(&mut self, place: &Place, item: &Item, stamp: Stamp) {
+        self.new.items.insert(place.clone(), stamp);
         if item.kind != Kind::File || self.new.seen.contains_key(place) {
             return;
         }
@@ -105,11 +108,11 @@ impl Stager<'_> {
             Some(Seen::Content(sum)) if is_recent(item.ctime) => Seen::Content(sum.clone()),
             _ => Seen::Change(item.ctime),
         };
-        self.new.seen.insert(place.to_owned(), seen);
+        self.new.seen.insert(place.clone(), seen);
     }
 
     /// The stamp of what is there, if it is what was put there and its source is as it was.
-    fn as_recorded(&mut self, place: &Path, item: &Item) -> Result<Option<Stamp>> {
+    fn as_recorded(&mut self, place: &Place, item: &Item) -> Result<Option<Stamp>> {
         let old = self.old.items.get(place);
         // A place that was being worked on is made again, whatever is there.
         let is_unknown = old.is_some_and(Stamp::is_unknown);
@@ -132,16 +135,8 @@ impl Stager<'_> {
     }
 
     /// Whether what is at `place` is of the item's kind.
-    fn is_there(&mut self, place: &Path, item: &Item) -> Result<bool> {
-        let Some(root) = &self.root else { return Ok(false) };
-        if self.here.as_ref().is_none_or(|(path, _)| path != parent(place)) {
-            self.here = root.sub(parent(place)).ok().map(|dir| (parent(place).to_owned(), dir));
-        }
-        let there = match &self.here {
-            Some((_, dir)) => dir.stat(name(place))?,
-            None => None,
-        };
-        let Some(kind) = there.map(|stat| FileType::from_raw_mode(stat.st_mode)) else { return Ok(false) };
+    fn is_there(&mut self, place: &Place, item: &Item) -> Result<bool> {
+        let Some(kind) = self.kind_at(place)? else { return Ok(false) };
         Ok(match &item.kind {
             Kind::Directory | Kind::MountDirectory => kind == FileType::Directory,
             Kind::Link(_) => kind == FileType::Symlink,
@@ -149,9 +144,26 @@ impl Stager<'_> {
         })
     }
 
+    /// What is at `place`. A directory that is not there, or closed, has nothing in it that was put there.
+    fn kind_at(&mut self, place: &Place) -> Result<Option<FileType>> {
+        let Some(root) = &self.root else { return Ok(None) };
+        let (parent, name) = place.split();
+        if self.listed.last().is_none_or(|(path, _)| path.as_os_str() != parent.as_os_str()) {
+            let is_above = |path: &Path| path == Path::new(".") || parent.starts_with(path);
+            while self.listed.pop_if(|(path, _)| !is_above(path)).is_some() {}
+            if self.listed.last().is_none_or(|(path, _)| path != parent) {
+                let entries = root.sub(parent).ok().map_or_else(|| Ok(Vec::new()), |dir| dir.entries())?;
+                self.listed.push((parent.to_owned(), entries));
+            }
+        }
+        let Some((_, entries)) = self.listed.last() else { return Ok(None) };
+        let at = entries.binary_search_by(|entry| entry.name.as_os_str().cmp(name)).ok();
+        Ok(at.map(|at| entries[at].kind))
+    }
+
     /// Whether source and copy are the same, byte for byte: something touched the source, and may not have changed it.
-    fn has_content_of(&self, place: &Path, item: &Item) -> Result<bool> {
-        let Some(Ok(mut copy)) = self.here.as_ref().map(|(_, dir)| dir.file(name(place))) else { return Ok(false) };
+    fn has_content_of(&self, place: &Place, item: &Item) -> Result<bool> {
+        let Some(Ok(mut copy)) = self.root.as_ref().map(|root| root.file(&**place)) else { return Ok(false) };
         let mut source = item.open()?;
         let (mut ours, mut theirs) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
         loop {
@@ -168,7 +180,7 @@ impl Stager<'_> {
     }
 
     /// Puts an item at its place; gives what is to be noted of it.
-    fn put(&mut self, place: &Path, item: &mut Item) -> Result<Stamp> {
+    fn put(&mut self, place: &Place, item: &mut Item) -> Result<Stamp> {
         // Places to mount on are made at each start, too: they are no reason to build.
         if matches!(item.kind, Kind::File | Kind::Link(_)) {
             self.print("put", place)?;
@@ -178,16 +190,17 @@ impl Stager<'_> {
             self.here = None;
             return root.sub_or_make(place).map(|_| item.stamp());
         }
-        if self.here.as_ref().is_none_or(|(path, _)| path != parent(place)) {
-            self.here = Some((parent(place).to_owned(), root.sub_or_make(parent(place))?));
+        let (parent, name) = place.split();
+        if self.here.as_ref().is_none_or(|(path, _)| path.as_os_str() != parent.as_os_str()) {
+            self.here = Some((parent.to_owned(), root.sub_or_make(parent)?));
         }
-        let (Some((_, dir)), name) = (&self.here, name(place)) else { return Ok(item.stamp()) };
+        let Some((_, dir)) = &self.here else { return Ok(item.stamp()) };
         match &item.kind {
             Kind::Link(target) => dir.put_link(name, target)?,
             Kind::MountFile => dir.put_file(name, 0o644, |_| Ok(()))?,
             _ => {
                 let seen = copy(item, dir, name)?;
-                self.new.seen.insert(place.to_owned(), seen);
+                self.new.seen.insert(place.clone(), seen);
             }
         }
         let stamp = item.stamp();
@@ -197,10 +210,10 @@ impl Stager<'_> {
     }
 
     /// Removes what was put at `place` and is not wanted any more.
-    fn remove(&mut self, place: &Path) -> Result<()> {
+    fn remove(&mut self, place: &Place) -> Result<()> {
         let (Some(root), Some(stamp)) = (&self.root, self.old.items.get(place)) else { return Ok(()) };
-        let Some(dir) = root.sub_opened(parent(place))? else { return Ok(()) };
-        let name = name(place);
+        let (parent, name) = place.split();
+        let Some(dir) = root.sub_opened(parent)? else { return Ok(()) };
         let Some(stat) = dir.stat(name)? else { return Ok(()) };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             // Others' files in it keep it.
@@ -275,12 +288,4 @@ fn full(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
         }
     }
     Ok(length)
-}
-
-fn parent(place: &Path) -> &Path {
-    place.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn name(place: &Path) -> &OsStr {
-    place.file_name().unwrap_or_default()
 }

@@ -51,8 +51,7 @@ fn replace(path: &Path, temporary: &Path, content: &[u8], mode: u32) -> Result<(
 /// The content of a regular file of the project's, if it is one: what came with an archive may be a link, a pipe that
 /// no process writes to, or larger than memory.
 pub fn read_plain(path: &Path) -> Option<Vec<u8>> {
-    let (parent, name) = (path.parent()?, path.file_name()?);
-    let mut file = crate::dir::Dir::open(parent).ok()?.file(name).ok()?;
+    let mut file = crate::dir::Dir::open(parent(path)).ok()?.file(path.file_name()?).ok()?;
     let mut bytes = Vec::new();
     let fits = file.metadata().ok()?.len() <= LARGEST;
     fits.then(|| std::io::Read::read_to_end(&mut file, &mut bytes))?.ok()?;
@@ -67,8 +66,7 @@ pub fn read_plain_or_error(path: &Path) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).context(shown),
     }
-    let (parent, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().unwrap_or_default());
-    let mut file = crate::dir::Dir::open(parent)?.file(name)?;
+    let mut file = crate::dir::Dir::open(parent(path))?.file(path.file_name().unwrap_or_default())?;
     let mut bytes = Vec::new();
     if file.metadata().context(shown)?.len() > LARGEST {
         return Err(Error::new(format!("cannot {}: it is too large", shown())));
@@ -77,14 +75,18 @@ pub fn read_plain_or_error(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// The directory that it is in, which is `.` for a name alone.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// A name in the same directory that no other process uses: `.NAME.SUFFIX-PID`. What processes that are gone have left under
 /// such names is removed: they were killed.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut lead = std::ffi::OsString::from(".");
     lead.push(path.file_name().unwrap_or_default());
     lead.push(format!(".{suffix}-"));
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(parent(path)).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let pid = name.as_encoded_bytes().strip_prefix(lead.as_encoded_bytes());
         let pid = pid.and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
