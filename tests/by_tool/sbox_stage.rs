@@ -40,6 +40,18 @@ fn one_edit_restages_one_file() {
 }
 
 #[test]
+fn a_record_and_a_root_may_be_named_without_a_directory() {
+    let scratch = Scratch::new("stage-named");
+    scratch.write("src/a", "x");
+    let entry = serde_json::json!({"kind": "copy", "src": scratch.path("src"), "dst": "/app"}).to_string();
+    for changes in ["put /app/a\n", ""] {
+        let mut command = scratch.program("sbox-stage");
+        command.args(["--into", "root", "--record", "record.json"]).current_dir(scratch.path("."));
+        command.write_stdin(entry.clone()).assert().success().stdout(changes);
+    }
+}
+
+#[test]
 fn what_is_gone_from_the_sources_goes_and_what_others_made_stays() {
     let scratch = Scratch::new("stage-remove");
     scratch.write("src/old/file", "x");
