@@ -43,6 +43,7 @@ _sbox_options() {
         wait) echo "-t --timeout -j --json -h --help -V --version" ;;
         rm) echo "-f --force -a --all -h --help -V --version" ;;
         status) echo "-j --json -h --help -V --version" ;;
+        report) echo "--last --since --list --verify -j --json -h --help -V --version" ;;
         info) echo "-j --json -h --help -V --version" ;;
         why) echo "--as --in --no-host -j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
@@ -154,6 +155,8 @@ _sbox_takes() {
         'spawn --reach') return 0 ;;
         'spawn --isolation') return 0 ;;
         'spawn --ephemeral') return 0 ;;
+        'spawn --record') return 0 ;;
+        'spawn --record-as') return 0 ;;
         'spawn --status-fd') return 0 ;;
         'spawn --join') return 0 ;;
         'supervise --project') return 0 ;;
@@ -174,6 +177,7 @@ _sbox_takes() {
         'proxy --access-log') return 0 ;;
         'proxy --refusal-log') return 0 ;;
         'proxy --refused-fd') return 0 ;;
+        'proxy --request-fd') return 0 ;;
         'forward --user') return 0 ;;
         'forward --network') return 0 ;;
         'forward --receive') return 0 ;;
@@ -258,6 +262,7 @@ _sbox_value() {
         'spawn --refusal-log') _sbox_files -f ;;
         'spawn --isolation') _sbox_words namespace landlock env auto ;;
         'spawn --ephemeral') _sbox_files -d ;;
+        'spawn --record') _sbox_files -d ;;
         'supervise --project') _sbox_files -d ;;
         'supervise --workdir') _sbox_files -d ;;
         'supervise --isolation') _sbox_words auto namespace landlock env ;;

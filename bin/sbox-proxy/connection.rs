@@ -71,9 +71,9 @@ pub fn serve(policy: &Policy, mut client: TcpStream) {
             policy.log.write(&Line { host: &host, port, refused: Some(&refusal.why), rule: refusal.rule.as_deref() });
             refuse(&mut client, &refusal);
         }
-        Ok((grant, server, through)) => match what {
-            What::Connect => tunnel(policy, client, server, &host, port, grant, rest),
-            What::Plain { head, body } => {
+        Ok((grant, server, through)) => match (what, policy.log.open_connection(&host, port, &server)) {
+            (What::Connect, _open) => tunnel(policy, client, server, &host, port, grant, rest),
+            (What::Plain { head, body }, _open) => {
                 let head = through.map_or_else(|| head.clone(), |proxy| proxy.head(&head, &host, port));
                 policy.log.write(&Line { host: &host, port, refused: None, rule: None });
                 let _ = forward(client, server, &head, body, rest);

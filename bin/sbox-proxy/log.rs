@@ -1,10 +1,15 @@
 //! The access log: one JSON object for each connection. The agent decides how many there are, so it has a largest size.
 
+mod requests;
+
+pub use requests::Ending;
+
 use libsbox::error::{Context, Result};
 use libsbox::time;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -28,12 +33,15 @@ pub struct Wanted {
     pub file: Option<(PathBuf, Kind)>,
     /// A pipe that nobody may read before the end.
     pub refused_fd: Option<i32>,
+    /// A pipe that takes no more when it is full.
+    pub request_fd: Option<i32>,
 }
 
 pub struct Log {
     kind: Kind,
     file: Option<Mutex<Open>>,
     told: Option<Mutex<(File, HashSet<String>)>>,
+    requests: Option<requests::Requests>,
 }
 
 struct Open {
@@ -61,11 +69,15 @@ impl Log {
         }
         let adopt = |fd| libsbox::sys::adopt(fd).context(|| format!("write to descriptor {fd}"));
         let told = wanted.refused_fd.map(adopt).transpose()?;
-        Ok(Log { kind, file, told: told.map(|fd| Mutex::new((File::from(fd), HashSet::new()))) })
+        let requests = wanted.request_fd.map(adopt).transpose()?.map(requests::Requests::new);
+        Ok(Log { kind, file, told: told.map(|fd| Mutex::new((File::from(fd), HashSet::new()))), requests })
     }
 
     /// Writes a line. A full disk neither lets something through nor stops the proxy.
     pub fn write(&self, line: &Line<'_>) {
+        if let Some(requests) = &self.requests {
+            requests.asked(line);
+        }
         if line.refused.is_some() {
             self.tell(line);
         } else if self.kind == Kind::Refused {
@@ -87,6 +99,16 @@ impl Log {
         if open.file.write_all(text.as_bytes()).is_ok() {
             open.size += text.len() as u64;
         }
+    }
+
+    /// Whether it is told what is asked.
+    pub fn reports(&self) -> bool {
+        self.requests.is_some()
+    }
+
+    /// A connection to a server, for as long as what this gives lives: then it is told how many bytes went.
+    pub fn open_connection(&self, host: &str, port: u16, server: &TcpStream) -> Option<requests::Connection<'_>> {
+        self.requests.as_ref()?.open(host, port, server)
     }
 
     /// Each name once, while it is not too many.

@@ -28,7 +28,7 @@ const TOOL: Tool = Tool { name: "sbox-proxy", usage: USAGE, runs_a_command: fals
 const USAGE: &str = "\
 usage: sbox-proxy [--listen ADDRESS:PORT | --receive N] [--allow RULE]...
                   [--deny RULE]... [--access-log FILE | --refusal-log FILE]
-                  [--refused-fd N]
+                  [--refused-fd N] [--request-fd N]
 Let HTTP and HTTPS through to the names that are allowed. Print the address that
 it listens on.
 
@@ -43,6 +43,8 @@ it listens on.
       --refusal-log FILE   the same, but only of requests that were refused
       --refused-fd N       write what is refused to descriptor N, one NAME or
                            NAME:PORT a line, each once
+      --request-fd N       write what is asked, and how many bytes went, to
+                           descriptor N, one JSON object a line
   -h, --help               print this text
   -V, --version            print the version
 ";
@@ -68,6 +70,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Long("deny") => deny.push(args.value()?.string()?.parse::<HostRule>()?),
             Long("access-log") => logs.file = Some((PathBuf::from(args.value()?), log::Kind::All)),
             Long("refusal-log") => logs.file = Some((PathBuf::from(args.value()?), log::Kind::Refused)),
+            Long("request-fd") => logs.request_fd = Some(args.value()?.parse::<i32>()?),
             Long("refused-fd") => logs.refused_fd = Some(args.value()?.parse::<i32>()?),
             other => return Err(cli::common(other)),
         }
@@ -83,8 +86,15 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     };
     // What comes in is hostile.
     plumbing::drop_root()?;
+    // Before there is another thread: each of them holds the signal back, and the one that waits for it gets it.
+    let end = log.reports().then(log::Ending::hold).transpose()?;
     let upstream = upstream::Upstream::of(|name| std::env::var(name).ok());
-    serve(&listener, Arc::new(connection::Policy { rules: HostRules { allow, deny }, log, upstream }))
+    let policy = Arc::new(connection::Policy { rules: HostRules { allow, deny }, log, upstream });
+    if let Some(end) = end {
+        let policy = Arc::clone(&policy);
+        libsbox::thread::spawn(move || end.wait(&policy.log))?;
+    }
+    serve(&listener, policy)
 }
 
 /// A listening socket from a process in another network namespace: it stays a socket of that one.

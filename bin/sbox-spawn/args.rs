@@ -61,6 +61,8 @@ How it runs:
       --nested            let the command make user namespaces and mounts
       --ephemeral DIR     at the end remove DIR, the project of a one-off run,
                           unless changes wait in its copy-on-write mounts
+      --record DIR        append what happens to the record in DIR
+      --record-as KIND[:NAME]  which command this is, for the record
       --status-fd N       write events to descriptor N, one JSON object a line
       --join PID          run COMMAND in the sandbox of process PID, not in a
                           new one
@@ -171,6 +173,10 @@ pub struct Args {
     pub ephemeral: Option<PathBuf>,
     /// Nothing: the strongest that there is.
     pub isolation: Option<Level>,
+    /// The directory of the record.
+    pub record: Option<PathBuf>,
+    /// `run`, `daemon:web`: what the record says of who started this.
+    pub record_as: String,
     pub status_fd: Option<RawFd>,
     /// How long what is inside may take to end.
     pub stop_timeout: Option<Duration>,
@@ -223,6 +229,8 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("stop-timeout") => args.stop_timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
             Long("join") => args.join = Some(pid(parser)?),
             Long("refresh") => args.refresh = true,
+            Long("record") => args.record = Some(parser.value()?.into()),
+            Long("record-as") => args.record_as = parser.value()?.string()?,
             Long("status-fd") => args.status_fd = Some(descriptor(parser)?),
             Short('n') | Long("dry-run") => args.dry_run = true,
             Long("probe") => args.probe = true,

@@ -2,15 +2,16 @@
 
 use crate::args::Level;
 use crate::sandbox::Sandbox;
-use crate::{filter, landlock, layer, limits, symlink_layout};
+use crate::{filter, landlock, layer, limits, listener, symlink_layout};
 use libsbox::error::{Context, Error, Kind, Result, reason};
 use libsbox::sys::{self, Signals};
+use rustix::fd::OwnedFd;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-/// Executes the command; returns only if that failed.
-pub fn become_it(sandbox: &Sandbox, level: Level) -> Error {
+/// Executes the command; returns only if that failed. What the filter refuses is reported to `socket`, if there is one.
+pub fn become_it(sandbox: &Sandbox, level: Level, socket: Option<&OwnedFd>) -> Error {
     if let Err(error) = prepare(sandbox, level) {
         return error;
     }
@@ -19,12 +20,24 @@ pub fn become_it(sandbox: &Sandbox, level: Level) -> Error {
     command.args(&words[1..]).env_clear().envs(sandbox.environment.iter().map(|(name, value)| (name, value)));
     // Last: exec needs nothing that it refuses, and everything before might.
     if level != Level::Env
-        && let Err(error) = sys::filter_system_calls(&filter::program(&filter::Scope::of(&sandbox.args, level)))
+        && let Err(error) = filter_calls(&filter::Scope::of(&sandbox.args, level), socket)
     {
-        return no_filter(&error);
+        return error;
     }
     let error = command.exec();
     cannot_execute(&words[0], &error, &sandbox.environment)
+}
+
+/// Loads the filter. Where nobody can be told what it refuses, it refuses all the same.
+fn filter_calls(scope: &filter::Scope, socket: Option<&OwnedFd>) -> Result<()> {
+    let plain = filter::program(scope);
+    if let Some(socket) = socket.filter(|_| scope.is_reported()) {
+        // There is one listener for a process and all that come from it: a sandbox in this one may have it.
+        if let Ok(listener) = sys::filter_with_listener(&filter::reporting(&plain)) {
+            return listener::hand_over(socket, &listener);
+        }
+    }
+    sys::filter_system_calls(&plain).map_err(|error| no_filter(&error))
 }
 
 fn no_filter(error: &std::io::Error) -> Error {

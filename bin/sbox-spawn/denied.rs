@@ -22,16 +22,29 @@ pub enum Answer {
 #[derive(Debug, Clone, Copy)]
 pub struct Denied {
     pub number: c_long,
+    /// As the libc crate names it: `SYS_mount`.
+    name: &'static str,
     pub answer: Answer,
     /// Denied even with `nested`, where an agent may make its own namespaces and mounts.
     pub always: bool,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the reason of a line is for whoever reads the list"))]
     pub why: &'static str,
+}
+
+impl Denied {
+    /// The name of the call: `mount`.
+    pub fn name(&self) -> &'static str {
+        self.name.strip_prefix("SYS_").unwrap_or(self.name)
+    }
+
+    /// What the list says of a call.
+    pub fn of(number: c_long) -> Option<&'static Denied> {
+        EVERYWHERE.iter().chain(&BY_NUMBER).chain(HERE).find(|denied| denied.number == number)
+    }
 }
 
 macro_rules! denied {
     ($($name:ident $answer:ident $always:literal $why:literal;)*) => {
-        &[$(Denied { number: libc::$name, answer: Answer::$answer, always: $always, why: $why }),*]
+        &[$(Denied { number: libc::$name, name: stringify!($name), answer: Answer::$answer, always: $always, why: $why }),*]
     };
 }
 
@@ -97,15 +110,28 @@ pub const EVERYWHERE: &[Denied] = denied! {
 
 /// Newer than the tables of some C libraries.
 pub const BY_NUMBER: [Denied; 4] = [
-    Denied { number: OPEN_TREE_ATTR, answer: Answer::Forbidden, always: false, why: "as open_tree" },
+    Denied {
+        number: OPEN_TREE_ATTR,
+        name: "open_tree_attr",
+        answer: Answer::Forbidden,
+        always: false,
+        why: "as open_tree",
+    },
     Denied {
         number: STATMOUNT,
+        name: "statmount",
         answer: Answer::Missing,
         always: true,
         why: "tells where mounts come from on the host",
     },
-    Denied { number: LISTMOUNT, answer: Answer::Missing, always: true, why: "as statmount" },
-    Denied { number: LSM_SET_SELF_ATTR, answer: Answer::Forbidden, always: true, why: "changes the security label" },
+    Denied { number: LISTMOUNT, name: "listmount", answer: Answer::Missing, always: true, why: "as statmount" },
+    Denied {
+        number: LSM_SET_SELF_ATTR,
+        name: "lsm_set_self_attr",
+        answer: Answer::Forbidden,
+        always: true,
+        why: "changes the security label",
+    },
 ];
 
 /// Calls that only one architecture has.

@@ -106,6 +106,14 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// Whether what is refused is reported. Not where the agent may bring a sandbox of its own: that one may want to hear
+    /// about its calls, and the kernel has one listener for all filters of a process.
+    pub fn is_reported(&self) -> bool {
+        !self.nested
+    }
+}
+
 /// The filter.
 pub fn program(scope: &Scope) -> Vec<Instruction> {
     let nested = scope.nested;
@@ -259,6 +267,32 @@ fn set_gid(number: c_long) -> u32 {
     errno(if makes { libc::EPERM } else { 0 })
 }
 
+/// The name of a call that may set a set-id bit.
+pub fn name_of_set_id_call(number: c_long) -> Option<&'static str> {
+    const FCHMODAT2: c_long = 452;
+    let name = match number {
+        libc::SYS_openat => "openat",
+        libc::SYS_fchmod => "fchmod",
+        libc::SYS_fchmodat | FCHMODAT2 => "fchmodat",
+        libc::SYS_mknodat => "mknodat",
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open => "open",
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_chmod => "chmod",
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_creat => "creat",
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_mknod => "mknod",
+        _ => return None,
+    };
+    Some(name)
+}
+
+/// Whether a call is about System V objects or POSIX queues.
+pub fn is_system_v(number: c_long) -> bool {
+    SYSTEM_V.contains(&number)
+}
+
 const fn errno(number: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | number as u32
 }
@@ -271,39 +305,55 @@ fn jump(code: u32, k: u32, yes: u8, no: u8) -> Instruction {
     Instruction { code: code as u16, jt: yes, jf: no, k }
 }
 
+/// What the kernel does with the filter: the part of classic BPF that is used here (linux net/core/filter.c). Nothing, if it
+/// is not a filter of this module's.
+pub fn answer(filter: &[Instruction], arch: u32, number: c_long, arguments: [u64; 6]) -> Option<u32> {
+    let load = |offset: u32| match offset {
+        NUMBER => Some(number as u32),
+        ARCH => Some(arch),
+        at => arguments.get((at.checked_sub(ARGUMENTS)? / 8) as usize).map(|argument| *argument as u32),
+    };
+    let (mut at, mut accumulator) = (0usize, 0u32);
+    loop {
+        let Instruction { code, jt, jf, k } = *filter.get(at)?;
+        let jump = |yes: bool| at + 1 + usize::from(if yes { jt } else { jf });
+        at = match u32::from(code) {
+            LOAD => {
+                accumulator = load(k)?;
+                at + 1
+            }
+            EQUAL => jump(accumulator == k),
+            GREATER => jump(accumulator > k),
+            ANY => jump(accumulator & k != 0),
+            RETURN => return Some(k),
+            _ => return None,
+        };
+    }
+}
+
+/// The same filter, but that what it forbids is reported to a listener, who answers with the same error. Not what it says
+/// does not exist (`ENOSYS`), which every C library asks for at each start, and not what it passes over.
+pub fn reporting(filter: &[Instruction]) -> Vec<Instruction> {
+    let reported = |instruction: &Instruction| {
+        let errors = [libc::EPERM, libc::EAFNOSUPPORT, libc::EPROTONOSUPPORT].map(errno);
+        let is_reported = u32::from(instruction.code) == RETURN && errors.contains(&instruction.k);
+        if is_reported { statement(RETURN, libc::SECCOMP_RET_USER_NOTIF) } else { *instruction }
+    };
+    filter.iter().map(reported).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What the kernel does with the filter: the part of classic BPF that is used here (linux net/core/filter.c).
-    fn answer(filter: &[Instruction], arch: u32, number: c_long, arguments: [u64; 6]) -> u32 {
-        let load = |offset: u32| match offset {
-            NUMBER => number as u32,
-            ARCH => arch,
-            at => arguments[((at - ARGUMENTS) / 8) as usize] as u32,
-        };
-        let (mut at, mut accumulator) = (0usize, 0u32);
-        loop {
-            let Instruction { code, jt, jf, k } = filter[at];
-            let jump = |yes: bool| at + 1 + usize::from(if yes { jt } else { jf });
-            at = match u32::from(code) {
-                LOAD => {
-                    accumulator = load(k);
-                    at + 1
-                }
-                EQUAL => jump(accumulator == k),
-                GREATER => jump(accumulator > k),
-                ANY => jump(accumulator & k != 0),
-                RETURN => return k,
-                other => panic!("instruction {other:#x}"),
-            };
-        }
+    fn answered(filter: &[Instruction], arch: u32, number: c_long, arguments: [u64; 6]) -> u32 {
+        answer(filter, arch, number, arguments).expect("every way through the filter ends")
     }
 
     fn asked(nested: bool, number: c_long, arguments: &[u64]) -> u32 {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
-        answer(
+        answered(
             &program(&Scope { nested, families: &FAMILIES, pinned: false, counted: false, has_hosts_ipc: false }),
             ARCHITECTURE,
             number,
@@ -321,7 +371,7 @@ mod tests {
             program(&Scope { nested: false, families: &FAMILIES, pinned: false, counted: false, has_hosts_ipc: false });
         for arch in [0x4000_0003, 0x4000_0028, 0] {
             // AUDIT_ARCH_I386, AUDIT_ARCH_ARM
-            assert_eq!(answer(&filter, arch, libc::SYS_getpid, [0; 6]), MISSING);
+            assert_eq!(answered(&filter, arch, libc::SYS_getpid, [0; 6]), MISSING);
         }
         #[cfg(target_arch = "x86_64")]
         assert_eq!(asked(false, libc::SYS_getpid | i64::from(X32), &[]), MISSING);
@@ -421,15 +471,15 @@ mod tests {
         });
         let closed = program(&Scope { nested: false, families: &[], pinned: true, counted: true, has_hosts_ipc: true });
         let socket = |filter: &[Instruction], family| {
-            answer(filter, ARCHITECTURE, libc::SYS_socket, [family, 1, 0, 0, 0, 0]) == ALLOWED
+            answered(filter, ARCHITECTURE, libc::SYS_socket, [family, 1, 0, 0, 0, 0]) == ALLOWED
         };
         assert_eq!([1, 2, 10, 16].map(|family| socket(&open, family)), [false, true, true, true]);
         assert_eq!([1, 2, 10, 16].map(|family| socket(&closed, family)), [false; 4]);
-        let affinity = |filter: &[Instruction]| answer(filter, ARCHITECTURE, libc::SYS_sched_setaffinity, [0; 6]);
+        let affinity = |filter: &[Instruction]| answered(filter, ARCHITECTURE, libc::SYS_sched_setaffinity, [0; 6]);
         assert_eq!((affinity(&open), affinity(&closed)), (ALLOWED, REFUSED));
-        let memory_file = |filter: &[Instruction]| answer(filter, ARCHITECTURE, libc::SYS_memfd_create, [0; 6]);
+        let memory_file = |filter: &[Instruction]| answered(filter, ARCHITECTURE, libc::SYS_memfd_create, [0; 6]);
         assert_eq!((memory_file(&open), memory_file(&closed)), (ALLOWED, MISSING));
-        assert_eq!(answer(&closed, ARCHITECTURE, libc::SYS_socketpair, [1, 1, 0, 0, 0, 0]), ALLOWED);
+        assert_eq!(answered(&closed, ARCHITECTURE, libc::SYS_socketpair, [1, 1, 0, 0, 0, 0]), ALLOWED);
     }
 
     #[test]
@@ -437,5 +487,30 @@ mod tests {
         assert_eq!(asked(false, libc::SYS_personality, &[0xFFFF_FFFF]), ALLOWED);
         assert_eq!(asked(false, libc::SYS_personality, &[0]), ALLOWED);
         assert_eq!(asked(false, libc::SYS_personality, &[0x0040_0000]), REFUSED);
+    }
+
+    #[test]
+    fn a_filter_that_reports_allows_nothing_that_the_other_one_refuses() {
+        for nested in [false, true] {
+            let scope = Scope { nested, families: &FAMILIES, pinned: true, counted: true, has_hosts_ipc: true };
+            let plain = program(&scope);
+            let reports = reporting(&plain);
+            let interesting = [0, 1, 2, 16, 0x5412, 0o4755, 0o2755, 0x1000_0000, u64::MAX];
+            for number in 0..i64::from(NEWEST) + 10 {
+                for value in interesting {
+                    let arguments = [value; 6];
+                    let (one, other) = (
+                        answered(&plain, ARCHITECTURE, number, arguments),
+                        answered(&reports, ARCHITECTURE, number, arguments),
+                    );
+                    let is_same = one == other;
+                    let is_reported = one & 0xFFFF_0000 == libc::SECCOMP_RET_ERRNO
+                        && ![0, libc::ENOSYS as u32].contains(&(one & 0xFFFF))
+                        && other == libc::SECCOMP_RET_USER_NOTIF;
+                    assert!(is_same || is_reported, "{number} {value:#x}: {one:#x} {other:#x}");
+                    assert_eq!(one == ALLOWED, other == ALLOWED);
+                }
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::job::Job;
 use crate::limits::{self, Watch};
 use crate::members::Members;
 use crate::network::Outside;
+use crate::recorder::Word;
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
 use crate::signals;
@@ -55,7 +56,7 @@ fn run(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> Resu
     match sys::fork().context(|| "start a process".into())? {
         Fork::Child => {
             failure.announce();
-            Err(command::become_it(sandbox, crate::args::Level::Namespace))
+            Err(command::become_it(sandbox, crate::args::Level::Namespace, failure.listener()))
         }
         Fork::Parent(child) => {
             close_all_but(&start.line)?;
@@ -149,6 +150,7 @@ pub fn reap(mut job: Job<'_>, mut watch: Watch, mut stop: Stop, is_over: impl Fn
             }
         }
         if let Some(code) = stop.exit_code(code) {
+            job.say(&left_behind(stop.members));
             return Ok(code);
         }
         if job.is_orphan() {
@@ -159,6 +161,19 @@ pub fn reap(mut job: Job<'_>, mut watch: Watch, mut stop: Stop, is_over: impl Fn
             job.tell_exceeded(limit);
             return Ok(ENDED);
         }
+    }
+}
+
+/// The programs that are still running: they end with the sandbox.
+fn left_behind(members: Members) -> Word {
+    const MOST: usize = 20;
+    let runs = |pid: &i32| libsbox::process::Stat::of(*pid).is_some_and(|stat| stat.state != 'Z');
+    let name = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+    let names: Vec<String> = members.all().into_iter().filter(runs).filter_map(name).collect();
+    let left_in_all = names.len() as u64;
+    Word {
+        left: names.iter().take(MOST).map(|name| name.trim_end().to_owned()).collect(),
+        left_in_all,
     }
 }
 

@@ -45,7 +45,7 @@ impl Job<'_> {
             }
         }
         match self.line.map(signals::told) {
-            Some(Some(told)) => all.extend(told.into_iter().filter(|signal| !self.was_for_all(*signal))),
+            Some(Some((told, _))) => all.extend(told.into_iter().filter(|signal| !self.was_for_all(*signal))),
             Some(None) => self.line = None,
             None => {}
         }
@@ -76,6 +76,13 @@ impl Job<'_> {
         let group = sys::process_group(self.command.as_raw_pid()).ok()?;
         let is_own = sys::process_group(0).is_ok_and(|own| own != group);
         Pid::from_raw(group).filter(|_| is_own)
+    }
+
+    /// Says something to the monitor.
+    pub fn say(&self, word: &crate::recorder::Word) {
+        if let (Some(line), Ok(text)) = (self.line, serde_json::to_string(word)) {
+            signals::say(line, &text);
+        }
     }
 
     /// Hands a signal to the command. What continues it continues its group: to a shell outside both are one job.

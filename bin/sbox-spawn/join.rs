@@ -56,7 +56,9 @@ pub fn run(sandbox: Sandbox) -> Result<u8> {
         }
         Fork::Parent(child) => child,
     };
-    let code = signals::Monitor { child, line: None, terminal: &terminal }.wait(|| None).map(|end| end.code);
+    let code = signals::Monitor { child, line: None, terminal: &terminal }
+        .wait(&mut crate::recorder::Recorder::none(), || None)
+        .map(|end| end.code);
     terminal.restore();
     terminal.die_as_the_command_did();
     code
@@ -119,5 +121,5 @@ fn become_it(sandbox: &Sandbox, sync_pipe: &OwnedFd) -> Result<()> {
     identity::set_nondumpable()?;
     sandbox.hide_argv_and_environ();
     signals::die_with_the_monitor(sync_pipe, Signal::KILL)?;
-    Err(command::become_it(sandbox, Level::Namespace))
+    Err(command::become_it(sandbox, Level::Namespace, None))
 }

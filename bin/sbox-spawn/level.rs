@@ -2,6 +2,7 @@
 
 use crate::args::{Level, Mode, Mount};
 use crate::limits::Exceeded;
+use crate::recorder::Recorder;
 use crate::report::{FailurePipes, Reporter, UnavailablePipe};
 use crate::sandbox::Sandbox;
 use crate::signals::Monitor;
@@ -15,6 +16,7 @@ use libsbox::escape::visible_path;
 pub fn run_at_strongest(
     sandbox: &mut Sandbox,
     reporter: &mut Reporter,
+    recorder: &mut Recorder,
     watcher: &Watcher,
     terminal: &Terminal,
 ) -> Result<u8> {
@@ -40,11 +42,8 @@ pub fn run_at_strongest(
         if *level != Level::Namespace {
             environment::without_files(&mut sandbox.environment, &sandbox.args);
         }
-        match attempt(sandbox, *level, reporter, watcher, terminal, last && !is_refused_to_root)? {
-            Attempt::Ended(code, refused) => {
-                sandbox.refused = refused;
-                return Ok(code);
-            }
+        match attempt(sandbox, *level, reporter, recorder, watcher, terminal, last && !is_refused_to_root)? {
+            Attempt::Ended(code) => return Ok(code),
             Attempt::Unavailable(why) if is_refused_to_root => {
                 return Err(Error::of(Kind::Unavailable, format!("root gets no weaker level by itself: {why}"))
                     .hint("run sbox as another user, or name the level: --isolation landlock"));
@@ -88,8 +87,8 @@ fn may_show_at(sandbox: &Sandbox, level: Level) -> Result<()> {
 }
 
 enum Attempt {
-    /// With what, and what was refused to it.
-    Ended(u8, Vec<String>),
+    /// With this code.
+    Ended(u8),
     /// The host cannot give this level, and the command was not run.
     Unavailable(Error),
 }
@@ -98,13 +97,19 @@ fn attempt(
     sandbox: &Sandbox,
     level: Level,
     reporter: &mut Reporter,
+    recorder: &mut Recorder,
     watcher: &Watcher,
     terminal: &Terminal,
     last: bool,
 ) -> Result<Attempt> {
     let mut unavailable = UnavailablePipe::new(!last)?;
     let has_overlays = sandbox.args.overlays().next().is_some();
-    let failure = FailurePipes { exec: reporter.exec_socket(has_overlays)?, unavailable: unavailable.writer() };
+    let hears_calls = recorder.wants_calls() && level != Level::Env;
+    let failure = FailurePipes {
+        exec: reporter.exec_socket(has_overlays || hears_calls)?,
+        unavailable: unavailable.writer(),
+        hears_calls,
+    };
     let launched = match level {
         Level::Namespace => namespaces::launch(sandbox, failure),
         level => subreaper::launch(sandbox, level, failure),
@@ -116,14 +121,16 @@ fn attempt(
     watcher.sandbox_is(launched.init, level == Level::Namespace);
     launched.lead_in()?;
     let mut refresher = launched.start_refresher(sandbox)?;
-    if let Some(command) = reporter.started(launched.init)? {
+    let (command, listener) = reporter.started(launched.init)?;
+    recorder.begin(&sandbox.args, level, listener, launched.take_requests());
+    if let Some(command) = command {
         sandbox.layers.iter().try_for_each(|layer| layer.record(command))?;
         // It was executed: nothing can be lacking any more.
         unavailable.close();
     }
     let line = launched.line.take();
     let monitor = Monitor { child: launched.init, line: line.as_ref(), terminal };
-    let end = monitor.wait(|| {
+    let end = monitor.wait(recorder, || {
         // Nothing is lost by starting this one again.
         refresher.iter_mut().for_each(|refresher| refresher.start_again());
         watcher.lost().or_else(|| launched.lost())
@@ -135,12 +142,14 @@ fn attempt(
         limits::say_lost(&why);
         reporter.ended_for(why);
     }
+    recorder.finish_requests(|| launched.end_proxy());
     // The kernel counts where there is a control group, and says nothing; pid 1 has said it.
     let by_the_kernel = launched.ran_out_of_memory().then_some(Exceeded::Memory);
     by_the_kernel.iter().for_each(|limit| limits::say(&limit.words(&sandbox.args.limits)));
     if let Some(limit) = end.exceeded.or(by_the_kernel) {
-        reporter.ended_for(limit.words(&sandbox.args.limits));
+        let words = limit.words(&sandbox.args.limits);
+        recorder.limit(&words);
+        reporter.ended_for(words);
     }
-    let refused = launched.refused();
-    Ok(unavailable.read().map_or(Attempt::Ended(end.code, refused), Attempt::Unavailable))
+    Ok(unavailable.read().map_or(Attempt::Ended(end.code), Attempt::Unavailable))
 }

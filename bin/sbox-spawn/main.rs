@@ -27,6 +27,7 @@ mod landlock;
 mod layer;
 mod level;
 mod limits;
+mod listener;
 mod members;
 mod mountinfo;
 mod namespaces;
@@ -37,11 +38,13 @@ mod plan;
 mod privileges;
 mod probe;
 mod protect;
+mod recorder;
 mod refresh;
 mod report;
 mod sandbox;
 mod signals;
 mod subreaper;
+mod summary;
 mod symlink_layout;
 mod terminal;
 mod unavailable;
@@ -90,33 +93,52 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let layers = layer::Layer::lock_all(&args)?;
     let mut reporter = report::Reporter::new(args.status_fd)?;
     let mut sandbox = Sandbox::new(args, environment, ops, layers, start)?;
-    let code = level::run_at_strongest(&mut sandbox, &mut reporter, &watcher, &terminal);
+    let mut recorder = recorder::Recorder::new(&sandbox.args);
+    let code = level::run_at_strongest(&mut sandbox, &mut reporter, &mut recorder, &watcher, &terminal);
+    let has_left_it_raw = terminal.has_other_modes();
     terminal.restore();
-    watcher.finish(&mut protection);
+    let found = watcher.finish(&mut protection);
     sandbox.layers.iter().for_each(|layer| layer.tidy(&sandbox.ops));
-    match &sandbox.args.ephemeral {
-        Some(root) => one_off::end(root),
-        None => tell_changes(&sandbox.args),
+    recorder.guard(&found);
+    recorder.changes(&sandbox.args, start.tv_sec * 1_000_000_000 + start.tv_nsec);
+    let is_watched = terminal.is_watched() && !has_left_it_raw;
+    let said = tell_found(&found, recorder.run().filter(|_| is_watched));
+    if let Some(root) = &sandbox.args.ephemeral {
+        one_off::end(root);
     }
-    network::tell_refused(&sandbox.refused);
+    if is_watched && code.is_ok() {
+        summary::tell(&recorder, &sandbox.args, said);
+    }
+    let reason = code.as_ref().map_or_else(|error| Some(error.to_string()), |_| reporter.reason());
+    let unwritten = recorder.end(*code.as_ref().unwrap_or(&125), reason);
+    // A program's stderr may be somebody's data. That of a daemon is its log.
+    if let Some(why) = unwritten.filter(|_| is_watched || sandbox.args.record_as.starts_with("daemon:")) {
+        libsbox::output::warn(format_args!("the record of this run is not whole: {why}"));
+    }
     let code = code?;
     reporter.ended(code);
     terminal.die_as_the_command_did();
     Ok(code)
 }
 
-/// On a terminal, what waits in copy-on-write mounts: the user decides what becomes of it.
-fn tell_changes(args: &args::Args) {
-    if !std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        return;
-    }
-    for mount in &args.mounts {
-        if let args::Mount::Cow { layer, .. } = mount
-            && let Some(line) = libsbox::cow::pending_line(layer)
+/// What the guard of read-write mounts found, wherever that is read. For a person, who can read the rest in the record of the
+/// run, not all of it. Gives how many lines that were.
+fn tell_found(found: &[(String, Option<String>)], run: Option<u64>) -> usize {
+    const MOST: usize = 4;
+    let mut said = 0;
+    for (at, (line, hint)) in found.iter().enumerate() {
+        if let Some(run) = run
+            && said >= MOST
+            && found.len() - at > 1
         {
-            libsbox::output::info(line);
+            libsbox::output::hint(format_args!("{} more: sbox report {run}", found.len() - at));
+            return said + 1;
         }
+        libsbox::output::warn(line);
+        hint.iter().for_each(libsbox::output::hint);
+        said += 1 + usize::from(hint.is_some());
     }
+    said
 }
 
 fn print(ops: &[libsbox::operation::Op]) -> Result<u8> {

@@ -74,9 +74,16 @@ impl Launched {
         Refresher::start(sources).map(Some)
     }
 
-    /// After its end: what its network refused.
-    pub fn refused(&self) -> Vec<String> {
-        self.outside.as_ref().map(Outside::refused).unwrap_or_default()
+    /// Where its requests to the network are reported.
+    pub fn take_requests(&mut self) -> Option<OwnedFd> {
+        self.outside.as_mut()?.requests.take()
+    }
+
+    /// After its end: the proxy has nobody to serve.
+    pub fn end_proxy(&self) {
+        if let Some(outside) = &self.outside {
+            outside.end_proxy();
+        }
     }
 
     /// After its end: whether the kernel ended it for using too much.
@@ -87,7 +94,7 @@ impl Launched {
 
 /// Makes the namespaces and starts init in them.
 pub fn launch(sandbox: &Sandbox, failure: FailurePipes) -> Result<Launched> {
-    let outside = Outside::prepare(&sandbox.args.network)?;
+    let outside = Outside::prepare(&sandbox.args.network, sandbox.args.record.is_some())?;
     let mut launched = launch_beside(sandbox, &failure, &outside)?;
     launched.outside = Some(outside);
     Ok(launched)

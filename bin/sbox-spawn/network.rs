@@ -22,6 +22,9 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+/// What the proxy is called where it is missed.
+const PROXY: &str = "the proxy of its network";
+
 /// What runs on the host's side, before the sandbox is made.
 pub struct Outside {
     /// The proxy's end of a socket: pid 1 sends the listening socket through it.
@@ -31,8 +34,8 @@ pub struct Outside {
     ports: Vec<(TcpListener, u16)>,
     /// They die with the monitor, however it dies; where it ends in good order, they are ended before.
     helpers: Vec<(&'static str, Child)>,
-    /// What the proxy refused comes from here.
-    refused: Option<OwnedFd>,
+    /// What was asked of the proxy comes from here.
+    pub requests: Option<OwnedFd>,
 }
 
 impl Drop for Outside {
@@ -46,15 +49,15 @@ impl Drop for Outside {
 
 impl Outside {
     /// Starts the proxy and takes the ports.
-    pub fn prepare(network: &Network) -> Result<Outside> {
+    pub fn prepare(network: &Network, is_recorded: bool) -> Result<Outside> {
         let listen = |(host, inside): &(u16, u16)| {
             let listener = TcpListener::bind(("127.0.0.1", *host));
             Ok((listener.context(|| format!("listen on port {host} of the host's loopback"))?, *inside))
         };
         let ports = network.ports.iter().map(listen).collect::<Result<Vec<_>>>()?;
-        let mut outside = Outside { to_proxy: None, to_reach: None, ports, helpers: Vec::new(), refused: None };
+        let mut outside = Outside { to_proxy: None, to_reach: None, ports, helpers: Vec::new(), requests: None };
         if network.mode == Mode::Proxy {
-            outside.start_proxy(network)?;
+            outside.start_proxy(network, is_recorded)?;
         }
         if !network.reach.is_empty() {
             outside.start_reach(&network.reach)?;
@@ -73,7 +76,7 @@ impl Outside {
         Ok(())
     }
 
-    fn start_proxy(&mut self, network: &Network) -> Result<()> {
+    fn start_proxy(&mut self, network: &Network, is_recorded: bool) -> Result<()> {
         let flags = SocketFlags::CLOEXEC;
         let (own, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .context(|| "make a socket for the proxy".into())?;
@@ -86,17 +89,17 @@ impl Outside {
         if let Some((option, log)) = &network.log {
             command.arg(option).arg(log);
         }
-        // A person reads at the end what was refused. A pipe holds more than the proxy tells.
-        let pipe =
-            std::io::stderr().is_terminal().then(|| rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK));
+        // The record has it, and a person reads at the end what was refused.
+        let is_read = is_recorded || std::io::stderr().is_terminal();
+        let pipe = is_read.then(|| rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK));
         let pipe = pipe.transpose().context(|| "make a pipe".into())?;
         if let Some((_, write)) = &pipe {
             inherit(write.as_fd())?;
-            command.arg("--refused-fd").arg(write.as_raw_fd().to_string());
+            command.arg("--request-fd").arg(write.as_raw_fd().to_string());
         }
-        self.helpers.push(("the proxy of its network", start(command)?));
+        self.helpers.push((PROXY, start(command)?));
         self.to_proxy = Some(own);
-        self.refused = pipe.map(|(read, _)| read);
+        self.requests = pipe.map(|(read, _)| read);
         Ok(())
     }
 
@@ -112,12 +115,13 @@ impl Outside {
         why
     }
 
-    /// What the proxy refused so far, as entries of `allow`, each once.
-    pub fn refused(&self) -> Vec<String> {
-        let Some(pipe) = &self.refused else { return Vec::new() };
-        let mut bytes = vec![0; 1 << 16];
-        let count = rustix::io::read(pipe, &mut bytes[..]).unwrap_or(0);
-        String::from_utf8_lossy(&bytes[..count]).lines().map(str::to_owned).collect()
+    /// Lets the proxy say its last word, and end.
+    pub fn end_proxy(&self) {
+        if let Some((_, proxy)) = self.helpers.iter().find(|(name, _)| *name == PROXY)
+            && let Some(pid) = Pid::from_raw(proxy.id() as i32)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
     }
 
     /// In pid 1, in the sandbox's network: brings up loopback, and sends the proxy its listening socket.
@@ -169,22 +173,6 @@ fn start(mut command: Command) -> Result<Child> {
     let name = libsbox::escape::visible_path(command.get_program());
     plumbing::die_with_parent(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     command.spawn().context(|| format!("start '{name}'"))
-}
-
-/// How many refused names are shown.
-const SHOWN: usize = 5;
-
-/// At the end, for a person: what was refused, and the line that would allow it. Most programs hide the proxy's reason.
-pub fn tell_refused(refused: &[String]) {
-    if refused.is_empty() {
-        return;
-    }
-    let shown: Vec<String> = refused.iter().take(SHOWN).map(|name| libsbox::escape::visible(name)).collect();
-    let more = refused.len() - shown.len();
-    let more = if more > 0 { format!(" and {more} more (sbox logs --network)") } else { String::new() };
-    libsbox::output::info(format_args!("the network refused {}{more}", shown.join(", ")));
-    let quoted: Vec<String> = shown.iter().map(|name| format!("\"{name}\"")).collect();
-    libsbox::output::hint(format_args!("to allow them: network: {{allow: [{}]}}", quoted.join(", ")));
 }
 
 /// Tells programs inside where the proxy is, in the words of curl(1), which most others understand; and Node.js 22.21 and

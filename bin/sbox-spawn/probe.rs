@@ -2,6 +2,7 @@
 
 use crate::args::{Args, Level, Mount};
 use crate::layer::{self, Layer};
+use crate::recorder::Recorder;
 use crate::report::{FailurePipes, UnavailablePipe};
 use crate::sandbox::Sandbox;
 use libsbox::cli;
@@ -67,11 +68,11 @@ fn try_namespace(args: Args) -> Result<()> {
     crate::signals::block()?;
     let sandbox = Sandbox::for_a_trial(args, ops, layer::clock());
     let mut unavailable = UnavailablePipe::new(true)?;
-    let failure = FailurePipes { exec: None, unavailable: unavailable.writer() };
+    let failure = FailurePipes { exec: None, unavailable: unavailable.writer(), hears_calls: false };
     let launched = crate::namespaces::launch(&sandbox, failure)?;
     let terminal = crate::terminal::Terminal::remember();
     let monitor = crate::signals::Monitor { child: launched.init, line: launched.line.as_ref(), terminal: &terminal };
-    match (monitor.wait(|| None)?.code, unavailable.read()) {
+    match (monitor.wait(&mut Recorder::none(), || None)?.code, unavailable.read()) {
         (0, _) => Ok(()),
         (_, Some(lack)) => Err(lack),
         (code, None) => {

@@ -39,27 +39,33 @@ impl Reporter {
         Ok(Some(write))
     }
 
-    /// Waits until the command has really been executed, and says so; gives its pid. Nothing if it was not executed. The
-    /// other end must be closed in this process.
-    pub fn started(&mut self, init: Pid) -> Result<Option<Pid>> {
-        let Some(exec) = self.exec.take() else { return Ok(None) };
-        let mut command = None;
+    /// Waits until the command has really been executed, and says so; gives its pid, and where calls are reported that its
+    /// filter refuses. Nothing if it was not executed. The other end must be closed in this process.
+    pub fn started(&mut self, init: Pid) -> Result<(Option<Pid>, Option<OwnedFd>)> {
+        let Some(exec) = self.exec.take() else { return Ok((None, None)) };
+        let (mut command, mut listener) = (None, None);
         loop {
             match receive(&exec).context(|| "wait for the command".into())? {
-                Some((b'c', pid)) => command = pid,
-                Some(_) => return Ok(None),
+                Some((b'c', pid, _)) => command = pid,
+                Some((b'l', _, fd)) => listener = fd,
+                Some(_) => return Ok((None, None)),
                 None => break,
             }
         }
-        let Some(command) = command else { return Ok(None) };
+        let Some(command) = command else { return Ok((None, listener)) };
         let (init, pid) = (init.as_raw_pid(), command.as_raw_pid());
         self.write(&serde_json::json!({"event": "started", "pid": init, "command": pid}));
-        Ok(Some(command))
+        Ok((Some(command), listener))
     }
 
     /// Keeps why the sandbox was ended, for the last event.
     pub fn ended_for(&mut self, why: String) {
         self.why = Some(why);
+    }
+
+    /// That reason.
+    pub fn reason(&self) -> Option<String> {
+        self.why.clone()
     }
 
     pub fn ended(&mut self, code: u8) {
@@ -79,23 +85,27 @@ impl Reporter {
     }
 }
 
-/// One byte and the pid of who sent it; nothing at the end.
-fn receive(socket: &OwnedFd) -> rustix::io::Result<Option<(u8, Option<Pid>)>> {
+/// One byte, the pid of who sent it, and a descriptor that came with it; nothing at the end.
+fn receive(socket: &OwnedFd) -> rustix::io::Result<Option<(u8, Option<Pid>, Option<OwnedFd>)>> {
     let mut byte = [0u8; 1];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut data = [std::io::IoSliceMut::new(&mut byte)];
     let got = loop {
-        match rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::empty()) {
+        match rustix::net::recvmsg(socket, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(rustix::io::Errno::INTR) => {}
             got => break got?,
         }
     };
-    let pid = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
-        _ => None,
-    });
-    Ok((got.bytes > 0).then_some((byte[0], pid)))
+    let (mut pid, mut fd) = (None, None);
+    for message in ancillary.drain() {
+        match message {
+            RecvAncillaryMessage::ScmCredentials(sender) => pid = Some(sender.pid),
+            RecvAncillaryMessage::ScmRights(mut fds) => fd = fds.next(),
+            _ => {}
+        }
+    }
+    Ok((got.bytes > 0).then_some((byte[0], pid, fd)))
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
@@ -160,9 +170,16 @@ pub struct FailurePipes {
     pub exec: Option<OwnedFd>,
     /// Takes what the host lacks, if a weaker level can be tried instead.
     pub unavailable: Option<OwnedFd>,
+    /// Whether the monitor hears what the filter refuses.
+    pub hears_calls: bool,
 }
 
 impl FailurePipes {
+    /// Where the descriptor goes that refused calls are reported to.
+    pub fn listener(&self) -> Option<&OwnedFd> {
+        self.exec.as_ref().filter(|_| self.hears_calls)
+    }
+
     /// In the process that becomes the command: says who that is.
     pub fn announce(&self) {
         if let Some(socket) = &self.exec {

@@ -18,8 +18,6 @@ pub struct Sandbox {
     argv_environ_ranges: Vec<(usize, usize)>,
     /// Of its copy-on-write mounts.
     pub layers: Vec<Layer>,
-    /// After its end: what the network refused, as entries of `allow`.
-    pub refused: Vec<String>,
     /// When this program was started, by the clock that files are stamped with.
     pub start: Timespec,
 }
@@ -32,14 +30,14 @@ impl Sandbox {
         layers: Vec<Layer>,
         start: Timespec,
     ) -> Result<Sandbox> {
-        let (argv_environ_ranges, refused) = (argv_environ_ranges()?, Vec::new());
-        Ok(Sandbox { args, environment, ops, argv_environ_ranges, layers, refused, start })
+        let argv_environ_ranges = argv_environ_ranges()?;
+        Ok(Sandbox { args, environment, ops, argv_environ_ranges, layers, start })
     }
 
     /// One that is made and ended without a command.
     pub fn for_a_trial(args: Args, ops: Vec<Op>, start: Timespec) -> Sandbox {
         let (environment, argv_environ_ranges) = (Vec::new(), Vec::new());
-        Sandbox { args, environment, ops, argv_environ_ranges, layers: Vec::new(), refused: Vec::new(), start }
+        Sandbox { args, environment, ops, argv_environ_ranges, layers: Vec::new(), start }
     }
 
     /// Where it has file systems in memory of its own that can be written.

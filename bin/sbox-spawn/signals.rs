@@ -8,6 +8,7 @@
 //! the command.
 
 use crate::limits::Exceeded;
+use crate::recorder::Recorder;
 use crate::terminal::Terminal;
 use libsbox::error::{Context, Error, Result};
 use libsbox::status;
@@ -54,10 +55,11 @@ pub fn file() -> Result<OwnedFd> {
     sys::signal_file(&awaited()).context(|| "wait for signals".into())
 }
 
-/// The line between the monitor and pid 1, one byte a message: the monitor's say which signal to pass on, those of pid 1
-/// which signal the command was stopped by, or died of, or over which limit the sandbox is. The monitor's end comes first.
+/// The line between the monitor and pid 1. A message of one byte is a signal: the monitor's say which one to pass on, those of
+/// pid 1 which one the command was stopped by, or died of, or over which limit the sandbox is. A longer one is a
+/// [`crate::recorder::Word`] of pid 1's. The monitor's end comes first.
 pub fn line() -> Result<(OwnedFd, OwnedFd)> {
-    rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .context(|| "make a socket".into())
 }
 
@@ -77,14 +79,29 @@ pub fn tell(line: &OwnedFd, signal: libc::c_int) {
     let _ = rustix::net::send(line, &[signal as u8], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
 }
 
-/// What was said on the line; nothing once the other side is gone.
-pub fn told(line: &OwnedFd) -> Option<Vec<libc::c_int>> {
-    let mut space = [0u8; 64];
-    match rustix::net::recv(line, &mut space, RecvFlags::DONTWAIT) {
-        Ok((0, _)) => None,
-        Ok((length, _)) => Some(space[..length].iter().map(|byte| libc::c_int::from(*byte)).collect()),
-        Err(_) => Some(Vec::new()),
+/// Says more than a signal. What is too long is not said.
+pub fn say(line: &OwnedFd, word: &str) {
+    if (2..LONGEST).contains(&word.len()) {
+        let _ = rustix::net::send(line, word.as_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
+}
+
+const LONGEST: usize = 4096;
+
+/// The signals that were said on the line, and what else was; nothing once the other side is gone.
+pub fn told(line: &OwnedFd) -> Option<(Vec<libc::c_int>, Vec<String>)> {
+    let (mut signals, mut words) = (Vec::new(), Vec::new());
+    let mut space = [0u8; LONGEST];
+    // At the end of the line there may be words before it.
+    for _ in 0..64 {
+        match rustix::net::recv(line, &mut space, RecvFlags::DONTWAIT) {
+            Ok((0, _)) if signals.is_empty() && words.is_empty() => return None,
+            Ok((0, _)) | Err(_) => break,
+            Ok((1, _)) => signals.push(libc::c_int::from(space[0])),
+            Ok((length, _)) => words.push(String::from_utf8_lossy(&space[..length]).into_owned()),
+        }
+    }
+    Some((signals, words))
 }
 
 /// Sends a signal to a process.
@@ -127,7 +144,7 @@ pub struct End {
 impl Monitor<'_> {
     /// Waits for the end of the child; passes on what signals arrive meanwhile, and stops when the command does. `lost` is
     /// asked when a child of this process has ended, and says why the sandbox must end with it.
-    pub fn wait(&self, mut lost: impl FnMut() -> Option<String>) -> Result<End> {
+    pub fn wait(&self, recorder: &mut Recorder, mut lost: impl FnMut() -> Option<String>) -> Result<End> {
         let signals = file()?;
         let mut line = self.line;
         // What pid 1 said last.
@@ -136,9 +153,10 @@ impl Monitor<'_> {
         let mut was_stopped = false;
         loop {
             if !was_stopped {
-                let fds: Vec<&OwnedFd> = [Some(&signals), line].into_iter().flatten().collect();
-                wait_for(&fds, None)?;
+                let fds: Vec<&OwnedFd> = [Some(&signals), line].into_iter().flatten().chain(recorder.fds()).collect();
+                wait_for(&fds, recorder.pause())?;
             }
+            recorder.attend();
             let (mut stopped, mut is_continued) = (None, false);
             for arrived in sys::taken_signals(&signals) {
                 is_continued |= arrived.signal == libc::SIGCONT;
@@ -153,7 +171,9 @@ impl Monitor<'_> {
                         stopped = status.stopping_signal().filter(|_| self.line.is_none())
                     }
                     Some((_, status)) => {
-                        let last = line.and_then(told).and_then(|said| said.last().copied()).or(said);
+                        let (last, words) = line.and_then(told).unwrap_or_default();
+                        words.iter().for_each(|word| recorder.hear(word));
+                        let last = last.last().copied().or(said);
                         let of_command =
                             last.filter(|signal| (DIED + 1..EXCEEDED).contains(signal)).map(|signal| signal - DIED);
                         self.terminal.note_end(of_command.or(status.terminating_signal()));
@@ -169,7 +189,8 @@ impl Monitor<'_> {
                 }
             }
             match line.map(told) {
-                Some(Some(new)) => {
+                Some(Some((new, words))) => {
+                    words.iter().for_each(|word| recorder.hear(word));
                     said = new.last().copied().or(said);
                     stopped = new.last().copied().filter(|signal| *signal < DIED).or(stopped);
                 }

@@ -64,7 +64,7 @@ fn start(sandbox: &Sandbox, level: Level, sync_pipe: &OwnedFd, failure: &Failure
         Fork::Child => {
             no_privileges()?;
             failure.announce();
-            Err(command::become_it(sandbox, level))
+            Err(command::become_it(sandbox, level, failure.listener()))
         }
         Fork::Parent(child) => Ok(child),
     }

@@ -18,6 +18,9 @@ pub struct Terminal {
     died_of_key: Cell<bool>,
 }
 
+/// Lines are edited and shown: what is otherwise switched off by a program that draws.
+const LINES: rustix::termios::LocalModes = rustix::termios::LocalModes::ICANON.union(rustix::termios::LocalModes::ECHO);
+
 impl Terminal {
     pub fn remember() -> Terminal {
         let controlling = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty").ok().map(OwnedFd::from);
@@ -29,6 +32,26 @@ impl Terminal {
             key: Cell::new(None),
             died_of_key: Cell::new(false),
         }
+    }
+
+    /// Whether a person reads what this process says, and reads it as lines: a terminal that is in front, and is not a program's
+    /// that draws on it. A job in the background would write into whatever is in front.
+    pub fn is_watched(&self) -> bool {
+        let stderr = rustix::stdio::stderr();
+        let is_lined = |modes: &rustix::termios::Termios| modes.local_modes.contains(LINES);
+        let in_front = || rustix::termios::tcgetpgrp(stderr).ok().is_some_and(|group| Some(group) == own_group());
+        // Of another terminal than the one of stderr, or of none: then there is no telling.
+        self.modes.as_ref().is_none_or(is_lined)
+            && rustix::termios::tcgetattr(stderr).is_ok_and(|modes| is_lined(&modes))
+            && in_front()
+    }
+
+    /// Whether the command has left the terminal in another mode, as programs do that draw on all of it, and did not come to
+    /// put it back.
+    pub fn has_other_modes(&self) -> bool {
+        let Some(before) = &self.modes else { return false };
+        rustix::termios::tcgetattr(rustix::stdio::stdin())
+            .is_ok_and(|now| now.local_modes & LINES != before.local_modes & LINES)
     }
 
     /// Whether somebody may be waiting behind a terminal for this process to stop.

@@ -10,7 +10,6 @@ use crate::control::Control;
 use crate::protect::Protection;
 use crate::watches::Watches;
 use libsbox::error::{Context, Result};
-use libsbox::output;
 use libsbox::status;
 use libsbox::sys::{self, Fork, Signals};
 use rustix::event::{PollFd, PollFlags};
@@ -71,21 +70,21 @@ impl Watcher {
         Some(format!("the watcher of its read-write mounts {}", status::told(ended.1)))
     }
 
-    /// The sandbox has ended: waits until everything was looked at, and says what was found. A signal ends the waiting.
-    pub fn finish(mut self, protection: &mut Protection) {
-        let (Some(line), Some(report)) = (self.line.take(), self.report.take()) else { return };
+    /// The sandbox has ended: waits until everything was looked at, and gives what was found. A signal ends the waiting.
+    pub fn finish(mut self, protection: &mut Protection) -> Vec<(String, Option<String>)> {
+        let (Some(line), Some(report)) = (self.line.take(), self.report.take()) else { return Vec::new() };
         let _ = rustix::io::write(&line, b"!\n");
         let text = read_all(&report);
         drop(line);
         match text {
-            Some(text) if text.ends_with(&format!("\n{DONE}\n")) => tell(&text),
+            Some(text) if text.ends_with(&format!("\n{DONE}\n")) => found(&text),
             Some(_) => {
                 protection.findings().note("the watcher of read-write mounts was killed; looked at them now", "");
                 protection.look_again();
                 protection.finish(&HashMap::new(), false);
-                tell(&written(protection));
+                found(&written(protection))
             }
-            None => output::warn("interrupted while looking at what the sandbox left in read-write mounts"),
+            None => vec![("interrupted while looking at what the sandbox left in read-write mounts".into(), None)],
         }
     }
 }
@@ -126,13 +125,15 @@ fn written(protection: &Protection) -> String {
     text
 }
 
-fn tell(text: &str) {
+fn found(text: &str) -> Vec<(String, Option<String>)> {
+    let mut all: Vec<(String, Option<String>)> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty() && *line != DONE) {
-        match line.strip_prefix('\t') {
-            Some(hint) => output::hint(hint),
-            None => output::warn(line),
+        match (line.strip_prefix('\t'), all.last_mut()) {
+            (Some(hint), Some((_, last))) => *last = Some(hint.to_owned()),
+            _ => all.push((line.to_owned(), None)),
         }
     }
+    all
 }
 
 /// Watches until the monitor says that it is over, or is gone; then looks at what is left to look at.

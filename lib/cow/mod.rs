@@ -23,6 +23,7 @@ mod private;
 mod runs;
 mod scan;
 mod select;
+mod touched;
 mod tree;
 mod worktree;
 
@@ -40,5 +41,6 @@ pub use pending::{ignored_line, pending, pending_line};
 pub use runs::{Runs, now};
 pub use scan::{scan, scan_without_ignored};
 pub use select::Selection;
+pub use touched::{Touched, touched};
 pub use tree::Tree;
 pub use worktree::common_directory;

@@ -42,6 +42,8 @@ pub struct ProjectSandbox<'a> {
     pub is_last: bool,
     /// What appears in the place of `env`, if it is one of the cache.
     pub cached_env: Option<&'a CachedEnv>,
+    /// The name of the daemon that it is, for the record.
+    pub daemon: Option<&'a str>,
     /// What the variables of the configuration are expanded from, if not this process's environment.
     pub host: Option<Vec<(OsString, OsString)>>,
 }
@@ -70,6 +72,7 @@ impl<'a> ProjectSandbox<'a> {
             stop_timeout: None,
             is_last: false,
             cached_env: None,
+            daemon: None,
             host: None,
         }
     }
@@ -115,6 +118,7 @@ impl<'a> ProjectSandbox<'a> {
         if self.is_last {
             spawn = spawn.ephemeral(self.project.root());
         }
+        spawn = self.record(spawn);
         let command = spawn.nested(self.config.nested).env_fd(&environment).command(words);
         Ok(Prepared { command, environment, _in_use: in_use, _layers: layers })
     }
@@ -196,6 +200,23 @@ impl<'a> ProjectSandbox<'a> {
             .env_fd(&environment)
             .command(words);
         Ok(Prepared { command, environment, _in_use: in_use, _layers: Vec::new() })
+    }
+
+    /// Where it is written down what happens: a one-off run's project, with all its logs, is gone afterwards.
+    fn record(&self, spawn: Spawn) -> Spawn {
+        let program = std::env::args_os().next().unwrap_or_default();
+        let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
+        let verb = program.strip_prefix("sbox-").unwrap_or(&program);
+        let who = self.daemon.map_or_else(|| verb.to_owned(), |name| format!("daemon:{name}"));
+        match (self.is_last, crate::record::of_one_offs()) {
+            (true, None) => spawn,
+            (true, Some(place)) => {
+                // It must be there to be hidden, where the home is mounted.
+                let _ = crate::fs::make_dirs(&place);
+                spawn.hide(&place).record(&place, &who)
+            }
+            (false, _) => spawn.record(&self.project.logs(), &who),
+        }
     }
 
     /// What the network's names come to.

@@ -147,6 +147,11 @@ impl Spawn {
         self.option("--stop-timeout", &[seconds.to_string().as_ref()])
     }
 
+    /// The directory of the record, and which command this is.
+    pub fn record(self, place: &Path, who: &str) -> Spawn {
+        self.option("--record", &[place.as_os_str()]).option("--record-as", &[who.as_ref()])
+    }
+
     /// A project that is removed at the end, unless changes wait in its copy-on-write mounts.
     pub fn ephemeral(self, root: &Path) -> Spawn {
         self.option("--ephemeral", &[root.as_os_str()])

@@ -150,6 +150,9 @@ pub struct End {
     pub reason: Option<String>,
     /// How long it ran.
     pub seconds: f64,
+    /// The isolation level that it had; nothing if it did not start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<String>,
     /// What was asked of the network.
     pub asked: Vec<Asked>,
     /// Requests for further names, which are not listed: allowed, refused.

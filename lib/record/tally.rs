@@ -27,6 +27,10 @@ impl Tally {
             known.received = known.received.saturating_add(asked.received);
             return None;
         }
+        // The bytes of a name that is not listed.
+        if asked.count == 0 {
+            return None;
+        }
         // Refused ones are for the agent to make up; they take no room from those that were let through.
         if self.asked.iter().filter(|other| other.allowed == asked.allowed).count() >= MOST_NAMES {
             let more = if asked.allowed { &mut self.more_asked.0 } else { &mut self.more_asked.1 };

@@ -8,7 +8,9 @@ mod seccomp;
 mod signals;
 mod startup;
 
-pub use seccomp::{Instruction, filter_system_calls};
+pub use seccomp::{
+    Instruction, Notification, filter_system_calls, filter_with_listener, receive_notification, refuse_notification,
+};
 pub use signals::{Arrived, Signals, block, clear_line_when_interrupted, signal_file, taken_signals};
 pub use startup::was_closed;
 
@@ -188,4 +190,21 @@ pub fn host_name(name: &OsStr) -> io::Result<()> {
     check(unsafe { libc::sethostname(name.as_ptr(), length) }.into())?;
     // SAFETY: an empty name has no bytes to read.
     check(unsafe { libc::setdomainname(c"".as_ptr(), 0) }.into()).map(drop)
+}
+
+/// getsockopt(2) `TCP_INFO`: the bytes that a connection has sent and the other side has acknowledged, and those that have
+/// come (Linux 4.1). Zero, where it cannot be said.
+pub fn tcp_bytes(socket: BorrowedFd<'_>) -> (u64, u64) {
+    // `struct tcp_info` (linux/tcp.h): tcpi_bytes_acked and tcpi_bytes_received.
+    const ACKNOWLEDGED: usize = 120;
+    let mut info = [0u8; 136];
+    let mut length = info.len() as libc::socklen_t;
+    let (fd, to) = (socket.as_raw_fd(), info.as_mut_ptr().cast());
+    // SAFETY: the length is that of the array, and the kernel writes no more.
+    let result = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, to, &raw mut length) };
+    let number = |at: usize| Some(u64::from_ne_bytes(info.get(at..at + 8)?.try_into().ok()?));
+    if result != 0 {
+        return (0, 0);
+    }
+    (number(ACKNOWLEDGED).unwrap_or(0), number(ACKNOWLEDGED + 8).unwrap_or(0))
 }
