@@ -30,6 +30,7 @@ macro_rules! commands {
             "rm" KeepRunning "forget daemons that have ended, with their logs";
 
             "status" Look "show the project, its build, daemons and logs";
+            "report" Look "say what runs asked for, were refused and changed";
             "info" Look "show paths, sizes, the runtime and the environment";
             "why" Look "say why a path, host or program is there, or not";
             "version" Look "print the version";

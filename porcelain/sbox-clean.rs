@@ -20,7 +20,7 @@ state of the build. The agent's home, sbox.lock, sources, configuration and
 logs stay.
 
       --home       remove the agent's home only: logins, sessions, histories
-      --logs       remove log files only
+      --logs       remove log files and the record of the runs only
   -a, --all        remove everything that sbox made, and the agent's home,
                    configuration, sbox.lock and logs too
   -h, --help       print this text
@@ -62,7 +62,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let (done, next) = match part {
         Part::Built => ("Build artifacts removed; the agent's home and sbox.lock stay", "sbox build"),
         Part::Home => ("The agent's home removed", "sbox run begins with an empty one"),
-        Part::Logs => ("Log files removed", "sbox run"),
+        Part::Logs => ("Log files and the record of the runs removed", "sbox run"),
         Part::All => ("Everything that sbox made removed", "sbox init . makes a project here again"),
     };
     output::ok(done);

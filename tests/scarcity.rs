@@ -51,6 +51,7 @@ const LINES: &[(&str, &str)] = &[
     ("sbox-ps", "-g -j"),
     ("sbox-refresh", ""),
     ("sbox-relocate", "--from /nowhere/at/all --to /n @/tree"),
+    ("sbox-report", ""),
     ("sbox-restart", "web"),
     ("sbox-rm", "--all"),
     ("sbox-run", "echo x"),

@@ -37,7 +37,7 @@ their names, in the order in which they were written.
                      as 2026-01-30T12:00:00Z
   -t, --timestamps   print before each line when it was written
       --network      print what was asked of the network instead: each name,
-                     how often, and what would allow it
+                     how often, how many bytes, and what would allow it
       --list         list the logs and their sizes
   -j, --json         print a JSON object for each line
   -h, --help         print this text

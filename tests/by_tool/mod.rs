@@ -32,6 +32,7 @@ mod sbox_proxy;
 mod sbox_ps;
 mod sbox_refresh;
 mod sbox_relocate;
+mod sbox_report;
 mod sbox_restart;
 mod sbox_rm;
 mod sbox_run;
