@@ -232,7 +232,7 @@ fn old_logs_beyond_those_kept_are_removed() {
     let mut names: Vec<String> = std::fs::read_dir(project.state("logs"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .filter(|name| !name.starts_with('.'))
+        .filter(|name| name.starts_with("count."))
         .collect();
     names.sort();
     assert_eq!(names, ["count.log", "count.log.1"]);
