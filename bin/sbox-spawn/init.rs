@@ -171,10 +171,7 @@ fn left_behind(members: Members) -> Word {
     let name = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
     let names: Vec<String> = members.all().into_iter().filter(runs).filter_map(name).collect();
     let left_in_all = names.len() as u64;
-    Word {
-        left: names.iter().take(MOST).map(|name| name.trim_end().to_owned()).collect(),
-        left_in_all,
-    }
+    Word { left: names.iter().take(MOST).map(|name| name.trim_end().to_owned()).collect(), left_in_all }
 }
 
 /// Reaps what ended; whether that was all there was.
