@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod place;
+mod through;
 mod tree;
 
 use lexopt::prelude::*;
@@ -19,6 +20,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use through::Passage;
 use tree::Copier;
 
 const TOOL: Tool = Tool { name: "sbox-cp", usage: USAGE, runs_a_command: false };
@@ -94,12 +96,29 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     // Nobody cleans up what is being copied.
     let _in_use = project.lock_shared()?;
     let places = Places::new(&project, &config);
+    let passage = Passage::open(&project, &config)?;
+    if let Written::Inside(_, path) = &target
+        && places.is_in_overlay(path)?
+    {
+        let mut copier = Copier::new(&project, false)?;
+        let (between, seen) = passage.directory()?;
+        let progress = Progress::spin("Copying");
+        let mut names = Vec::new();
+        for word in &words {
+            let source = source_of(&places, &passage, word)?;
+            copier.copy(&source, &between, &source.name)?;
+            names.push(source.name);
+        }
+        passage.deliver(&seen, &names, path)?;
+        drop(progress);
+        return Ok(say(&copier, &shown(&target, path), quiet));
+    }
     let (target, shown) = target_of(&places, &target, words.len() > 1)?;
     let mut copier =
         Copier::new(&project, !matches!(&target, Target::Into(place) | Target::Named(place) if place.inside))?;
     let progress = Progress::spin("Copying");
     for word in &words {
-        let source = source_of(&places, word)?;
+        let source = source_of(&places, &passage, word)?;
         let name = source.name.clone();
         match &target {
             Target::Into(place) => copier.copy(&source, &place.directory()?, &name)?,
@@ -134,9 +153,10 @@ fn known<'a>(project: &Project, words: impl Iterator<Item = &'a Written>) -> Res
     Ok(())
 }
 
-fn source_of(places: &Places, word: &Written) -> Result<Place> {
+fn source_of(places: &Places, passage: &Passage, word: &Written) -> Result<Place> {
     let (place, path) = match word {
         Written::Host(path) => (places.host(path)?, path),
+        Written::Inside(_, path) if places.is_in_overlay(path)? => (passage.fetch(path)?, path),
         Written::Inside(_, path) => (places.inside(path, false)?, path),
     };
     match place.kind()? {

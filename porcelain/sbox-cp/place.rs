@@ -1,6 +1,7 @@
 //! Where a path is: the directory that it is in, opened without following what an agent can have put there, and its name.
 
-use libsbox::config::Config;
+use libsbox::config::{Config, MountEntry};
+use libsbox::cow;
 use libsbox::dir::Dir;
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape::visible_path;
@@ -96,6 +97,25 @@ impl<'a> Places<'a> {
         Place::below(root, below.components().as_path(), inside)
     }
 
+    /// Whether a path in the sandbox is in a mount of which only a sandbox sees the whole. A private copy of a tree is whole.
+    pub fn is_in_overlay(&self, path: &Path) -> Result<bool> {
+        let Some(mount) = self.mount_of(path).filter(|mount| mount.is_copy_on_write()) else { return Ok(false) };
+        let layer = self.layer(mount)?;
+        Ok(layer.is_none_or(|layer| layer.kind() == cow::Kind::Overlay))
+    }
+
+    fn layer(&self, mount: &MountEntry) -> Result<Option<cow::Layer>> {
+        let source = inner_source::resolve(&mount.src, &self.writable)?;
+        cow::Layer::of(self.project, &source.path, (&mount.dst, mount.is_given))
+    }
+
+    fn mount_of(&self, path: &Path) -> Option<&MountEntry> {
+        let own = [self.project.env(), self.project.rootfs()];
+        let covers = self.config.mount.iter().filter(|mount| path.starts_with(&mount.dst));
+        let inner = covers.max_by_key(|mount| mount.dst.components().count());
+        inner.filter(|_| !own.iter().any(|own| path.starts_with(own)))
+    }
+
     /// A path in the sandbox, to be written or read.
     pub fn inside(&self, path: &Path, write: bool) -> Result<Place> {
         if path.components().any(|part| matches!(part, Component::ParentDir)) {
@@ -108,22 +128,16 @@ impl<'a> Places<'a> {
                 return Place::below(&at, below, true);
             }
         }
-        let covers = self.config.mount.iter().filter(|mount| path.starts_with(&mount.dst));
-        if let Some(mount) = covers.max_by_key(|mount| mount.dst.components().count()) {
+        if let Some(mount) = self.mount_of(&path) {
             let written = visible_path(&mount.src);
-            if mount.is_copy_on_write() {
-                let hint = if write {
-                    format!("change '{written}' itself: the sandbox shows it within a second")
-                } else {
-                    "sbox diff shows what the agent changed there, sbox apply brings it over".into()
-                };
-                return Err(Error::new(format!("'{shown}' is in a copy-on-write mount of '{written}'")).hint(hint));
-            }
             if write && mount.is_read_only() {
                 return Err(Error::new(format!("'{shown}' is in a read-only mount of '{written}'"))
                     .hint("change the directory on this machine itself"));
             }
             let below = path.strip_prefix(&mount.dst).unwrap_or(Path::new(""));
+            if let Some(layer) = self.layer(mount).ok().flatten().filter(|_| mount.is_copy_on_write()) {
+                return Place::below(&layer.changes(), below, true);
+            }
             let source = inner_source::resolve(&mount.src, &self.writable)?;
             return match below.as_os_str().is_empty() {
                 true => Places::of_source(&source, Path::new(""), true),

@@ -1,4 +1,6 @@
+use crate::common::cow::need_overlay;
 use crate::common::daemons::Standing;
+use crate::common::need_sandbox;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -145,8 +147,6 @@ fn a_path_is_where_the_sandbox_shows_it() {
     project.sbox(&["cp", "mine", ":/data"]).assert().code(1).stderr(contains("read-only mount"));
     project.sbox(&["cp", "mine", ":/data/out"]).assert().success();
     assert_eq!(project.scratch.read("p/out/mine"), "mine");
-    project.sbox(&["cp", ":/work/x", "."]).assert().code(1).stderr(contains("sbox apply"));
-    project.sbox(&["cp", "mine", ":/work/x"]).assert().code(1).stderr(contains("copy-on-write mount"));
     project.sbox(&["cp", ":/usr/bin/env", "."]).assert().code(1).stderr(contains("this machine's"));
     let env = project.state("env/mine").display().to_string();
     project.sbox(&["cp", "mine", &format!(":{env}")]).assert().success();
@@ -167,4 +167,49 @@ fn what_cannot_be_meant_is_wrong_usage() {
     project.sbox(&["cp", ":/app/missing", "."]).assert().code(1).stderr(contains("there is no ':/app/missing'"));
     project.scratch.write("p/.sbox/rootfs/app/d/a/x", "x");
     project.sbox(&["cp", "a", ":/app/d"]).assert().code(1).stderr(contains("it is a directory"));
+}
+
+#[test]
+fn copy_on_write_mounts_are_copied_into_and_out_of_as_a_sandbox_sees_them() {
+    if !(need_sandbox() && need_overlay()) {
+        return;
+    }
+    let project = project("cp-cow", "mount:\n  - ./tree:/work:cow\n");
+    for file in ["tree/old", "tree/d/below", "mine", "more/x"] {
+        project.scratch.write(&format!("p/{file}"), file);
+    }
+    chmod(&project.scratch.path("p/mine"), 0o4640);
+    // Before any run, after one that changed it, and while one is running.
+    project.sbox(&["cp", ":/work/d", "first"]).assert().success();
+    assert_eq!(project.scratch.read("p/first/below"), "tree/d/below");
+    let change = "cd /work; echo new > new; rm old; rm -r d; mkdir d; echo e > d/e; ln -s /etc/passwd link";
+    project.sbox(&["exec", "sh", "-c", change]).assert().success();
+    project
+        .sbox(&["cp", ":/work/new", ":/work/d", "out"])
+        .assert()
+        .code(1)
+        .stderr(contains("'out' is not a directory"));
+    std::fs::create_dir(project.scratch.path("p/out")).unwrap();
+    project.sbox(&["cp", ":/work/new", ":/work/d", "out"]).assert().success();
+    assert_eq!(project.scratch.read("p/out/new") + &project.scratch.read("p/out/d/e"), "new\ne\n");
+    assert!(!project.scratch.path("p/out/d/below").exists());
+    project.sbox(&["cp", ":/work/old", "out"]).assert().code(1).stderr(contains("there is no ':/work/old'"));
+    // A link is the agent's: not followed alone, and left in a tree.
+    project.sbox(&["cp", ":/work/link", "out"]).assert().code(1).stderr(contains("is a symbolic link to"));
+    project.sbox(&["cp", ":/work", "whole"]).assert().code(1).stderr(contains("'link' is not copied"));
+    assert!(project.scratch.path("p/whole/new").is_file() && !project.scratch.path("p/whole/link").exists());
+    project.start("web", "until [ -e /work/mine ]; do sleep 0.02; done; cat /work/mine /work/more/x; sleep 1000");
+    project.sbox(&["cp", "mine", "more", ":/work"]).assert().success().stderr(contains("Copied 2 files"));
+    assert!(crate::common::becomes(|| project.log("web").contains("minemore/x")), "{}", project.log("web"));
+    project.sbox(&["cp", "mine", ":/work/no/such/place"]).assert().code(1).stderr(contains("cannot write ':/work/no"));
+    // It waits like the agent's own, without the bit; the tree of the host is as it was.
+    assert!(project.stdout(&["diff", "--name-only"]).contains("mine\n"));
+    let mode_inside = project.stdout(&["exec", "--in", "web", "stat", "-c", "%a", "/work/mine"]);
+    assert_eq!(mode_inside, "640\n");
+    assert!(!project.scratch.path("p/tree/mine").exists() && project.scratch.path("p/tree/old").exists());
+    let left = std::fs::read_dir(project.state("rootfs"))
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    assert!(left.into_iter().all(|name| !name.contains("sbox-cp")));
+    project.sbox(&["stop", "web"]).assert().success();
 }
