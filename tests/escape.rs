@@ -85,13 +85,13 @@ fn must_fail(scratch: &Scratch, options: &[&str], script: &str) -> Output {
 }
 
 /// A directory that an unprivileged control can reach, with a file in it.
-fn open_scratch(name: &str) -> Scratch {
-    let scratch = Scratch::new(name);
+fn open_scratch(name: &str) -> Option<Scratch> {
+    let scratch = Scratch::sandbox(name)?;
     for place in [&scratch.root, &scratch.home()] {
         std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o777)).unwrap();
     }
     scratch.write("secret", "canary\n");
-    scratch
+    Some(scratch)
 }
 
 fn text(path: &Path) -> &str {
@@ -102,10 +102,7 @@ fn text(path: &Path) -> &str {
 
 #[test]
 fn what_is_not_mounted_does_not_exist() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = open_scratch("escape-exist");
+    let Some(scratch) = open_scratch("escape-exist") else { return };
     let secret = scratch.path("secret");
     for verb in ["cat", "stat", "ls -l", "head -c1 <"] {
         let inside = must_fail(&scratch, &[], &format!("{verb} '{}'", secret.display()));
@@ -191,10 +188,7 @@ fn a_mount_of_the_project_itself_does_not_show_its_state() {
 
 #[test]
 fn inherited_descriptors_do_not_lead_out() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = open_scratch("escape-fds");
+    let Some(scratch) = open_scratch("escape-fds") else { return };
     let script = "exec 9<. 8<secret; {} sh -c 'cat <&8 || cat /proc/self/fd/9/secret || cat /proc/self/fd/8'";
     let outside = control(&scratch, &script.replace("{}", ""));
     assert!(stdout(&outside).contains("canary"));
@@ -217,10 +211,7 @@ fn inherited_descriptors_do_not_lead_out() {
 
 #[test]
 fn facts_about_the_host_are_synthetic() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-facts");
+    let Some(scratch) = Scratch::sandbox("escape-facts") else { return };
     let output = confined(
         &scratch,
         &[],
@@ -239,10 +230,7 @@ fn facts_about_the_host_are_synthetic() {
 
 #[test]
 fn read_only_means_every_operation_and_every_submount() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = open_scratch("escape-ro");
+    let Some(scratch) = open_scratch("escape-ro") else { return };
     let data = scratch.path("data");
     scratch.write("data/file", "x");
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -282,10 +270,7 @@ fn read_only_means_every_operation_and_every_submount() {
 
 #[test]
 fn read_only_cannot_be_undone_from_inside() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = open_scratch("escape-undo");
+    let Some(scratch) = open_scratch("escape-undo") else { return };
     scratch.write("data/file", "x");
     let at = scratch.path("data");
     // Each with its control: the same to a read-only bind in a namespace of our own, where nothing else stands between.
@@ -314,10 +299,7 @@ fn read_only_cannot_be_undone_from_inside() {
 
 #[test]
 fn the_systems_programs_and_the_root_cannot_be_written() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-system");
+    let Some(scratch) = Scratch::sandbox("escape-system") else { return };
     for attempt in [
         ": >> /usr/bin/env",
         "touch /usr/x",
@@ -338,10 +320,7 @@ fn the_systems_programs_and_the_root_cannot_be_written() {
 
 #[test]
 fn kernel_settings_are_out_of_reach_also_for_root() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-kernel");
+    let Some(scratch) = Scratch::sandbox("escape-kernel") else { return };
     // Opened for writing and nothing written. Started by root, only the mounts stand between.
     for file in [
         "/proc/sys/kernel/core_pattern",
@@ -368,10 +347,7 @@ fn kernel_settings_are_out_of_reach_also_for_root() {
 
 #[test]
 fn no_device_node_and_no_set_uid_program_works() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-suid");
+    let Some(scratch) = Scratch::sandbox("escape-suid") else { return };
     refused(&scratch, &[], "mknod /tmp/null c 1 3");
     assert!(confined(&scratch, &[], "mknod /tmp/pipe p").status.success(), "the control: the tool works");
     let inside = confined(&scratch, &["--bind", text(&scratch.root), "/d"], "cat /proc/self/mountinfo");
@@ -386,10 +362,7 @@ fn no_device_node_and_no_set_uid_program_works() {
 
 #[test]
 fn planted_links_in_the_root_show_nothing_of_the_host() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = open_scratch("escape-planted");
+    let Some(scratch) = open_scratch("escape-planted") else { return };
     std::fs::create_dir_all(scratch.path("root/app")).unwrap();
     symlink("/", scratch.path("root/host")).unwrap();
     symlink(&scratch.root, scratch.path("root/app/link")).unwrap();
@@ -457,10 +430,7 @@ fn what_an_agent_plants_on_the_way_to_its_own_directories_is_removed() {
 
 #[test]
 fn there_are_no_capabilities_and_none_to_gain() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-caps");
+    let Some(scratch) = Scratch::sandbox("escape-caps") else { return };
     // Of the command, and of pid 1, which it might try to take over.
     for process in ["self", "1"] {
         let said = stdout(&confined(&scratch, &[], &format!("grep -E '^(Cap|NoNewPrivs)' /proc/{process}/status")));
@@ -478,10 +448,7 @@ fn there_are_no_capabilities_and_none_to_gain() {
 
 #[test]
 fn processes_of_the_host_cannot_be_seen_or_signalled() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = open_scratch("escape-processes");
+    let Some(scratch) = open_scratch("escape-processes") else { return };
     let mut sleeper = Command::new("sleep");
     sleeper.arg("1000");
     if is_root() {
@@ -498,10 +465,7 @@ fn processes_of_the_host_cannot_be_seen_or_signalled() {
 
 #[test]
 fn init_tells_nothing_about_the_host() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = open_scratch("escape-init");
+    let Some(scratch) = open_scratch("escape-init") else { return };
     let script = "cat /proc/1/environ /proc/1/mem /proc/1/maps 2>&1; tr -d '\\000' < /proc/1/cmdline; ls -l /proc/1/fd /proc/1/root/ /proc/1/cwd /proc/1/exe 2>&1; cat /proc/1/comm";
     let output = scratch
         .program("sbox-spawn")
@@ -539,10 +503,10 @@ fn nothing_survives_the_launcher() {
 
 #[test]
 fn shared_memory_and_keys_of_the_host_are_not_there() {
-    if !need_sandbox() || !need_program("perl") {
+    if !need_program("perl") {
         return;
     }
-    let scratch = open_scratch("escape-ipc");
+    let Some(scratch) = open_scratch("escape-ipc") else { return };
     let key = 0x5b0c_0000 + std::process::id();
     // A System V segment.
     let look = format!("perl -e 'exit(defined shmget({key}, 16, 0666) ? 0 : 1)'");
@@ -573,10 +537,7 @@ fn shared_memory_and_keys_of_the_host_are_not_there() {
 
 #[test]
 fn no_variable_of_the_caller_passes() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-env");
+    let Some(scratch) = Scratch::sandbox("escape-env") else { return };
     let canaries = [
         "AWS_SECRET_ACCESS_KEY",
         "GITHUB_TOKEN",
@@ -605,10 +566,10 @@ fn no_variable_of_the_caller_passes() {
 
 #[test]
 fn without_a_network_the_hosts_loopback_is_not_there() {
-    if !need_sandbox() || !need_program("perl") {
+    if !need_program("perl") {
         return;
     }
-    let scratch = open_scratch("escape-network");
+    let Some(scratch) = open_scratch("escape-network") else { return };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let connect = format!("perl -MIO::Socket::INET -e 'exit(IO::Socket::INET->new(\"127.0.0.1:{port}\") ? 0 : 1)'");

@@ -79,10 +79,7 @@ fn a_run_on_a_terminal_ends_with_what_was_refused_and_one_elsewhere_does_not() {
 
 #[test]
 fn a_registry_of_the_users_configuration_is_followed_without_its_password() {
-    if !need_sandbox() {
-        return;
-    }
-    let project = Standing::new("set-mirror", "network: {allow: ['@npm', '@pypi']}\n");
+    let Some(project) = Standing::sandbox("set-mirror", "network: {allow: ['@npm', '@pypi']}\n") else { return };
     project.scratch.write(
         "home/.npmrc",
         "registry=https://user:canary@mirror.invalid/npm/\n@own:registry=http://scoped.invalid:8081/\n//mirror.invalid/npm/:_authToken=canary\n",

@@ -42,10 +42,7 @@ fn ended_with(shell: &mut Pty, code: u8) {
 
 #[test]
 fn a_command_that_stops_itself_gives_the_shell_back_and_goes_on_in_the_foreground() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-stop");
+    let Some(scratch) = Scratch::sandbox("terminal-stop") else { return };
     let mut shell = shell(&scratch);
     for level in LEVELS {
         // To itself alone, to its process group, and by the signal that cannot be caught.
@@ -91,10 +88,7 @@ fn a_key_stops_a_job_which_goes_on_in_the_background_and_can_be_killed() {
 
 #[test]
 fn reading_from_the_background_stops_the_job_until_it_is_in_front() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-background");
+    let Some(scratch) = Scratch::sandbox("terminal-background") else { return };
     let mut shell = shell(&scratch);
     shell.line("sbox-spawn sh -c 'read x; echo got $x' &");
     shell.expect("READY> ");
@@ -108,10 +102,7 @@ fn reading_from_the_background_stops_the_job_until_it_is_in_front() {
 
 #[test]
 fn a_signal_to_the_job_reaches_the_command_once_and_so_does_one_to_the_launcher() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-once");
+    let Some(scratch) = Scratch::sandbox("terminal-once") else { return };
     let mut shell = shell(&scratch);
     for level in LEVELS {
         let count =
@@ -134,10 +125,7 @@ fn a_signal_to_the_job_reaches_the_command_once_and_so_does_one_to_the_launcher(
 
 #[test]
 fn ctrl_c_ends_the_script_that_waits_for_the_sandbox() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-interrupt");
+    let Some(scratch) = Scratch::sandbox("terminal-interrupt") else { return };
     let mut shell = shell(&scratch);
     for (key, signal) in [("\x03", 130), ("\x1c", 131)] {
         // The bare command and the sandbox, in a script without job control.
@@ -160,10 +148,7 @@ fn ctrl_c_ends_the_script_that_waits_for_the_sandbox() {
 
 #[test]
 fn the_end_of_the_terminal_reaches_a_sandbox_that_leads_its_session() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-hangup");
+    let Some(scratch) = Scratch::sandbox("terminal-hangup") else { return };
     let nap = crate::common::daemons::long_nap();
     let dir = scratch.path("out");
     std::fs::create_dir_all(&dir).unwrap();
@@ -184,10 +169,7 @@ fn the_end_of_the_terminal_reaches_a_sandbox_that_leads_its_session() {
 
 #[test]
 fn the_end_of_the_terminal_ends_the_job_of_a_shell_and_not_what_nohup_started() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-nohup");
+    let Some(scratch) = Scratch::sandbox("terminal-nohup") else { return };
     let (job, kept) = (crate::common::daemons::long_nap(), crate::common::daemons::long_nap());
     let mut shell = shell(&scratch);
     shell.line(&format!("nohup sbox-spawn sleep {kept} &"));
@@ -206,10 +188,7 @@ fn the_end_of_the_terminal_ends_the_job_of_a_shell_and_not_what_nohup_started() 
 
 #[test]
 fn nobody_stops_where_no_shell_could_continue_it() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-orphan");
+    let Some(scratch) = Scratch::sandbox("terminal-orphan") else { return };
     // The bare command goes on, since its process group is an orphaned one.
     let mut pty = leader(&scratch, &["sh", "-c", "kill -TSTP 0; echo beg''un; read x; echo got $x"]);
     pty.expect("begun");
@@ -221,10 +200,7 @@ fn nobody_stops_where_no_shell_could_continue_it() {
 
 #[test]
 fn the_size_of_the_window_follows() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-size");
+    let Some(scratch) = Scratch::sandbox("terminal-size") else { return };
     let script = "trap 'stty size' WINCH; stty size; while :; do sleep 0.05; done";
     let mut pty = leader(&scratch, &["sh", "-c", script]);
     pty.expect("24 80");
@@ -234,10 +210,7 @@ fn the_size_of_the_window_follows() {
 
 #[test]
 fn a_shell_inside_has_job_control_and_hands_the_terminal_back() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-shell");
+    let Some(scratch) = Scratch::sandbox("terminal-shell") else { return };
     let mut shell = shell(&scratch);
     let inside = "sbox-spawn --setenv PS1 INSIDE\\> /bin/bash --norc --noprofile -i";
     shell.line(&format!("sh -c '{inside}; read x; echo got $x'"));
@@ -288,10 +261,7 @@ fn an_editor_that_stops_itself_puts_the_terminal_in_order_first() {
 
 #[test]
 fn a_program_inside_that_dies_with_the_terminal_raw_leaves_it_in_order() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-raw");
+    let Some(scratch) = Scratch::sandbox("terminal-raw") else { return };
     let mut shell = shell(&scratch);
     shell.line("sh -c 'sbox-spawn sh -c \"stty raw -echo; kill -9 \\$\\$\"; stty -a; echo finis''hed'");
     let modes = shell.expect("finished");
@@ -319,10 +289,7 @@ fn a_command_that_joined_a_sandbox_stops_and_goes_on() {
 
 #[test]
 fn a_process_killed_by_a_key_is_seen_as_that_by_its_parent() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("terminal-status");
+    let Some(scratch) = Scratch::sandbox("terminal-status") else { return };
     let mut pty = leader(&scratch, &["sh", "-c", "echo ready; exec sleep 1000"]);
     pty.expect("ready");
     pty.send("\x03");

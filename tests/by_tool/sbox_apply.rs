@@ -36,10 +36,7 @@ fn the_host_has_what_the_agent_saw_and_the_layer_is_empty() {
 
 #[test]
 fn what_the_agent_closed_to_its_owner_is_applied_with_what_is_in_it() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-closed");
+    let Some(tree) = Tree::overlay("apply-closed") else { return };
     tree.write("known/file", "1\n");
     assert!(tree.inside(
         "mkdir -p shut/in; echo x >shut/in/file; echo y >secret; echo 2 >known/file; chmod 0 shut/in/file secret shut/in shut; chmod 555 known"
@@ -59,10 +56,7 @@ fn what_the_agent_closed_to_its_owner_is_applied_with_what_is_in_it() {
 
 #[test]
 fn a_directory_that_was_replaced_keeps_what_is_not_applied() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-opaque");
+    let Some(tree) = Tree::overlay("apply-opaque") else { return };
     tree.write("o/old", "old\n");
     tree.write("o/both", "1\n");
     assert!(tree.inside("rm -r o; mkdir o; echo 2 >o/both; echo x >o/new"));
@@ -78,10 +72,7 @@ fn a_directory_that_was_replaced_keeps_what_is_not_applied() {
 
 #[test]
 fn what_changed_on_both_sides_is_named_and_left() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-conflict");
+    let Some(tree) = Tree::overlay("apply-conflict") else { return };
     for name in ["theirs", "both", "same", "gone", "removed"] {
         tree.write(name, "1\n");
     }
@@ -121,10 +112,7 @@ fn what_changed_on_both_sides_is_named_and_left() {
 
 #[test]
 fn a_change_of_the_host_before_the_run_is_not_a_conflict_and_between_two_runs_it_is() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-runs");
+    let Some(tree) = Tree::overlay("apply-runs") else { return };
     tree.write("f", "1\n");
     tree.write("g", "1\n");
     assert!(tree.inside("echo 2 >>f"));
@@ -143,10 +131,7 @@ fn a_change_of_the_host_before_the_run_is_not_a_conflict_and_between_two_runs_it
 
 #[test]
 fn a_deletion_in_a_later_run_has_its_own_start() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-whiteouts");
+    let Some(tree) = Tree::overlay("apply-whiteouts") else { return };
     tree.write("a", "1\n");
     tree.write("b", "1\n");
     assert!(tree.inside("rm a"));
@@ -159,10 +144,7 @@ fn a_deletion_in_a_later_run_has_its_own_start() {
 
 #[test]
 fn files_that_programs_act_on_are_applied_only_when_named() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-held");
+    let Some(tree) = Tree::overlay("apply-held") else { return };
     assert!(tree.inside("echo evil >.envrc; mkdir -p sub/.vscode; echo evil >sub/.vscode/tasks.json; ln -s /etc/passwd out; ln -s ../../x up; mkdir bare; cd bare; mkdir objects refs; echo x >HEAD; echo evil >config; cd ..; echo ok >plain"));
     let output = tree.sbox().arg("apply").output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
@@ -182,10 +164,7 @@ fn files_that_programs_act_on_are_applied_only_when_named() {
 
 #[test]
 fn no_bit_and_no_entry_that_gives_rights_reaches_the_host() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-rights");
+    let Some(tree) = Tree::overlay("apply-rights") else { return };
     assert!(tree.inside(
         "cp /bin/true suid; chmod 6755 suid; mkdir sticky; chmod 3777 sticky; mkfifo pipe; echo x >open; chmod 666 open"
     ));
@@ -198,10 +177,7 @@ fn no_bit_and_no_entry_that_gives_rights_reaches_the_host() {
 
 #[test]
 fn no_link_leads_a_write_out_of_the_tree() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-links");
+    let Some(tree) = Tree::overlay("apply-links") else { return };
     let outside = tree.scratch.path("outside");
     std::fs::create_dir(&outside).unwrap();
     tree.write("d/f", "1\n");
@@ -216,10 +192,7 @@ fn no_link_leads_a_write_out_of_the_tree() {
 
 #[test]
 fn git_data_is_never_applied_as_files() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-git");
+    let Some(tree) = Tree::overlay("apply-git") else { return };
     tree.write(".git/config", "[core]\n");
     assert!(tree.inside("echo '[core] fsmonitor=evil' >>.git/config; mkdir -p .git/hooks sub/.git x/.GIT; echo evil >.git/hooks/pre-commit; echo evil >sub/.git/config; echo evil >x/.GIT/config; echo 'gitdir: /x' >x/.git"));
     tree.sbox().args(["apply", ".", ".git", "sub/.git", "x/.GIT/config", ".git/hooks/pre-commit"]).assert().success();
@@ -231,10 +204,7 @@ fn git_data_is_never_applied_as_files() {
 
 #[test]
 fn the_projects_own_configuration_is_never_applied() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-own");
+    let Some(tree) = Tree::overlay("apply-own") else { return };
     let before = tree.read(".sbox/config.yaml");
     assert!(tree.inside("echo 'isolation: env' >>.sbox/config.yaml; mkdir -p other/.sbox; echo 'isolation: env' >other/.sbox/config.yaml"));
     tree.sbox().args(["apply", ".sbox/config.yaml", "."]).assert().success();
@@ -244,10 +214,7 @@ fn the_projects_own_configuration_is_never_applied() {
 
 #[test]
 fn dry_run_prints_and_changes_nothing() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-dry");
+    let Some(tree) = Tree::overlay("apply-dry") else { return };
     tree.write("a", "1\n");
     tree.write("b", "1\n");
     assert!(tree.inside("echo 2 >>a; rm b; echo 3 >c"));
@@ -258,10 +225,7 @@ fn dry_run_prints_and_changes_nothing() {
 
 #[test]
 fn while_a_sandbox_uses_the_layer_it_stays_and_is_tidied_later() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-in-use");
+    let Some(tree) = Tree::overlay("apply-in-use") else { return };
     tree.write("f", "1\n");
     tree.write("g", "1\n");
     let mut used = tree.begin();
@@ -281,10 +245,7 @@ fn while_a_sandbox_uses_the_layer_it_stays_and_is_tidied_later() {
 
 #[test]
 fn a_kill_at_any_moment_loses_nothing_and_the_next_finishes() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-killed");
+    let Some(tree) = Tree::overlay("apply-killed") else { return };
     for number in 0..60 {
         tree.write(&format!("d{}/f{number}", number % 5), &format!("old {number}\n"));
     }
@@ -354,10 +315,7 @@ fn a_private_copy_has_the_same_semantics() {
 
 #[test]
 fn what_the_user_changed_between_two_runs_is_not_lost_when_the_agent_makes_its_version_again() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-made-again");
+    let Some(tree) = Tree::overlay("apply-made-again") else { return };
     tree.write("f", "one\n");
     tree.write("d/g", "one\n");
     assert!(tree.inside("echo agent1 >>f; echo agent1 >>d/g; mkdir new; echo a >new/h"));
@@ -378,10 +336,7 @@ fn what_the_user_changed_between_two_runs_is_not_lost_when_the_agent_makes_its_v
 
 #[test]
 fn a_run_beside_another_does_not_make_the_users_changes_since_known_to_it() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-beside");
+    let Some(tree) = Tree::overlay("apply-beside") else { return };
     tree.write("f", "one\n");
     let mut daemon = tree.begin();
     tick();
@@ -397,10 +352,7 @@ fn a_run_beside_another_does_not_make_the_users_changes_since_known_to_it() {
 
 #[test]
 fn what_the_hosts_git_or_a_link_leads_to_is_applied_only_when_named() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-led");
+    let Some(tree) = Tree::overlay("apply-led") else { return };
     tree.write(".git/config", "[core]\n\thooksPath = scripts/hooks\n[include]\n\tpath = ../team.gitconfig\n");
     tree.write("real/tasks.json", "{}\n");
     tree.write("tools/pre-push", "true\n");
@@ -518,10 +470,7 @@ fn a_file_that_the_user_saves_while_others_are_applied_is_not_taken_for_the_agen
 
 #[test]
 fn names_that_a_file_system_takes_for_gits_are_never_applied_and_control_characters_only_when_named() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-names");
+    let Some(tree) = Tree::overlay("apply-names") else { return };
     assert!(tree.inside(
         "mkdir .git. GIT~1; echo evil >.git./config; echo evil >GIT~1/config; echo x >\"$(printf 'a\\033[2J')\""
     ));
@@ -532,20 +481,14 @@ fn names_that_a_file_system_takes_for_gits_are_never_applied_and_control_charact
 
 #[test]
 fn a_name_in_a_hint_is_one_word_and_not_an_option() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-hint");
+    let Some(tree) = Tree::overlay("apply-hint") else { return };
     assert!(tree.inside("mkdir -p -- '-f;id'; echo x >'./-f;id/.envrc'"));
     tree.sbox().arg("apply").assert().stderr(contains("sbox apply './-f;id/.envrc'"));
 }
 
 #[test]
 fn a_link_in_the_path_of_the_source_leads_no_apply_elsewhere() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-src-link");
+    let Some(tree) = Tree::overlay("apply-src-link") else { return };
     let elsewhere = tree.scratch.path("elsewhere");
     std::fs::create_dir_all(elsewhere.join("repo")).unwrap();
     tree.write("data/repo/f", "one\n");

@@ -16,10 +16,7 @@ fn asked(tree: &Tree, words: &[&str]) -> Pty {
 
 #[test]
 fn each_change_is_shown_and_asked_for_with_one_key() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("apply-keys");
+    let Some(tree) = Tree::overlay("apply-keys") else { return };
     assert!(tree.inside("for n in a b c d; do printf 'text \\033[2J%s\\n' $n >$n; done; echo x >.envrc"));
     let mut pty = asked(&tree, &[]);
     pty.expect("direnv runs it");

@@ -4,7 +4,7 @@ use predicates::str::contains;
 
 /// What a script in a fresh tree shows as a patch, applied to a copy of the tree by git, and what the agent saw.
 fn round(name: &str, before: &str, inside: &str) {
-    let tree = Tree::new(name);
+    let Some(tree) = Tree::overlay(name) else { return };
     tree.write("base", "one\ntwo\nthree\n");
     let run = |script: &str, at: std::path::PathBuf| {
         let status = std::process::Command::new("sh").args(["-ec", script]).current_dir(at).status().unwrap();
@@ -36,65 +36,52 @@ fn round(name: &str, before: &str, inside: &str) {
 
 #[test]
 fn git_applies_text_with_every_kind_of_end() {
-    if need_overlay() {
-        round(
-            "diff-text",
-            "seq 100 >many; printf a >open; : >empty",
-            "sed -i 's/^two$/2/' base; sed -i '3d;50s/.*/x/;99d' many; printf b >open; echo x >empty; printf '\\r\\n' >new; : >none",
-        );
-    }
+    round(
+        "diff-text",
+        "seq 100 >many; printf a >open; : >empty",
+        "sed -i 's/^two$/2/' base; sed -i '3d;50s/.*/x/;99d' many; printf b >open; echo x >empty; printf '\\r\\n' >new; : >none",
+    );
 }
 
 #[test]
 fn git_applies_binaries() {
-    if need_overlay() {
-        round(
-            "diff-binary",
-            "head -c 3000 /dev/urandom >bin; head -c 100 /dev/urandom >gone",
-            "head -c 70000 /dev/urandom >>bin; rm gone; printf 'a\\0b' >new; printf 'a\\0b' >base",
-        );
-    }
+    round(
+        "diff-binary",
+        "head -c 3000 /dev/urandom >bin; head -c 100 /dev/urandom >gone",
+        "head -c 70000 /dev/urandom >>bin; rm gone; printf 'a\\0b' >new; printf 'a\\0b' >base",
+    );
 }
 
 #[test]
 fn git_applies_modes_and_links() {
-    if need_overlay() {
-        round(
-            "diff-modes",
-            "ln -s base link; echo x >file; ln -s a swap; echo y >to-link",
-            "chmod +x base; ln -sfn /etc/passwd link; echo z >new; chmod 755 new; rm swap; echo w >swap; rm to-link; ln -s base to-link; ln -s x fresh",
-        );
-    }
+    round(
+        "diff-modes",
+        "ln -s base link; echo x >file; ln -s a swap; echo y >to-link",
+        "chmod +x base; ln -sfn /etc/passwd link; echo z >new; chmod 755 new; rm swap; echo w >swap; rm to-link; ln -s base to-link; ln -s x fresh",
+    );
 }
 
 #[test]
 fn git_applies_deleted_replaced_and_renamed_directories() {
-    if need_overlay() {
-        round(
-            "diff-directories",
-            "mkdir -p d/e r/s o/p t; echo 1 >d/e/f; echo 2 >r/s/f; echo 3 >o/p/f; echo 4 >o/g; echo 5 >t/f; echo 6 >file",
-            "rm -r d; mv r renamed; rm -r o; mkdir o; echo 7 >o/new; rm -r t; echo 8 >t; rm file; mkdir file; echo 9 >file/in",
-        );
-    }
+    round(
+        "diff-directories",
+        "mkdir -p d/e r/s o/p t; echo 1 >d/e/f; echo 2 >r/s/f; echo 3 >o/p/f; echo 4 >o/g; echo 5 >t/f; echo 6 >file",
+        "rm -r d; mv r renamed; rm -r o; mkdir o; echo 7 >o/new; rm -r t; echo 8 >t; rm file; mkdir file; echo 9 >file/in",
+    );
 }
 
 #[test]
 fn git_applies_names_of_every_kind() {
-    if need_overlay() {
-        round(
-            "diff-names",
-            "echo 1 >'with space'; echo 2 >'größe'",
-            "echo 2 >>'with space'; echo 3 >>'größe'; echo 1 >'a\"b\\c'; echo 1 >\"$(printf 'new\\nline')\"; mkdir 'x y'; echo 1 >'x y/-z'; printf 'a\\0' >'bin ary'",
-        );
-    }
+    round(
+        "diff-names",
+        "echo 1 >'with space'; echo 2 >'größe'",
+        "echo 2 >>'with space'; echo 3 >>'größe'; echo 1 >'a\"b\\c'; echo 1 >\"$(printf 'new\\nline')\"; mkdir 'x y'; echo 1 >'x y/-z'; printf 'a\\0' >'bin ary'",
+    );
 }
 
 #[test]
 fn unreadable_files_and_directories_of_the_agent_are_shown() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("diff-unreadable");
+    let Some(tree) = Tree::overlay("diff-unreadable") else { return };
     assert!(tree.inside("mkdir d; echo secret >d/f; chmod 0 d/f d; echo x >w; chmod 222 w"));
     let output = tree.sbox().arg("diff").output().unwrap();
     assert!(stdout(&output).contains("+secret\n") && stdout(&output).contains("+x\n"), "{}", stdout(&output));
@@ -102,10 +89,7 @@ fn unreadable_files_and_directories_of_the_agent_are_shown() {
 
 #[test]
 fn short_forms_and_json_have_every_change() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("diff-forms");
+    let Some(tree) = Tree::overlay("diff-forms") else { return };
     tree.write("a", "1\n2\n");
     tree.write("gone", "x\n");
     assert!(tree.inside("echo 3 >>a; rm gone; mkdir d; mkfifo d/p; echo x >.envrc; printf 'a\\0' >b"));
@@ -130,10 +114,7 @@ fn short_forms_and_json_have_every_change() {
 
 #[test]
 fn paths_are_those_of_the_host_or_of_the_sandbox() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("diff-paths");
+    let Some(tree) = Tree::overlay("diff-paths") else { return };
     tree.write("d/x", "1\n");
     assert!(tree.inside("echo 2 >>d/x; echo 1 >d/new; echo 1 >other"));
     let names = |place: &str, path: &str| {
@@ -150,10 +131,7 @@ fn paths_are_those_of_the_host_or_of_the_sandbox() {
 
 #[test]
 fn nothing_is_shown_of_git_and_of_sbox_itself() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("diff-own");
+    let Some(tree) = Tree::overlay("diff-own") else { return };
     tree.write(".git/config", "[core]\n");
     assert!(
         tree.inside(
@@ -172,10 +150,7 @@ fn a_project_without_such_a_mount_says_so() {
 
 #[test]
 fn a_tree_that_is_too_deep_or_a_huge_file_does_not_exhaust_anybody() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("diff-hostile");
+    let Some(tree) = Tree::overlay("diff-hostile") else { return };
     assert!(tree.inside("d=x; for i in $(seq 12); do d=$d/$d; [ ${#d} -gt 1200 ] && break; done; mkdir -p $d/$d 2>/dev/null || mkdir -p $d; truncate -s 1T huge; echo 1 >seen"));
     let output = tree.sbox().args(["diff", "--stat"]).timeout(std::time::Duration::from_secs(20)).output().unwrap();
     let text = stdout(&output);
@@ -185,10 +160,7 @@ fn a_tree_that_is_too_deep_or_a_huge_file_does_not_exhaust_anybody() {
 
 #[test]
 fn who_else_may_read_and_write_a_file_is_shown_beside_its_changed_content() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("diff-bits");
+    let Some(tree) = Tree::overlay("diff-bits") else { return };
     tree.write("secret", "one\n");
     std::fs::set_permissions(tree.path("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     assert!(tree.inside("echo two >>secret; chmod 0664 secret"));
@@ -197,10 +169,7 @@ fn who_else_may_read_and_write_a_file_is_shown_beside_its_changed_content() {
 
 #[test]
 fn many_large_files_are_shown_one_after_the_other_and_zeros_behind_text_as_binary() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("diff-memory");
+    let Some(tree) = Tree::overlay("diff-memory") else { return };
     assert!(tree.inside("for n in $(seq 12); do yes text | head -n 9999 >f$n; truncate -s 50M f$n; done"));
     let script = "ulimit -v 1000000; exec \"$0\" diff --no-pager";
     let output = std::process::Command::new("sh")

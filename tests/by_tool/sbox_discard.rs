@@ -1,4 +1,4 @@
-use crate::common::cow::{Tree, need_overlay, snapshot};
+use crate::common::cow::{Tree, snapshot};
 use crate::common::stdout;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
@@ -9,10 +9,7 @@ fn names(tree: &Tree) -> String {
 
 #[test]
 fn named_changes_are_forgotten_and_the_host_is_as_it_was() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("discard-paths");
+    let Some(tree) = Tree::overlay("discard-paths") else { return };
     for name in ["a", "gone", "d/x", "d/y", "o/old", "o/both", "file"] {
         tree.write(name, "1\n");
     }
@@ -33,10 +30,7 @@ fn named_changes_are_forgotten_and_the_host_is_as_it_was() {
 
 #[test]
 fn everything_is_forgotten_when_that_is_said() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("discard-all");
+    let Some(tree) = Tree::overlay("discard-all") else { return };
     tree.write("a", "1\n");
     assert!(tree.inside("echo 2 >>a; mkdir -p d/e .git; echo x >.git/HEAD; chmod 0 d/e d"));
     tree.sbox().arg("discard").assert().code(2).stderr(contains("sbox discard --force"));
@@ -49,10 +43,7 @@ fn everything_is_forgotten_when_that_is_said() {
 
 #[test]
 fn nothing_is_taken_from_under_a_sandbox() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("discard-in-use");
+    let Some(tree) = Tree::overlay("discard-in-use") else { return };
     let mut used = tree.begin();
     assert!(used.inside("echo 1 >a"));
     tree.sbox().args(["discard", "a"]).assert().code(1).stderr(contains("a sandbox uses '/work'"));
@@ -64,10 +55,7 @@ fn nothing_is_taken_from_under_a_sandbox() {
 
 #[test]
 fn a_kill_at_any_moment_never_makes_a_deletion_of_a_half() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("discard-killed");
+    let Some(tree) = Tree::overlay("discard-killed") else { return };
     for number in 0..80 {
         tree.write(&format!("o/d/f{number}"), "1\n");
     }
@@ -115,10 +103,7 @@ fn a_private_copy_gets_the_host_version_again() {
 
 #[test]
 fn the_layer_of_a_mount_that_was_taken_out_of_the_configuration_is_told_of_and_can_be_forgotten() {
-    if !need_overlay() {
-        return;
-    }
-    let tree = Tree::new("discard-stray");
+    let Some(tree) = Tree::overlay("discard-stray") else { return };
     tree.write("f", "one\n");
     assert!(tree.inside("echo two >f"));
     tree.write(".sbox/config.yaml", "runtime: node:22\n");

@@ -5,10 +5,7 @@ use std::process::Command;
 
 #[test]
 fn each_thing_is_told_with_what_was_found() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("doctor");
+    let Some(scratch) = Scratch::sandbox("doctor") else { return };
     let output = scratch.program("sbox").args(["doctor", "--json"]).output().unwrap();
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(output.status.success() && value["confined"] == true, "{value}");
@@ -67,10 +64,7 @@ fn the_profile_is_for_the_program_that_makes_namespaces() {
 
 #[test]
 fn the_self_test_says_a_line_for_each_class() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("doctor-self-test");
+    let Some(scratch) = Scratch::sandbox("doctor-self-test") else { return };
     let mut command = scratch.program("sbox");
     let output = command.args(["doctor", "--self-test"]).env("TMPDIR", "/tmp").output().unwrap();
     let said = stdout(&output);

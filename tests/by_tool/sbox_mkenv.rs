@@ -1,4 +1,4 @@
-use crate::common::{Scratch, need_sandbox, stderr, stdout};
+use crate::common::{Scratch, stderr, stdout};
 use predicates::str::contains;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
@@ -125,10 +125,7 @@ fn a_prefix_that_exists_is_not_touched() {
 
 #[test]
 fn when_nobody_serves_each_ones_reason_is_printed() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("mkenv-nobody");
+    let Some(scratch) = Scratch::sandbox("mkenv-nobody") else { return };
     scratch
         .program("sbox-mkenv")
         .args(["python:3.99"])

@@ -1,4 +1,4 @@
-use crate::common::{Scratch, need_registries, need_sandbox, stderr, stdout};
+use crate::common::{Scratch, need_registries, stderr, stdout};
 use predicates::str::contains;
 use std::os::unix::fs::PermissionsExt;
 
@@ -28,10 +28,7 @@ fn npm(scratch: &Scratch) -> assert_cmd::Command {
 
 #[test]
 fn the_parts_come_to_their_places_with_their_hashes() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("npm");
+    let Some(scratch) = Scratch::sandbox("npm") else { return };
     let output = npm(&scratch).arg("node:22").arg(scratch.path("env")).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
@@ -48,10 +45,7 @@ fn the_parts_come_to_their_places_with_their_hashes() {
 
 #[test]
 fn a_version_that_does_not_exist_is_told_from_a_registry_out_of_reach() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("npm-fails");
+    let Some(scratch) = Scratch::sandbox("npm-fails") else { return };
     let run = |words: &str| {
         scratch.write("home/fails", words);
         npm(&scratch).arg("node:22").arg(scratch.path("env")).assert().code(3)

@@ -141,10 +141,7 @@ fn open_list(project: &Standing) {
 
 #[test]
 fn nobody_who_reads_fails_because_the_list_cannot_be_written() {
-    if !need_sandbox() {
-        return;
-    }
-    let project = Standing::new("ps-unwritable", "");
+    let Some(project) = Standing::sandbox("ps-unwritable", "") else { return };
     project.start("web", &format!("exec sleep {}", long_nap()));
     let supervisor = project.ps("web")["supervisor"].as_i64().unwrap();
     let list = std::fs::read_to_string(project.state("processes.json")).unwrap();
@@ -162,10 +159,7 @@ fn nobody_who_reads_fails_because_the_list_cannot_be_written() {
 
 #[test]
 fn an_end_that_could_not_be_written_is_known_all_the_same() {
-    if !need_sandbox() {
-        return;
-    }
-    let project = Standing::new("ps-end", "");
+    let Some(project) = Standing::sandbox("ps-end", "") else { return };
     project.start("web", &format!("{GATE}; exit 7"));
     assert!(project.state("ends/web").exists());
     let supervisor = project.ps("web")["supervisor"].as_i64().unwrap();
@@ -185,10 +179,7 @@ fn an_end_that_could_not_be_written_is_known_all_the_same() {
 
 #[test]
 fn a_missing_or_incomplete_list_is_completed_from_what_runs() {
-    if !need_sandbox() {
-        return;
-    }
-    let project = Standing::new("ps-lost", "");
+    let Some(project) = Standing::sandbox("ps-lost", "") else { return };
     for name in ["one", "two"] {
         project.start(name, &format!("exec sleep {}", long_nap()));
     }

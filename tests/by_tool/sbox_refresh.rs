@@ -1,12 +1,9 @@
-use crate::common::{Ends, Scratch, becomes, bin, need_sandbox, stderr};
+use crate::common::{Ends, Scratch, becomes, bin, stderr};
 use std::process::{Command, Stdio};
 
 #[test]
 fn every_sandbox_of_the_project_with_a_copy_on_write_mount_is_refreshed() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("refresh");
+    let Some(scratch) = Scratch::sandbox("refresh") else { return };
     scratch.project("p", "runtime: python:3.12\n");
     let none = scratch.sbox("p").arg("refresh").output().unwrap();
     assert!(none.status.success() && stderr(&none).contains("no running sandbox"), "{}", stderr(&none));

@@ -22,10 +22,7 @@ fn nothing_in_the_sandbox_survives() {
 
 #[test]
 fn every_process_is_asked_and_has_time_to_end() {
-    if !need_sandbox() {
-        return;
-    }
-    let project = Standing::new("stop-asked", "stop_timeout: 20s\n");
+    let Some(project) = Standing::sandbox("stop-asked", "stop_timeout: 20s\n") else { return };
     // The command ends at once; what it started has more to put away.
     project.start("web", "(trap 'sleep 0.3; echo put away; exit' TERM; echo armed; while :; do sleep 0.05; done) & trap 'exit 5' TERM; echo armed; while :; do sleep 0.05; done");
     assert!(becomes(|| project.log("web").matches("armed\n").count() == 2));
@@ -36,10 +33,7 @@ fn every_process_is_asked_and_has_time_to_end() {
 
 #[test]
 fn a_daemon_between_two_starts_is_stopped_too() {
-    if !need_sandbox() {
-        return;
-    }
-    let project = Standing::new("stop-backoff", "restart: always\nmax_restarts: 100\n");
+    let Some(project) = Standing::sandbox("stop-backoff", "restart: always\nmax_restarts: 100\n") else { return };
     project.start("loop", "sleep 0.35; exit 1");
     assert!(becomes(|| project.ps("loop")["restarts"].as_i64() > Some(0) && project.status("loop") == "backing-off"));
     project.sbox(&["stop", "loop"]).assert().success();
@@ -127,10 +121,7 @@ fn less_time_than_configured_is_enough() {
 
 #[test]
 fn more_time_than_configured_is_given() {
-    if !need_sandbox() {
-        return;
-    }
-    let project = Standing::new("stop-more", "stop_timeout: 1s\n");
+    let Some(project) = Standing::sandbox("stop-more", "stop_timeout: 1s\n") else { return };
     // It needs longer than the second that it is configured to have.
     project.start("web", "trap 'sleep 2; echo put away; exit 4' TERM; echo armed; while :; do sleep 0.05; done");
     assert!(becomes(|| project.log("web").contains("armed\n")));

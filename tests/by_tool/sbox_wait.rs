@@ -4,10 +4,7 @@ use predicates::str::contains;
 
 #[test]
 fn it_ends_as_the_daemon_did() {
-    if !need_sandbox() {
-        return;
-    }
-    let project = Standing::new("wait", "");
+    let Some(project) = Standing::sandbox("wait", "") else { return };
     project.start("job", &format!("{GATE}; exit 7"));
     project.start("other", &format!("{GATE}; exit 3"));
     let mut waiting = std::process::Command::new(crate::common::bin().join("sbox-wait"));
@@ -25,10 +22,7 @@ fn it_ends_as_the_daemon_did() {
 
 #[test]
 fn a_restart_is_not_an_end() {
-    if !need_sandbox() {
-        return;
-    }
-    let project = Standing::new("wait-restart", "restart: on-failure\n");
+    let Some(project) = Standing::sandbox("wait-restart", "restart: on-failure\n") else { return };
     project.start("job", &format!("[ -e /tmp/second ] && {{ {GATE}; exit 0; }}; touch /tmp/second; exit 9"));
     assert!(becomes(|| project.ps("job")["restarts"] == 1));
     project.open_gate();

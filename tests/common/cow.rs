@@ -115,6 +115,11 @@ impl Tree {
         Tree::with(name, "")
     }
 
+    /// The same where overlays can be mounted; says that the test is skipped where none can.
+    pub fn overlay(name: &str) -> Option<Tree> {
+        need_overlay().then(|| Tree::new(name))
+    }
+
     /// With more lines in the configuration.
     pub fn with(name: &str, more: &str) -> Tree {
         let scratch = Scratch::new(name);

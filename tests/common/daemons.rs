@@ -23,6 +23,11 @@ impl Standing {
         Standing { scratch }
     }
 
+    /// The same where a sandbox can be made; says that the test is skipped where none can.
+    pub fn sandbox(name: &str, config: &str) -> Option<Standing> {
+        super::need_sandbox().then(|| Standing::new(name, config))
+    }
+
     pub fn sbox(&self, words: &[&str]) -> Command {
         let mut command = self.scratch.sbox("p");
         command.args(words).timeout(std::time::Duration::from_secs(60));

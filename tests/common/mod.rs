@@ -46,6 +46,11 @@ impl Scratch {
         Scratch { root: root.canonicalize().unwrap() }
     }
 
+    /// The same where a sandbox can be made; says that the test is skipped where none can.
+    pub fn sandbox(name: &str) -> Option<Scratch> {
+        need_sandbox().then(|| Scratch::new(name))
+    }
+
     pub fn path(&self, below: &str) -> PathBuf {
         self.root.join(below)
     }

@@ -1,7 +1,7 @@
 //! A project with a copy-on-write mount, from build to apply: the agent does its worst, and the user's git acts for the user alone.
 
 use crate::common::cow::snapshot;
-use crate::common::{Scratch, need_python, need_sandbox, stderr, stdout};
+use crate::common::{Scratch, need_python, stderr, stdout};
 use predicates::str::contains;
 use std::path::PathBuf;
 use std::process::Command;
@@ -201,10 +201,7 @@ fn a_linked_working_tree_brings_its_repository_along() {
 
 #[test]
 fn a_forged_link_to_a_repository_brings_nothing_along() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("cow-forged");
+    let Some(scratch) = Scratch::sandbox("cow-forged") else { return };
     scratch.write("victim/.git/HEAD", "ref: refs/heads/main\n");
     for name in ["objects", "refs", "worktrees/x"] {
         std::fs::create_dir_all(scratch.path("victim/.git").join(name)).unwrap();

@@ -134,10 +134,7 @@ fn what_was_planted_is_moved_away_and_told() {
 
 #[test]
 fn names_that_an_agent_chose_reach_the_terminal_escaped() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("mounts-names");
+    let Some(scratch) = Scratch::sandbox("mounts-names") else { return };
     let at = scratch.path("dir");
     std::fs::create_dir(&at).unwrap();
     let script = "cd /w; d=$(printf 'a\\033[31m\\nb'); mkdir \"$d\"; echo x > \"$d/.envrc\"";
@@ -147,10 +144,7 @@ fn names_that_an_agent_chose_reach_the_terminal_escaped() {
 
 #[test]
 fn what_is_planted_does_not_stay_while_the_sandbox_runs_nor_when_it_is_killed() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("mounts-warden");
+    let Some(scratch) = Scratch::sandbox("mounts-warden") else { return };
     let at = scratch.path("dir");
     std::fs::create_dir_all(at.join("old/deep")).unwrap();
     // The command itself sees it go, within a time that is long for any host.

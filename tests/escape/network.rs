@@ -64,10 +64,7 @@ fn an_allowed_name_is_reached_and_nothing_else() {
 
 #[test]
 fn the_proxy_dies_with_the_sandbox_and_the_sandbox_does_not_outlive_its_launcher() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("network-end");
+    let Some(scratch) = Scratch::sandbox("network-end") else { return };
     let rule = format!("end{}.invalid", std::process::id());
     let running = || crate::common::running("sbox-proxy", &rule);
     let mut child = std::process::Command::new(crate::common::bin().join("sbox-spawn"))
@@ -110,10 +107,7 @@ fn a_port_of_the_hosts_loopback_leads_to_a_server_inside() {
 
 #[test]
 fn a_port_that_is_taken_is_an_error_before_anything_runs() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("network-taken");
+    let Some(scratch) = Scratch::sandbox("network-taken") else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let output = asked(&scratch, &["--network", "none", "--port", &port], "echo ran");

@@ -1,7 +1,7 @@
 //! Copy-on-write mounts: the agent changes what it likes, and the host's tree stays as it is.
 
 use super::{asked, confined, open_scratch, refused, started, text};
-use crate::common::{Ends, Scratch, becomes, bin, is_root, need_sandbox, stderr, stdout};
+use crate::common::{Ends, Scratch, becomes, bin, is_root, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -44,10 +44,7 @@ const WORST: &str = "echo agent > file; rm -r dir; mkdir -p new/d; echo x > new/
 
 #[test]
 fn an_agent_that_does_its_worst_in_a_copy_on_write_mount_leaves_the_hosts_tree_as_it_is() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-overlay");
+    let Some(scratch) = Scratch::sandbox("escape-overlay") else { return };
     let (src, layer) = tree(&scratch);
     let state = src.join(".sbox");
     let before = picture(&src);
@@ -70,10 +67,7 @@ fn an_agent_that_does_its_worst_in_a_copy_on_write_mount_leaves_the_hosts_tree_a
 
 #[test]
 fn of_a_state_directory_only_the_configuration_shows_and_it_cannot_be_changed() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-overlay-state");
+    let Some(scratch) = Scratch::sandbox("escape-overlay-state") else { return };
     let (src, layer) = tree(&scratch);
     let state = src.join(".sbox");
     let bound = ["--hide", text(&state), "--bind", text(&src), "/work", "--chdir", "/work"];
@@ -101,10 +95,7 @@ fn of_a_state_directory_only_the_configuration_shows_and_it_cannot_be_changed() 
 
 #[test]
 fn a_link_in_place_of_the_configuration_leads_nowhere() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-overlay-link");
+    let Some(scratch) = Scratch::sandbox("escape-overlay-link") else { return };
     let (src, layer) = tree(&scratch);
     scratch.write("secret", "canary");
     std::fs::remove_file(src.join(".sbox/config.yaml")).unwrap();
@@ -115,10 +106,7 @@ fn a_link_in_place_of_the_configuration_leads_nowhere() {
 
 #[test]
 fn no_mount_shows_a_layer() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-overlay-layer");
+    let Some(scratch) = Scratch::sandbox("escape-overlay-layer") else { return };
     let (src, layer) = tree(&scratch);
     let cow = ["--cow", text(&src), "/work", text(&layer)];
     // Nobody said that the state is to be hidden: the layer is hidden by itself, in every mount that has it.
@@ -137,10 +125,7 @@ fn no_mount_shows_a_layer() {
 
 #[test]
 fn several_copy_on_write_mounts_have_read_only_and_other_mounts_below_them() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-overlay-several");
+    let Some(scratch) = Scratch::sandbox("escape-overlay-several") else { return };
     let (src, first) = tree(&scratch);
     scratch.write("q/file", "other\n");
     scratch.write("data/file", "data\n");
@@ -164,10 +149,10 @@ fn several_copy_on_write_mounts_have_read_only_and_other_mounts_below_them() {
 
 #[test]
 fn a_sandbox_in_the_sandbox_uncovers_nothing_of_a_copy_on_write_mount() {
-    if !need_sandbox() || is_root() {
+    if is_root() {
         return;
     }
-    let scratch = open_scratch("escape-overlay-nested");
+    let Some(scratch) = open_scratch("escape-overlay-nested") else { return };
     let (src, layer) = tree(&scratch);
     let state = src.join(".sbox");
     let all = [&["--nested"], &options(&src, &layer, &state)[..]].concat();
@@ -184,10 +169,7 @@ fn a_sandbox_in_the_sandbox_uncovers_nothing_of_a_copy_on_write_mount() {
 
 #[test]
 fn without_an_overlay_nothing_runs_and_nothing_is_written_through() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = open_scratch("escape-overlay-none");
+    let Some(scratch) = open_scratch("escape-overlay-none") else { return };
     let (src, layer) = tree(&scratch);
     for level in ["landlock", "env"] {
         let all = [&["--isolation", level][..], &["--cow", text(&src), "/work", text(&layer)]].concat();
@@ -206,10 +188,7 @@ fn without_an_overlay_nothing_runs_and_nothing_is_written_through() {
 
 #[test]
 fn sandboxes_that_run_at_once_share_one_mount_of_a_layer_and_it_outlives_the_first() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-overlay-two");
+    let Some(scratch) = Scratch::sandbox("escape-overlay-two") else { return };
     let (src, layer) = tree(&scratch);
     let state = src.join(".sbox");
     let all = options(&src, &layer, &state);
@@ -244,10 +223,7 @@ fn sandboxes_that_run_at_once_share_one_mount_of_a_layer_and_it_outlives_the_fir
 
 #[test]
 fn a_layer_whose_sandbox_cannot_be_found_is_left_to_it() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-overlay-in-use");
+    let Some(scratch) = Scratch::sandbox("escape-overlay-in-use") else { return };
     let (src, layer) = tree(&scratch);
     scratch.write("p/.sbox/cow/work/mount.json", "{\"pid\":1,\"start\":1,\"boot\":\"x\"}\n");
     let ready = "flock -s 9; echo ready; read end";
@@ -295,10 +271,7 @@ fn replace(scratch: &Scratch, below: &str, content: &str) {
 
 #[test]
 fn what_the_user_changes_on_the_host_shows_inside_and_the_agents_changes_stay() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-overlay-refresh");
+    let Some(scratch) = Scratch::sandbox("escape-overlay-refresh") else { return };
     let (src, layer) = tree(&scratch);
     let state = src.join(".sbox");
     let mut reader = reader(&scratch, &options(&src, &layer, &state));
@@ -320,10 +293,7 @@ fn what_the_user_changes_on_the_host_shows_inside_and_the_agents_changes_stay() 
 
 #[test]
 fn a_command_that_joins_a_sandbox_sees_the_host_as_it_is_now() {
-    if !need_sandbox() {
-        return;
-    }
-    let scratch = Scratch::new("escape-overlay-join");
+    let Some(scratch) = Scratch::sandbox("escape-overlay-join") else { return };
     let (src, layer) = tree(&scratch);
     let state = src.join(".sbox");
     let mut reader = reader(&scratch, &options(&src, &layer, &state));
