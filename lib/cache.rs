@@ -19,7 +19,7 @@ pub fn root() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SBOX_CACHE").filter(|path| !path.is_empty()) {
         return std::path::absolute(path).context(|| "find the cache".into());
     }
-    match std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) {
+    match crate::fs::user_home() {
         Some(home) => Ok(home.join(".sbox/cache")),
         None => {
             Err(Error::new("cannot find the cache: HOME is not set").hint("set HOME, or SBOX_CACHE to a directory"))

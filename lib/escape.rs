@@ -62,6 +62,21 @@ pub fn percent_decoded_bytes(text: &str) -> Vec<u8> {
     out
 }
 
+/// A word as sh(1) reads it back: plain if nothing in it is special, in single quotes otherwise.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// A path as a command of a shell takes it: never for an option.
+pub fn shell_path(path: &str) -> String {
+    shell_word(&if path.starts_with('-') { format!("./{path}") } else { path.to_owned() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +94,13 @@ mod tests {
             let path = PathBuf::from(OsString::from_vec(name.to_vec()));
             assert_eq!(percent_decoded(&percent_encoded(&path)), path);
         }
+    }
+
+    #[test]
+    fn quoting_survives_quotes() {
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+        assert_eq!(shell_word("--env-fd=3"), "--env-fd=3");
     }
 }

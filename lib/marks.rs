@@ -47,6 +47,6 @@ pub fn remove(what: &str) -> Result<()> {
 }
 
 fn path(what: &str) -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;
+    let home = crate::fs::user_home()?;
     Some(home.join(".sbox/trust").join(name_of(what)))
 }

@@ -230,20 +230,7 @@ pub fn may_have_identity(project: &Project, config: &Config) -> bool {
 /// Whether `sbox init` made this configuration here.
 pub fn is_own(project: &Project) -> bool {
     let is_known = identity(project).is_some_and(|identity| marks::is_set(&identity));
-    is_known && !was_packed(project) || project.is_one_off()
-}
-
-/// Whether the record of a packed sandbox lies beside the project.
-pub fn was_packed(project: &Project) -> bool {
-    let path = project.root().join("metadata.json");
-    match std::fs::symlink_metadata(&path) {
-        // Enough of it to find our name; whatever else lies there under that name is looked at as if it were one.
-        Ok(metadata) if metadata.is_file() && metadata.len() < 16 << 20 => {
-            std::fs::read(&path).is_ok_and(|bytes| memchr::memmem::find(&bytes, b"sbox").is_some())
-        }
-        Ok(_) => true,
-        Err(_) => false,
-    }
+    is_known && !project.was_packed() || project.is_one_off()
 }
 
 /// Whether somebody accepted what is asked for.

@@ -13,8 +13,8 @@ use libsbox::escape;
 use libsbox::format;
 use libsbox::logs;
 use libsbox::output;
+use libsbox::plumbing::porcelain;
 use libsbox::plumbing::spawn::{self, Probe};
-use libsbox::plumbing::{self, porcelain};
 use libsbox::project::Project;
 use libsbox::time;
 use serde_json::json;
@@ -234,7 +234,7 @@ fn change_rows(status: &Status) -> Vec<(&'static str, String)> {
         rows.push(("Take over", "sbox diff, sbox apply, sbox discard".into()));
     }
     let stray = |dst: &PathBuf| {
-        let word = plumbing::quote(&escape::visible_path(dst));
+        let word = escape::shell_word(&escape::visible_path(dst));
         ("•", format!("{}: not mounted any more, its changes are kept: sbox discard {word}", escape::visible_path(dst)))
     };
     rows.extend(status.strays.iter().map(stray));

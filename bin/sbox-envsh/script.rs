@@ -3,7 +3,7 @@
 use libsbox::check::RESERVED;
 use libsbox::config::{Config, Piece, pieces};
 use libsbox::environment::{own, own_path};
-use libsbox::plumbing::quote;
+use libsbox::escape::shell_word;
 use libsbox::project::Project;
 
 /// The configuration's variables, without those that sbox sets itself.
@@ -18,9 +18,9 @@ pub fn sh(project: &Project, config: &Config, level: &str) -> String {
          # 'sbox-envsh --format fish | source'. It confines nothing.\n",
     );
     for (name, value) in own(project, level) {
-        out += &format!("export {name}={}\n", quote(&value));
+        out += &format!("export {name}={}\n", shell_word(&value));
     }
-    out += &format!("export PATH={}:\"$PATH\"\n", quote(&own_path(project)));
+    out += &format!("export PATH={}:\"$PATH\"\n", shell_word(&own_path(project)));
     for (name, value) in configured(config) {
         out += &format!("export {name}={}\n", sh_value(value));
     }
@@ -29,10 +29,10 @@ pub fn sh(project: &Project, config: &Config, level: &str) -> String {
 
 fn sh_value(value: &str) -> String {
     let piece = |piece: Piece| match piece {
-        Piece::Text(text) => quote(&text),
+        Piece::Text(text) => shell_word(&text),
         Piece::Variable { name, default: None } => format!("\"${{{name}-}}\""),
         Piece::Variable { name, default: Some(default) } => {
-            format!("\"${{{name}:-}}\"$([ -n \"${{{name}:-}}\" ] || printf %s {})", quote(&default))
+            format!("\"${{{name}:-}}\"$([ -n \"${{{name}:-}}\" ] || printf %s {})", shell_word(&default))
         }
     };
     pieces(value).into_iter().map(piece).collect()

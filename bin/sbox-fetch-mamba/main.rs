@@ -12,10 +12,9 @@ use lexopt::prelude::*;
 use libsbox::cache;
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Context, Error, Result};
-use libsbox::escape::{visible, visible_path};
+use libsbox::escape::{shell_word, visible, visible_path};
 use libsbox::fs;
 use libsbox::output;
-use libsbox::plumbing;
 use libsbox::project::Project;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -207,7 +206,7 @@ fn placed(project: &Project, wanted: &Wanted) -> Result<Option<PathBuf>> {
         Ok(metadata) if !metadata.is_file() => return Err(Error::new(format!("'{shown}' is not a file"))),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
             return Err(Error::new(format!("'{shown}' is not executable"))
-                .hint(format!("chmod +x {}", plumbing::quote(&path.to_string_lossy()))));
+                .hint(format!("chmod +x {}", shell_word(&path.to_string_lossy()))));
         }
         Ok(_) => {}
     }
@@ -262,7 +261,7 @@ fn fetch(wanted: &Wanted, bin: &Path, name: &str) -> Result<()> {
 /// How to do without the download, for this platform.
 fn by_hand(wanted: &Wanted, project: Option<&Project>) -> String {
     let place = match project {
-        Some(project) => plumbing::quote(&project.state().join("bin").to_string_lossy()),
+        Some(project) => shell_word(&project.state().join("bin").to_string_lossy()),
         None => ".sbox/bin".into(),
     };
     let url = OFFICIAL.replace("{platform}", &wanted.platform);

@@ -159,7 +159,7 @@ impl Outside {
 /// Sends listening sockets to a helper on the host's side.
 fn hand_over(to: &OwnedFd, listeners: &[TcpListener]) -> Result<()> {
     let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(plumbing::MOST_SOCKETS))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(libsbox::model::MOST_REACHED))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     let data = [rustix::io::IoSlice::new(b"!")];

@@ -1,7 +1,7 @@
 //! The end of a one-off run: its project goes, unless somebody may still want something of it.
 
 use libsbox::error::Result;
-use libsbox::escape::visible_path;
+use libsbox::escape::{shell_word, visible_path};
 use libsbox::one_off::OneOff;
 use libsbox::plumbing;
 use libsbox::{fs, output};
@@ -32,7 +32,7 @@ fn remove_or_tell(root: &Path) -> Result<()> {
         let stderr = rustix::io::dup(rustix::stdio::stderr()).map_or_else(|_| Stdio::null(), Stdio::from);
         let _ = diff.arg("--stat").current_dir(root).stdin(Stdio::null()).stdout(stderr).status();
     }
-    let shown = plumbing::quote(&visible_path(root));
+    let shown = shell_word(&visible_path(root));
     output::line(format_args!("  → to look: sbox -C {shown} diff"));
     output::line(format_args!("  → to bring them over: sbox -C {shown} apply"));
     output::line(format_args!("  → to forget them: sbox -C {shown} discard"));

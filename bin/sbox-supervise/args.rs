@@ -63,7 +63,7 @@ impl Args {
     pub fn shown(&self) -> String {
         match &self.words()[..] {
             [shell, option, line] if shell == "/bin/sh" && option == "-c" => line.clone(),
-            words => words.iter().map(|word| libsbox::plumbing::quote(word)).collect::<Vec<_>>().join(" "),
+            words => words.iter().map(|word| libsbox::escape::shell_word(word)).collect::<Vec<_>>().join(" "),
         }
     }
 }

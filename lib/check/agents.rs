@@ -5,7 +5,7 @@ use crate::config::{Command, MountEntry};
 use crate::escape::visible_path;
 use crate::locate::Step;
 use crate::model::{NameRule, NameSet, Network};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Packages of programs that bring a sandbox, which needs user namespaces; how each is called, and how it does without.
 const WITH_A_SANDBOX: [(&str, &str, &str); 5] = [
@@ -84,7 +84,7 @@ impl Checker<'_> {
 
     /// Everything that the user has is more than any agent works on.
     pub(super) fn too_much(&mut self, mount: &[MountEntry]) {
-        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        let home = crate::fs::user_home();
         let home = home.map(|home| home.canonicalize().unwrap_or(home));
         for (index, entry) in mount.iter().enumerate() {
             let src = entry.src.canonicalize().unwrap_or_else(|_| entry.src.clone());

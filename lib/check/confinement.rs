@@ -88,8 +88,8 @@ impl Checker<'_> {
             let hint = "Use another one inside: \"5432:15432\" is HOST:INSIDE";
             self.error(&format!("reach[{index}]"), format!("Port {inside} inside is {taken}"), hint, &path);
         }
-        if reach.len() > crate::plumbing::MOST_SOCKETS {
-            let message = format!("More than {} ports", crate::plumbing::MOST_SOCKETS);
+        if reach.len() > crate::model::MOST_REACHED {
+            let message = format!("More than {} ports", crate::model::MOST_REACHED);
             self.error("reach", message, "Name those that are needed", &[Step::Key("reach".into())]);
         }
     }

@@ -95,7 +95,7 @@ impl Checker<'_> {
     fn was_packed_with(&self, entry: &MountEntry) -> bool {
         let place = Path::new(".sbox/rootfs").join(entry.dst.strip_prefix("/").unwrap_or(&entry.dst));
         let is_there = std::fs::symlink_metadata(self.root.join(place)).is_ok();
-        is_there && crate::project::Project::at(self.root).is_ok_and(|project| crate::trust::was_packed(&project))
+        is_there && crate::project::Project::at(self.root).is_ok_and(|project| project.was_packed())
     }
 
     fn entry(&mut self, key: &str, entry: &MountEntry, field: &str, path: &[Step]) {

@@ -354,7 +354,7 @@ pub(crate) fn split(line: &str) -> std::result::Result<(String, Option<String>, 
 }
 
 pub(crate) fn resolve_source(src: &str, root: &Path) -> PathBuf {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let home = crate::fs::user_home();
     let path = match (src.strip_prefix('~'), home) {
         (Some(""), Some(home)) => home,
         (Some(rest), Some(home)) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),

@@ -242,7 +242,7 @@ fn throw(dir: &Dir, name: &OsStr, trash: &Dir) -> Result<()> {
 
 fn deleted_as_a_whole(top: &Path) -> crate::error::Error {
     let shown = visible_path(top);
-    let word = crate::plumbing::quote(&if shown.starts_with('-') { format!("./{shown}") } else { shown.clone() });
+    let word = crate::escape::shell_path(&shown);
     crate::error::Error::new(format!("'{shown}' was deleted or replaced as a whole, and comes back as a whole"))
         .hint(format!("sbox discard {word}"))
 }

@@ -252,7 +252,7 @@ pub fn choose(project: &Project, records: &[Record], name: Option<&str>) -> Resu
 
 /// Where the projects with daemons are remembered, one file for each.
 fn remembered() -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;
+    let home = crate::fs::user_home()?;
     Some(home.join(".sbox/projects"))
 }
 

@@ -17,3 +17,8 @@ pub use hash::{hex, is_sha256, sha256, sha256_of};
 pub use holes::{GRAIN, has_holes, segments};
 pub use lock::Lock;
 pub use trash::{empty_trash, remove_tree, reopen, set_aside};
+
+/// The home directory of the user, if HOME names one.
+pub fn user_home() -> Option<std::path::PathBuf> {
+    std::env::var_os("HOME").map(std::path::PathBuf::from).filter(|home| home.is_absolute())
+}

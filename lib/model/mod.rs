@@ -21,7 +21,7 @@ pub use host_rules::{Grant, HostRules};
 pub use limits::{DEFAULT_PIDS, LIMITS, Limits};
 pub use name_set::{NameSet, VENDORS, Vendor};
 pub use network::{NameRule, Network};
-pub use ports::ports;
+pub use ports::{MOST_REACHED, ports};
 pub use private_paths::is_private;
 pub use runtime::{Language, Runtime};
 pub use size::{bytes, seconds, span_written, written as size_written};

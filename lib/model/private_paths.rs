@@ -44,7 +44,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 /// What a path of the host gives away, if it is such a one, or a directory that holds one.
 pub fn is_private(path: &Path) -> Option<&'static str> {
     let touches = |place: &Path| path.starts_with(place) || place.starts_with(path);
-    let home = std::env::var_os("HOME").map(std::path::PathBuf::from).filter(|home| home.is_absolute());
+    let home = crate::fs::user_home();
     let in_home = home.and_then(|home| {
         if home.starts_with(path) {
             return Some("it holds your whole home");

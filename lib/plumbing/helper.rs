@@ -1,6 +1,7 @@
 //! What programs need that serve a sandbox from the host's side.
 
 use crate::error::{Context, Error, Result};
+use crate::model::MOST_REACHED;
 use crate::sys;
 use rustix::fd::OwnedFd;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
@@ -23,15 +24,12 @@ pub fn drop_root() -> Result<()> {
     rustix::thread::set_no_new_privs(true).context(shown)
 }
 
-/// How many sockets can come at once.
-pub const MOST_SOCKETS: usize = 64;
-
 /// Sockets from a process in another network namespace, through the Unix socket with this descriptor: they stay sockets of
 /// that one.
 pub fn received_sockets(fd: i32) -> Result<Vec<OwnedFd>> {
     let shown = || format!("take sockets from descriptor {fd}");
     let from = sys::adopt(fd).context(shown)?;
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_REACHED))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0u8; 1];
     let mut data = [rustix::io::IoSliceMut::new(&mut byte)];

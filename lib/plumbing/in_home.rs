@@ -12,14 +12,13 @@ const HOME: &str = "/home";
 
 /// The place below `/home` of a mount of something in the user's home that has no other place.
 pub fn place(project: &Project, config: &Config, mount: &MountEntry) -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from)?;
+    let home = crate::fs::user_home()?;
     place_in(&home, project, config, mount)
 }
 
 /// Where a mount has its place in the rootfs; none is made for what lies in the user's home and is not in the agent's.
 pub fn staged_place(project: &Project, config: &Config, mount: &MountEntry) -> Option<PathBuf> {
-    let home =
-        std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.starts_with(HOME) && home != Path::new(HOME));
+    let home = crate::fs::user_home().filter(|home| home.starts_with(HOME) && home != Path::new(HOME));
     match place(project, config, mount) {
         Some(place) => Some(place),
         None => (!home.is_some_and(|home| mount.dst.starts_with(home))).then(|| mount.dst.clone()),

@@ -14,7 +14,7 @@ pub mod spawn;
 pub mod stage;
 pub mod supervise;
 
-pub use helper::{MOST_SOCKETS, drop_root, received_sockets};
+pub use helper::{drop_root, received_sockets};
 
 use crate::error::{Context, Error, Result};
 use crate::progress::Progress;
@@ -157,7 +157,7 @@ pub fn exec(command: &mut Command) -> Error {
 pub fn trace(command: &Command) {
     if std::env::var_os("SBOX_TRACE").is_some_and(|value| !value.is_empty() && value != "0") {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let line: Vec<String> = words.map(|word| quote(&word.to_string_lossy())).collect();
+        let line: Vec<String> = words.map(|word| crate::escape::shell_word(&word.to_string_lossy())).collect();
         crate::output::line(format_args!("trace: {}", line.join(" ")));
     }
 }
@@ -170,27 +170,4 @@ fn shown(program: &OsStr) -> String {
 pub fn value<'a>(words: &'a [String], option: &str) -> Option<&'a str> {
     let own = words.split(|word| word == "--").next()?;
     own.windows(2).find(|pair| pair[0] == option).map(|pair| pair[1].as_str())
-}
-
-/// A word as sh(1) reads it back: plain if nothing in it is special, in single quotes otherwise.
-pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quoting_survives_quotes() {
-        assert_eq!(quote("a b"), "'a b'");
-        assert_eq!(quote("it's"), r"'it'\''s'");
-        assert_eq!(quote(""), "''");
-        assert_eq!(quote("--env-fd=3"), "--env-fd=3");
-    }
 }

@@ -44,6 +44,19 @@ impl Project {
         Ok(Project { root: root.to_owned(), env: None })
     }
 
+    /// Whether the record of a packed sandbox lies beside the project.
+    pub fn was_packed(&self) -> bool {
+        let path = self.root.join("metadata.json");
+        match std::fs::symlink_metadata(&path) {
+            // Enough of it to find our name; whatever else lies there under that name is looked at as if it were one.
+            Ok(metadata) if metadata.is_file() && metadata.len() < 16 << 20 => {
+                std::fs::read(&path).is_ok_and(|bytes| memchr::memmem::find(&bytes, b"sbox").is_some())
+            }
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+
     /// The root.
     pub fn root(&self) -> &Path {
         &self.root
@@ -150,7 +163,7 @@ impl Project {
 
     /// Where those are: `~/.sbox/runs`.
     pub fn one_off_runs() -> Result<PathBuf> {
-        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        let home = crate::fs::user_home();
         let home =
             home.ok_or_else(|| Error::new("HOME is not set").hint("set HOME: one-off runs are in ~/.sbox/runs"))?;
         Ok(home.join(".sbox/runs"))

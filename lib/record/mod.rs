@@ -64,7 +64,7 @@ pub fn file(number: u32) -> String {
 
 /// Where runs without a project are recorded: those of `sbox run --runtime`.
 pub fn of_one_offs() -> Option<std::path::PathBuf> {
-    let home = std::env::var_os("HOME").map(std::path::PathBuf::from).filter(|home| home.is_absolute())?;
+    let home = crate::fs::user_home()?;
     Some(home.join(".sbox/logs"))
 }
 

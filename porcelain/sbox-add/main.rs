@@ -15,7 +15,7 @@ use libsbox::escape;
 use libsbox::fs;
 use libsbox::model::Language;
 use libsbox::output;
-use libsbox::plumbing::{self, porcelain};
+use libsbox::plumbing::porcelain;
 use libsbox::project::Project;
 use std::process::ExitCode;
 
@@ -131,7 +131,7 @@ fn changed(project: &Project, config: &Config, old: &str, asked: &[(Manager, Str
         }
     }
     for (manager, client) in [(Manager::Pip, "pip install"), (Manager::Npm, "npm install")] {
-        let words: Vec<String> = of(manager).map(plumbing::quote).collect();
+        let words: Vec<String> = of(manager).map(escape::shell_word).collect();
         let flag = if manager == Manager::Npm && global { " -g" } else { "" };
         let line = format!("{client}{flag} {}", words.join(" "));
         if words.is_empty() || expected.install.contains(&line) {

@@ -7,7 +7,7 @@
 use libsbox::config::{Config, MountEntry};
 use libsbox::cow::Layer;
 use libsbox::error::{Context, Error, Result};
-use libsbox::escape::{visible, visible_path};
+use libsbox::escape::{shell_word, visible, visible_path};
 use libsbox::model::MountMode;
 use libsbox::output;
 use libsbox::plumbing::{self, sandbox::ProjectSandbox};
@@ -257,7 +257,7 @@ fn fetch(at: &Path, bundle: &Path, branch: &str, target: &str) -> Result<u8> {
 
 /// A name of the agent's as one word for the shell: the user copies the line.
 fn word(name: &str) -> String {
-    plumbing::quote(&visible(name))
+    shell_word(&visible(name))
 }
 
 fn refused() -> Error {

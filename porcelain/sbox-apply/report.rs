@@ -3,9 +3,8 @@
 use libsbox::cli;
 use libsbox::cow::{Change, Layer, Verdict};
 use libsbox::error::{Error, Result};
-use libsbox::escape::visible_path;
+use libsbox::escape::{shell_path, visible_path};
 use libsbox::output;
-use libsbox::plumbing::quote;
 use std::path::Path;
 
 /// How many entries that are no conflicts are listed one by one.
@@ -104,7 +103,7 @@ impl Report {
         if stopped {
             output::hint("sbox apply --partial applies the others");
         }
-        let first = word(&self.conflicts[0].0);
+        let first = shell_path(&self.conflicts[0].0);
         output::hint(format_args!("sbox diff {first} | git apply --3way merges one; sbox discard {first} forgets it"));
     }
 
@@ -119,7 +118,7 @@ impl Report {
             let what = plural(count, "change is", "changes are");
             output::warn(format_args!("{count} {what} applied only when named: programs on this host act on them"));
             list(&self.held, LISTED);
-            output::hint(format_args!("look at them (sbox diff), then: sbox apply {}", word(&self.held[0].0)));
+            output::hint(format_args!("look at them (sbox diff), then: sbox apply {}", shell_path(&self.held[0].0)));
         }
         if !self.never.is_empty() {
             let count = self.never.len();
@@ -145,11 +144,6 @@ fn shown(layer: &Layer, path: &Path) -> String {
     let host = layer.src().join(path);
     let here = std::env::current_dir().unwrap_or_default();
     visible_path(host.strip_prefix(here).unwrap_or(&host))
-}
-
-/// A path as a word for the shell that no program takes for an option: the agent chose the name.
-fn word(path: &str) -> String {
-    quote(&if path.starts_with('-') { format!("./{path}") } else { path.to_owned() })
 }
 
 fn plural<'a>(count: usize, one: &'a str, more: &'a str) -> &'a str {

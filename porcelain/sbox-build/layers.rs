@@ -179,7 +179,7 @@ fn staged_home(build: &Build<'_>) -> Result<()> {
 
 /// Sources that a packed project came without: what was copied from them is in the archive, and stays.
 pub fn packed_files(project: &Project, config: &Config) -> Vec<String> {
-    let gone = config.copy.iter().filter(|entry| !entry.src.exists() && libsbox::trust::was_packed(project));
+    let gone = config.copy.iter().filter(|entry| !entry.src.exists() && project.was_packed());
     gone.map(|entry| escape::visible_path(&entry.src)).collect()
 }
 

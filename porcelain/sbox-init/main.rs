@@ -13,7 +13,6 @@ use libsbox::escape;
 use libsbox::fs;
 use libsbox::model::{Language, Runtime};
 use libsbox::output;
-use libsbox::plumbing;
 use libsbox::project::Project;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -104,7 +103,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     match name == Path::new(".") {
         true => output::hint("sbox build && sbox run"),
         false => {
-            output::hint(format_args!("cd {} && sbox build && sbox run", plumbing::quote(&name.to_string_lossy())))
+            output::hint(format_args!("cd {} && sbox build && sbox run", escape::shell_word(&name.to_string_lossy())))
         }
     }
     Ok(0)

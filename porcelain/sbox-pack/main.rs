@@ -15,7 +15,6 @@ use libsbox::escape;
 use libsbox::format;
 use libsbox::fs;
 use libsbox::output;
-use libsbox::plumbing;
 use libsbox::plumbing::archive::{Create, Written};
 use libsbox::plumbing::stage::Sources;
 use libsbox::project::Project;
@@ -162,8 +161,8 @@ fn pack(project: &Project, config: &Config, lock: &Built, options: &Options) -> 
     output::ok(format_args!("Packed {files} files into '{}' ({})", escape::visible_path(&output), format::size(size)));
     output::hint(format_args!(
         "on the other machine: tar {unpacked} {} && cd {} && sbox unpack",
-        plumbing::quote(&file_name(&output)),
-        plumbing::quote(&escape::visible(&name))
+        escape::shell_word(&file_name(&output)),
+        escape::shell_word(&escape::visible(&name))
     ));
     Ok(())
 }

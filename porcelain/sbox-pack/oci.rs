@@ -23,8 +23,8 @@ use libsbox::format;
 use libsbox::fs;
 use libsbox::output;
 use libsbox::plumbing::archive::Create;
+use libsbox::plumbing::envsh;
 use libsbox::plumbing::stage::Sources;
-use libsbox::plumbing::{self, envsh};
 use libsbox::project::Project;
 use libsbox::time;
 use place::Rewritten;
@@ -94,7 +94,7 @@ pub fn pack(project: &Project, config: &Config, lock: &Built, options: &Options)
     archive.write(&image(&name, blobs))?;
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     output::ok(format_args!("Packed an image into '{}' ({})", escape::visible_path(&output), format::size(size)));
-    let file = plumbing::quote(&crate::file_name(&output));
+    let file = escape::shell_word(&crate::file_name(&output));
     output::hint(format_args!("podman load -i {file} && podman run --rm localhost/{name}"));
     let target = format!("{}/{name}:latest", job::REGISTRY);
     output::hint(format_args!("skopeo copy oci-archive:{file} docker://{target}"));
@@ -263,7 +263,7 @@ fn describe(
     image["config"]["Entrypoint"] = json!(["/bin/sh", "-c", ENTRYPOINT, "sh"]);
     image["config"]["Cmd"] = match &config.cmd {
         Some(Command::Line(line)) => json!([line]),
-        Some(Command::Words(words)) if words.len() == 1 => json!([plumbing::quote(&words[0])]),
+        Some(Command::Words(words)) if words.len() == 1 => json!([escape::shell_word(&words[0])]),
         Some(Command::Words(words)) => json!(words),
         None => json!(["/bin/sh"]),
     };

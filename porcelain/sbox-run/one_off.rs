@@ -46,7 +46,7 @@ pub fn run(options: &Options, mut words: Vec<OsString>) -> Result<u8> {
     };
     let variables = options.overrides.variables();
     if options.keep {
-        let shown = plumbing::quote(&escape::visible_path(project.root()));
+        let shown = escape::shell_word(&escape::visible_path(project.root()));
         output::info(format_args!("the sandbox is kept: sbox -C {shown} run COMMAND"));
         return sandbox::become_kept_command(project, &variables, &words);
     }

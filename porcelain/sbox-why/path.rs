@@ -207,7 +207,7 @@ fn not_there(
                 Answer::new("path", asked, false, "not there: the agent deleted it, in its own version", by());
             answer.change(
                 "to give it back to the agent",
-                format!("sbox discard {}", libsbox::plumbing::quote(&missing.at.to_string_lossy())),
+                format!("sbox discard {}", libsbox::escape::shell_word(&missing.at.to_string_lossy())),
             );
             return answer;
         }
