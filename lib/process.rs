@@ -298,8 +298,11 @@ mod tests {
     fn long_arguments_are_read_whole() {
         let long = "x".repeat(9000);
         let mut sleeps = std::process::Command::new("sh");
-        sleeps.args(["-c", "read x; exit 0", "sh", &long]);
-        let mut child = sleeps.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        sleeps.args(["-c", "echo; read x; exit 0", "sh", &long]);
+        let piped = std::process::Stdio::piped;
+        let mut child = sleeps.stdin(piped()).stdout(piped()).spawn().unwrap();
+        // The kernel has its arguments a moment after it has started it.
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         assert_eq!(arguments(child.id() as i32).unwrap().last(), Some(&long));
         drop(child.stdin.take());
         assert!(child.wait().unwrap().success());
