@@ -7,8 +7,8 @@ use crate::args::{Args, Mount};
 use crate::filter::Scope;
 use crate::listener::Listener;
 use libsbox::cow;
+use libsbox::escape::shell_word;
 use libsbox::model::Level;
-use libsbox::plumbing::quote;
 use libsbox::process::Identity;
 use libsbox::record::{self, Asked, End, Event, MOST_LISTED, MountShown, Start, Tally, Writer};
 use rustix::fd::OwnedFd;
@@ -219,7 +219,7 @@ impl Recorder {
 }
 
 fn start(args: &Args) -> Start {
-    let words: Vec<String> = args.command.iter().map(|word| quote(&word.to_string_lossy())).collect();
+    let words: Vec<String> = args.command.iter().map(|word| shell_word(&word.to_string_lossy())).collect();
     let (kind, name) =
         args.record_as.split_once(':').map_or((&*args.record_as, None), |(kind, name)| (kind, Some(name)));
     let shown = |mount: &Mount| {
