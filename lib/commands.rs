@@ -51,6 +51,7 @@ macro_rules! commands {
             "spawn" Plumbing "run one command confined; needs no project";
             "supervise" Plumbing "run a daemon: its sandbox, log, record and restarts";
             "proxy" Plumbing "let HTTP and HTTPS through to allowed names";
+            "secrets" Plumbing "hold keys that a sandbox uses and never sees";
             "forward" Plumbing "forward ports of the host's loopback into a sandbox";
             "attempt" Plumbing "try what a sandbox must refuse";
             "envsh" Plumbing "print the environment of a project's programs";

@@ -115,6 +115,22 @@ fn authorities(host: &Host) -> Variables {
     all
 }
 
+/// What the agent has in the place of secrets, and whom it has to trust for it.
+pub fn add_placeholders(variables: &mut Variables, config: &Config, placeholders: Vec<(String, String)>) {
+    if placeholders.is_empty() {
+        return;
+    }
+    for (name, value) in placeholders {
+        variables.retain(|(other, _)| *other != name);
+        variables.push((name, value.into()));
+    }
+    let is_said = |name: &str| config.env.iter().any(|(other, _)| other == name);
+    for name in certificates::VARIABLES.into_iter().filter(|name| !is_said(name)) {
+        variables.retain(|(other, _)| other != name);
+        variables.push((name.to_owned(), certificates::OWN_BUNDLE.into()));
+    }
+}
+
 fn is_visible(path: &Path) -> bool {
     ["/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust", "/etc/ca-certificates", "/usr"]
         .iter()

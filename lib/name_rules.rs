@@ -43,6 +43,18 @@ impl NameRules {
         let mut rules = NameRules::default();
         rules.allow = rules.expand(allow, config, host, &built_in);
         rules.deny = rules.expand(deny, config, host, &built_in);
+        // The hosts of a secret are allowed by being named there. Before the others: of two rules for a name its own says where
+        // that is.
+        let of_secrets = config.secrets.iter().flat_map(|secret| {
+            let rule = |rule: &HostRule| SourcedRule {
+                rule: rule.clone(),
+                set: None,
+                why: format!("secret {}", secret.name),
+                index: usize::MAX,
+            };
+            secret.hosts.iter().map(rule)
+        });
+        rules.allow.splice(0..0, of_secrets);
         rules
     }
 

@@ -21,6 +21,8 @@ pub enum Op {
     File { dst: PathBuf, content: String },
     /// A symbolic link.
     Link { dst: PathBuf, target: PathBuf },
+    /// What the operations before put at `of` also appears at `dst`, read-only, if there is something at `dst`.
+    Show { of: PathBuf, dst: PathBuf },
     /// A fresh tmpfs with this mode. `seal`: made read-only when everything is in place.
     Tmpfs {
         dst: PathBuf,
@@ -60,6 +62,7 @@ impl Op {
             | Op::Copy { dst, .. }
             | Op::File { dst, .. }
             | Op::Link { dst, .. }
+            | Op::Show { dst, .. }
             | Op::Tmpfs { dst, .. }
             | Op::Proc { dst }
             | Op::Pts { dst }

@@ -12,6 +12,7 @@ use crate::escape::{visible, visible_path};
 use crate::fs;
 use crate::locate::{Step, locate};
 use crate::marks;
+use crate::model::secret::Source;
 use crate::model::{Isolation, MountMode};
 use crate::output;
 use crate::project::Project;
@@ -43,6 +44,7 @@ pub fn requests(project: &Project, config: &Config) -> Vec<Request> {
         git_identity,
         isolation,
         network: _, // `host` is the default; a set is names, and of the host's clients no more than where they get packages
+        secrets,
         ports,
         reach,
         limits: _, // only ever less
@@ -90,6 +92,15 @@ pub fn requests(project: &Project, config: &Config) -> Vec<Request> {
     }
     if !matches!(isolation, Isolation::Auto | Isolation::Namespace) {
         all.add(&["isolation"], None, format!("isolation level '{isolation}'"));
+    }
+    for secret in secrets {
+        let hosts: Vec<String> = secret.hosts.iter().map(ToString::to_string).collect();
+        let what = match &secret.from {
+            Source::Env(name) => format!("your variable '{}'", visible(name)),
+            Source::File(path) => format!("what is in '{}'", visible_path(real_path(path))),
+            Source::Command(line, _) => format!("what the command '{}' prints, on this host,", visible(line)),
+        };
+        all.add(&["secrets", &secret.name], None, format!("{what} as a key for {}", visible(&hosts.join(", "))));
     }
     for (index, (host, inside)) in ports.iter().enumerate() {
         all.add(&["ports"], Some(index), format!("port {host} of this host, for its port {inside}"));

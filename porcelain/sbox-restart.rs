@@ -49,6 +49,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let config = libsbox::check::load_with(&project, overrides)?;
     libsbox::trust::require_with(&project, &config, overrides)?;
     libsbox::built::require(&project, &config)?;
+    libsbox::plumbing::secrets::require_variables(&config)?;
     let left = daemon::stop(&project, std::slice::from_ref(&record), rustix::process::Signal::USR2)?;
     if !left.is_empty() {
         return Err(Error::new(format!("cannot stop '{shown}'")));

@@ -56,6 +56,7 @@ const LINES: &[(&str, &str)] = &[
     ("sbox-rm", "--all"),
     ("sbox-run", "echo x"),
     ("sbox-run", "-d -n scarce true"),
+    ("sbox-secrets", "--control 0"),
     ("sbox-shell", ""),
     ("sbox-spawn", "-- echo x"),
     ("sbox-spawn", "--probe"),

@@ -15,6 +15,8 @@ mod one_off;
 mod protocols;
 mod release;
 mod scarcity;
+#[cfg(feature = "secrets")]
+mod secrets;
 mod stand_in;
 mod system_calls;
 mod terminal;

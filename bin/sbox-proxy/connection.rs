@@ -4,6 +4,8 @@ use crate::address::{self, DialError};
 use crate::client_hello::{self, Hello};
 use crate::log::{Line, Log};
 use crate::request::{self, Body, Request, What};
+#[cfg(feature = "secrets")]
+use crate::secrets::clear::{Unreadable, secret_in_the_clear};
 use crate::upstream::{self, Proxy, Upstream};
 use libsbox::model::{Grant, HostRules, Place};
 use std::io::{self, Read, Write};
@@ -15,16 +17,18 @@ pub struct Policy {
     pub rules: HostRules,
     pub log: Log,
     pub upstream: Upstream,
+    #[cfg(feature = "secrets")]
+    pub secrets: Option<crate::secrets::Interception>,
 }
 
 /// How long a client may take for the head of its request and for its hello.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a connection may be silent. Longer than servers keep one, shorter than for ever.
-const SILENCE: Duration = Duration::from_secs(15 * 60);
+pub const SILENCE: Duration = Duration::from_secs(15 * 60);
 
 /// A refusal.
-struct Refusal {
+pub struct Refusal {
     code: u16,
     /// The reason, which a person reads.
     why: String,
@@ -33,7 +37,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: u16, why: impl Into<String>) -> Refusal {
+    pub fn new(code: u16, why: impl Into<String>) -> Refusal {
         Refusal { code, why: why.into(), rule: None }
     }
 
@@ -66,6 +70,13 @@ pub fn serve(policy: &Policy, mut client: TcpStream) {
         }
     };
     let Request { host, port, what } = request;
+    #[cfg(feature = "secrets")]
+    if let (Some(secrets), What::Plain { head, .. }) = (&policy.secrets, &what)
+        && let Some(refusal) = secret_in_the_clear(secrets, head, &host)
+    {
+        policy.log.write(&Line { host: &host, port, refused: Some(&refusal.why), rule: None });
+        return refuse(&mut client, &refusal);
+    }
     match policy.dial(&host, port, what == What::Connect) {
         Err(refusal) => {
             policy.log.write(&Line { host: &host, port, refused: Some(&refusal.why), rule: refusal.rule.as_deref() });
@@ -75,8 +86,20 @@ pub fn serve(policy: &Policy, mut client: TcpStream) {
             (What::Connect, _open) => tunnel(policy, client, server, &host, port, grant, rest),
             (What::Plain { head, body }, _open) => {
                 let head = through.map_or_else(|| head.clone(), |proxy| proxy.head(&head, &host, port));
+                let rest = io::Cursor::new(rest);
                 policy.log.write(&Line { host: &host, port, refused: None, rule: None });
-                let _ = forward(client, server, &head, body, rest);
+                #[cfg(feature = "secrets")]
+                if let Some(secrets) = &policy.secrets {
+                    let Ok(more) = client.try_clone() else { return };
+                    let mut body_of = Unreadable::new(rest.chain(more), secrets);
+                    let _ = forward(client, server, &head, body, &mut body_of);
+                    if let Some(why) = body_of.found() {
+                        policy.log.write(&Line { host: &host, port, refused: Some(&why), rule: None });
+                    }
+                    return;
+                }
+                let Ok(more) = client.try_clone() else { return };
+                let _ = forward(client, server, &head, body, rest.chain(more));
             }
         },
     }
@@ -155,7 +178,7 @@ fn read_more(from: &mut TcpStream, bytes: &mut Vec<u8>, end: Instant) -> Option<
 }
 
 /// The reason is in the first line too: that is what most clients show.
-fn refuse(client: &mut TcpStream, Refusal { code, why, .. }: &Refusal) {
+pub fn refusal(code: u16, why: &str) -> Vec<u8> {
     let name = match code {
         400 => "Bad Request",
         403 => "Forbidden",
@@ -169,7 +192,11 @@ fn refuse(client: &mut TcpStream, Refusal { code, why, .. }: &Refusal) {
         "HTTP/1.1 {code} {name}: sbox: {line}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nX-Sbox-Refused: {line}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
-    let _ = client.write_all(text.as_bytes());
+    text.into_bytes()
+}
+
+fn refuse(client: &mut TcpStream, Refusal { code, why, .. }: &Refusal) {
+    let _ = client.write_all(&refusal(*code, why));
     let _ = client.shutdown(Shutdown::Write);
     // Read what is still coming, or the answer is lost with a reset: for a moment, and not for ever.
     let _ = client.set_read_timeout(Some(Duration::from_millis(200)));
@@ -189,17 +216,22 @@ fn tunnel(
     rest: Vec<u8>,
 ) {
     let established = client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n");
+    #[cfg(feature = "secrets")]
+    if let (Some(secrets), Ok(())) = (policy.secrets.as_ref().filter(|all| all.store.is_of(host, port)), &established) {
+        let (first, verdict) = check_server_name(&mut client, rest, host, Instant::now() + PATIENCE, false);
+        let Some(why) = verdict else {
+            return crate::secrets::serve(policy, secrets, client, server, &first, host, port);
+        };
+        policy.log.write(&Line { host, port, refused: Some(&why), rule: None });
+        return unrecognized_name(client, server);
+    }
     let (Ok(()), Ok(answers)) = (established, Answers::open(&client, &server)) else { return };
     let answers = if grant.any_protocol { Ok(answers.start()) } else { Err(answers) };
     let patience = if grant.any_protocol { SILENCE } else { PATIENCE };
     let (first, verdict) = check_server_name(&mut client, rest, host, Instant::now() + patience, grant.any_protocol);
     policy.log.write(&Line { host, port, refused: verdict.as_deref(), rule: None });
     if verdict.is_some() {
-        // A TLS alert: fatal, unrecognized_name (RFC 6066, section 3).
-        let _ = client.write_all(&[0x15, 3, 3, 0, 2, 2, 112]);
-        let _ = client.shutdown(Shutdown::Both);
-        let _ = server.shutdown(Shutdown::Both);
-        return;
+        return unrecognized_name(client, server);
     }
     if server.write_all(&first).is_err() {
         return;
@@ -209,6 +241,13 @@ fn tunnel(
     let _ = io::copy(&mut client, &mut server);
     let _ = server.shutdown(Shutdown::Write);
     let _ = answers.map(std::thread::JoinHandle::join);
+}
+
+/// A TLS alert: fatal, unrecognized_name (RFC 6066, section 3).
+fn unrecognized_name(mut client: TcpStream, server: TcpStream) {
+    let _ = client.write_all(&[0x15, 3, 3, 0, 2, 2, 112]);
+    let _ = client.shutdown(Shutdown::Both);
+    let _ = server.shutdown(Shutdown::Both);
 }
 
 /// The way from the server to the client.
@@ -266,7 +305,7 @@ fn check_server_name(
 }
 
 /// A plain request: its head, exactly its body, and the answer.
-fn forward(mut client: TcpStream, mut server: TcpStream, head: &[u8], body: Body, rest: Vec<u8>) -> io::Result<()> {
+fn forward(client: TcpStream, mut server: TcpStream, head: &[u8], body: Body, from: impl Read) -> io::Result<()> {
     client.set_read_timeout(Some(SILENCE))?;
     server.set_read_timeout(Some(SILENCE))?;
     server.write_all(head)?;
@@ -277,7 +316,7 @@ fn forward(mut client: TcpStream, mut server: TcpStream, head: &[u8], body: Body
         result
     })
     .map_err(|error| io::Error::other(error.to_string()))?;
-    let mut from = io::BufReader::new(io::Read::chain(io::Cursor::new(rest), &mut client));
+    let mut from = io::BufReader::new(from);
     let sent = match body {
         Body::Length(length) => exactly(&mut from, &mut server, length),
         Body::Chunked => chunks(&mut from, &mut server),

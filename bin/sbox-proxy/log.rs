@@ -83,7 +83,6 @@ impl Log {
         } else if self.kind == Kind::Refused {
             return;
         }
-        let Some(Ok(mut open)) = self.file.as_ref().map(Mutex::lock) else { return };
         let value = serde_json::json!({
             "time": time::rfc3339(time::now()),
             "host": line.host,
@@ -92,6 +91,11 @@ impl Log {
             "reason": line.refused,
             "rule": line.rule,
         });
+        self.append(&value);
+    }
+
+    fn append(&self, value: &serde_json::Value) {
+        let Some(Ok(mut open)) = self.file.as_ref().map(Mutex::lock) else { return };
         let text = format!("{value}\n");
         if open.size + text.len() as u64 > LARGEST {
             open.begin_again();
@@ -109,6 +113,14 @@ impl Log {
     /// A connection to a server, for as long as what this gives lives: then it is told how many bytes went.
     pub fn open_connection(&self, host: &str, port: u16, server: &TcpStream) -> Option<requests::Connection<'_>> {
         self.requests.as_ref()?.open(host, port, server)
+    }
+
+    /// Writes what a person should know of a request that was let through.
+    #[cfg(feature = "secrets")]
+    pub fn note(&self, host: &str, port: u16, note: &str) {
+        let time = time::rfc3339(time::now());
+        let value = serde_json::json!({"time": time, "host": host, "port": port, "allowed": true, "reason": note, "rule": null});
+        self.append(&value);
     }
 
     /// Each name once, while it is not too many.

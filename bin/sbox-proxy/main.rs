@@ -7,10 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod base64;
 mod client_hello;
 mod connection;
 mod log;
 mod request;
+#[cfg(feature = "secrets")]
+mod secrets;
 mod upstream;
 
 use lexopt::prelude::*;
@@ -18,7 +21,9 @@ use libsbox::cli::{self, Tool};
 use libsbox::error::{Context, Error, Result};
 use libsbox::model::{HostRule, HostRules};
 use libsbox::plumbing;
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,7 +33,7 @@ const TOOL: Tool = Tool { name: "sbox-proxy", usage: USAGE, runs_a_command: fals
 const USAGE: &str = "\
 usage: sbox-proxy [--listen ADDRESS:PORT | --receive N] [--allow RULE]...
                   [--deny RULE]... [--access-log FILE | --refusal-log FILE]
-                  [--refused-fd N] [--request-fd N]
+                  [--refused-fd N] [--request-fd N] [--secrets-fd N]
 Let HTTP and HTTPS through to the names that are allowed. Print the address that
 it listens on.
 
@@ -45,12 +50,20 @@ it listens on.
                            NAME:PORT a line, each once
       --request-fd N       write what is asked, and how many bytes went, to
                            descriptor N, one JSON object a line
+      --secrets-fd N       get from descriptor N which placeholders to exchange
+                           for keys on the way to which hosts; sbox-secrets
+                           writes them. Write the certificate of the authority
+                           that ends TLS for those hosts to the socket
+                           that the listening one comes through, or print it
   -h, --help               print this text
   -V, --version            print the version
 ";
 
 /// Connections at once. More wait in the kernel's queue.
-const MOST: usize = 256;
+const MOST: usize = 2048;
+
+/// The stack of a connection's thread: it keeps its buffers elsewhere.
+const STACK: usize = 512 * 1024;
 
 fn main() -> ExitCode {
     TOOL.main(run)
@@ -62,6 +75,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let (mut listen, mut receive) = (String::from("127.0.0.1:0"), None);
     let (mut allow, mut deny) = (Vec::new(), Vec::new());
     let mut logs = log::Wanted::default();
+    let mut secrets = None;
     while let Some(arg) = args.next()? {
         match arg {
             Long("listen") => listen = args.value()?.string()?,
@@ -72,15 +86,28 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Long("refusal-log") => logs.file = Some((PathBuf::from(args.value()?), log::Kind::Refused)),
             Long("request-fd") => logs.request_fd = Some(args.value()?.parse::<i32>()?),
             Long("refused-fd") => logs.refused_fd = Some(args.value()?.parse::<i32>()?),
+            Long("secrets-fd") => secrets = Some(args.value()?.parse::<i32>()?),
             other => return Err(cli::common(other)),
         }
     }
+    more_descriptors();
+    let secrets = secrets.map(keep_secrets).transpose()?;
     let log = log::Log::open(logs)?;
     let listener = match receive {
-        Some(fd) => received(fd)?,
+        Some(fd) => {
+            let socket = libsbox::sys::adopt(fd).context(|| format!("take a socket from descriptor {fd}"))?;
+            let mut socket = std::fs::File::from(socket);
+            if let Some(secrets) = &secrets {
+                socket.write_all(secrets.text.as_bytes()).context(|| "hand the certificate over".into())?;
+            }
+            received(&socket.into())?
+        }
         None => {
             let listener = TcpListener::bind(&listen).context(|| format!("listen on '{listen}'"))?;
             cli::out_line(listener.local_addr().context(|| "find the own address".into())?)?;
+            if let Some(secrets) = &secrets {
+                cli::out(secrets.text.as_bytes())?;
+            }
             listener
         }
     };
@@ -89,7 +116,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     // Before there is another thread: each of them holds the signal back, and the one that waits for it gets it.
     let end = log.reports().then(log::Ending::hold).transpose()?;
     let upstream = upstream::Upstream::of(|name| std::env::var(name).ok());
-    let policy = Arc::new(connection::Policy { rules: HostRules { allow, deny }, log, upstream });
+    let policy = Arc::new(connection::Policy {
+        rules: HostRules { allow, deny },
+        log,
+        upstream,
+        #[cfg(feature = "secrets")]
+        secrets: secrets.map(Secrets::begin).transpose()?,
+    });
     if let Some(end) = end {
         let policy = Arc::clone(&policy);
         libsbox::thread::spawn(move || end.wait(&policy.log))?;
@@ -97,10 +130,51 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     serve(&listener, policy)
 }
 
+/// A connection takes up to six descriptors, and a shell gives a thousand. A host that allows no more gets fewer at once.
+fn more_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum.map(|most| most.min(16 * 1024)).or(Some(16 * 1024));
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// What exchanges placeholders for keys, before it has begun to listen for changes.
+struct Secrets {
+    #[cfg(feature = "secrets")]
+    all: secrets::Interception,
+    #[cfg(feature = "secrets")]
+    later: Box<dyn FnOnce() + Send>,
+    /// The certificate of its authority.
+    text: String,
+}
+
+#[cfg(feature = "secrets")]
+fn keep_secrets(fd: i32) -> Result<Secrets> {
+    plumbing::keep_others_out()?;
+    let (all, later) = secrets::Interception::new(fd)?;
+    let text = all.certificate();
+    Ok(Secrets { all, later: Box::new(later), text })
+}
+
+#[cfg(not(feature = "secrets"))]
+fn keep_secrets(_: i32) -> Result<Secrets> {
+    Err(Error::new("this sbox-proxy was built without TLS, and cannot exchange secrets"))
+}
+
+#[cfg(feature = "secrets")]
+impl Secrets {
+    /// Once root's rights are given up, which reaches no thread but this one.
+    fn begin(self) -> Result<secrets::Interception> {
+        plumbing::keep_others_out()?;
+        libsbox::thread::spawn(self.later)?;
+        Ok(self.all)
+    }
+}
+
 /// A listening socket from a process in another network namespace: it stays a socket of that one.
-fn received(fd: i32) -> Result<TcpListener> {
-    let socket = plumbing::received_sockets(fd)?.into_iter().next();
-    socket.map(TcpListener::from).ok_or_else(|| Error::new(format!("no socket came from descriptor {fd}")))
+fn received(from: &OwnedFd) -> Result<TcpListener> {
+    let socket = plumbing::sockets_from(from)?.into_iter().next();
+    socket.map(TcpListener::from).ok_or_else(|| Error::new("no listening socket came"))
 }
 
 /// One thread for each connection, and never more than there may be.
@@ -121,7 +195,7 @@ fn serve(listener: &TcpListener, policy: Arc<connection::Policy>) -> Result<u8> 
         open.fetch_add(1, Ordering::AcqRel);
         let (policy, open) = (Arc::clone(&policy), Arc::clone(&open));
         let counted = Arc::clone(&open);
-        let started = std::thread::Builder::new().spawn(move || {
+        let started = std::thread::Builder::new().stack_size(STACK).spawn(move || {
             connection::serve(&policy, client);
             counted.fetch_sub(1, Ordering::AcqRel);
         });

@@ -52,6 +52,8 @@ How it runs:
       --access-log FILE   append each request to the proxy to FILE, one JSON
                           object a line
       --refusal-log FILE  the same, but only of requests that were refused
+      --secrets-fd N      with --network proxy: the socket of sbox-secrets(1),
+                          which has the keys that the proxy exchanges
       --port [HOST:]PORT  forward port HOST [PORT] of the host's loopback to
                           PORT inside
       --reach [HOST:]PORT  forward port PORT of the loopback inside to port HOST
@@ -110,6 +112,8 @@ pub struct Network {
     pub deny: Vec<String>,
     /// Which option of the proxy, and its file.
     pub log: Option<(&'static str, PathBuf)>,
+    /// Where the proxy gets the values of secrets.
+    pub secrets_fd: Option<RawFd>,
     /// On the host, inside.
     pub ports: Vec<(u16, u16)>,
     /// On the host, inside: what leads out.
@@ -157,6 +161,8 @@ pub struct Args {
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Place, content.
     pub files: Vec<(PathBuf, String)>,
+    /// Places that show such a file, too.
+    pub shown: Vec<(PathBuf, PathBuf)>,
     pub hide: Vec<PathBuf>,
     pub bind_nofollow: Vec<(PathBuf, PathBuf)>,
     /// Source, place, layer: nobody changes the source and nobody shares the layer, so that nothing is watched or locked.
@@ -220,6 +226,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("deny") => args.network.deny.push(rule(parser.value()?)?),
             Long("access-log") => args.network.log = Some(("--access-log", parser.value()?.into())),
             Long("refusal-log") => args.network.log = Some(("--refusal-log", parser.value()?.into())),
+            Long("secrets-fd") => args.network.secrets_fd = Some(descriptor(parser)?),
             Long("port") => args.network.ports.push(port(&parser.value()?.string()?)?),
             Long("reach") => args.network.reach.push(port(&parser.value()?.string()?)?),
             Long("isolation") => args.isolation = parser.value()?.string()?.parse::<Isolation>()?.named(),
@@ -243,6 +250,9 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
         }
     }
     let network = &args.network;
+    if network.mode != Mode::Proxy && network.secrets_fd.is_some() {
+        return Err(Error::usage("--secrets-fd belongs to --network proxy"));
+    }
     if network.mode != Mode::Proxy && !(network.allow.is_empty() && network.deny.is_empty() && network.log.is_none()) {
         return Err(Error::usage("--allow, --deny, --access-log and --refusal-log belong to --network proxy"));
     }

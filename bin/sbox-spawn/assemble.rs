@@ -211,6 +211,7 @@ impl Root {
             }
             Op::File { dst, content } => return self.file(dst, content.as_bytes()),
             Op::Link { dst, target } => return self.link(dst, target),
+            Op::Show { of, dst } => return self.show(of, dst),
             Op::RemountReadOnly { dst } => return self.again(dst, READ_ONLY | NO_SETUID | NO_DEVICES),
             Op::SelfBind { dst } => return self.again(dst, NO_SETUID | NO_DEVICES),
             Op::Mask { dst } => return self.mask(dst),
@@ -331,6 +332,15 @@ impl Root {
         let shown = || format!("protect '{}'", visible_path(dst));
         let tree = clone_descriptor(place.as_fd()).context(shown)?;
         sys::mount_attributes(tree.as_fd(), attributes, true).context(shown)?;
+        attach(tree.as_fd(), place.as_fd()).context(shown)
+    }
+
+    /// Shows what is at one place at another one, too.
+    fn show(&self, of: &Path, dst: &Path) -> Result<()> {
+        let (Some(source), Some(place)) = (self.existing(of)?, self.existing(dst)?) else { return Ok(()) };
+        let shown = || format!("show '{}' at '{}'", visible_path(of), visible_path(dst));
+        let tree = clone_descriptor(source.as_fd()).context(shown)?;
+        sys::mount_attributes(tree.as_fd(), READ_ONLY | NO_SETUID | NO_DEVICES, true).context(shown)?;
         attach(tree.as_fd(), place.as_fd()).context(shown)
     }
 

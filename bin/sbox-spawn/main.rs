@@ -42,6 +42,7 @@ mod recorder;
 mod refresh;
 mod report;
 mod sandbox;
+mod secrets;
 mod signals;
 mod subreaper;
 mod summary;
@@ -77,6 +78,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     if let Some(home) = home::Home::of(&args, &home) {
         home.move_mounts(&mut args);
     }
+    let proxy = secrets::prepare(&mut args)?;
     let mut protection = protect::Protection::look(&args)?;
     let ops = plan::build(&args, &home, &protection)?;
     if args.dry_run {
@@ -93,6 +95,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let layers = layer::Layer::lock_all(&args)?;
     let mut reporter = report::Reporter::new(args.status_fd)?;
     let mut sandbox = Sandbox::new(args, environment, ops, layers, start)?;
+    sandbox.proxy.replace(proxy);
     let mut recorder = recorder::Recorder::new(&sandbox.args);
     let code = level::run_at_strongest(&mut sandbox, &mut reporter, &mut recorder, &watcher, &terminal);
     let has_left_it_raw = terminal.has_other_modes();

@@ -94,7 +94,7 @@ impl Launched {
 
 /// Makes the namespaces and starts init in them.
 pub fn launch(sandbox: &Sandbox, failure: FailurePipes) -> Result<Launched> {
-    let outside = Outside::prepare(&sandbox.args.network, sandbox.args.record.is_some())?;
+    let outside = Outside::prepare(&sandbox.args.network, sandbox.args.record.is_some(), sandbox.proxy.take())?;
     let mut launched = launch_beside(sandbox, &failure, &outside)?;
     launched.outside = Some(outside);
     Ok(launched)

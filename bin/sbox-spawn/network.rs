@@ -38,6 +38,56 @@ pub struct Outside {
     pub requests: Option<OwnedFd>,
 }
 
+/// The proxy, on its own until it belongs to a sandbox.
+#[derive(Default)]
+pub struct Proxy {
+    child: Option<Child>,
+    /// Where it gets its listening socket.
+    pub socket: Option<OwnedFd>,
+    requests: Option<OwnedFd>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Proxy {
+    /// Starts it. `secrets`: where it gets the values of secrets.
+    pub fn start(network: &Network, is_recorded: bool, secrets: Option<&OwnedFd>) -> Result<Proxy> {
+        let flags = SocketFlags::CLOEXEC;
+        let (own, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .context(|| "make a socket for the proxy".into())?;
+        inherit(theirs.as_fd())?;
+        let mut command = plumbing::program("sbox-proxy")?;
+        command.arg("--receive").arg(theirs.as_raw_fd().to_string());
+        for (option, rules) in [("--allow", &network.allow), ("--deny", &network.deny)] {
+            command.args(rules.iter().flat_map(|rule| [option, rule]));
+        }
+        if let Some((option, log)) = &network.log {
+            command.arg(option).arg(log);
+        }
+        if let Some(secrets) = secrets {
+            inherit(secrets.as_fd())?;
+            command.arg("--secrets-fd").arg(secrets.as_raw_fd().to_string());
+        }
+        // The record has it, and a person reads at the end what was refused.
+        let is_read = is_recorded || std::io::stderr().is_terminal();
+        let pipe = is_read.then(|| rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK));
+        let pipe = pipe.transpose().context(|| "make a pipe".into())?;
+        if let Some((_, write)) = &pipe {
+            inherit(write.as_fd())?;
+            command.arg("--request-fd").arg(write.as_raw_fd().to_string());
+        }
+        let child = Some(start(command)?);
+        Ok(Proxy { child, socket: Some(own), requests: pipe.map(|(read, _)| read) })
+    }
+}
+
 impl Drop for Outside {
     fn drop(&mut self) {
         for (_, helper) in &mut self.helpers {
@@ -49,7 +99,7 @@ impl Drop for Outside {
 
 impl Outside {
     /// Starts the proxy and takes the ports.
-    pub fn prepare(network: &Network, is_recorded: bool) -> Result<Outside> {
+    pub fn prepare(network: &Network, is_recorded: bool, proxy: Option<Proxy>) -> Result<Outside> {
         let listen = |(host, inside): &(u16, u16)| {
             let listener = TcpListener::bind(("127.0.0.1", *host));
             Ok((listener.context(|| format!("listen on port {host} of the host's loopback"))?, *inside))
@@ -57,7 +107,9 @@ impl Outside {
         let ports = network.ports.iter().map(listen).collect::<Result<Vec<_>>>()?;
         let mut outside = Outside { to_proxy: None, to_reach: None, ports, helpers: Vec::new(), requests: None };
         if network.mode == Mode::Proxy {
-            outside.start_proxy(network, is_recorded)?;
+            let mut proxy = proxy.map_or_else(|| Proxy::start(network, is_recorded, None), Ok)?;
+            outside.helpers.extend(proxy.child.take().map(|child| (PROXY, child)));
+            (outside.to_proxy, outside.requests) = (proxy.socket.take(), proxy.requests.take());
         }
         if !network.reach.is_empty() {
             outside.start_reach(&network.reach)?;
@@ -73,33 +125,6 @@ impl Outside {
         let command = forward::out_of_sandbox(theirs.as_fd(), reach.iter().map(|(host, _)| *host))?;
         self.helpers.push(("what leads out to ports of the host", start(command)?));
         self.to_reach = Some((own, reach.iter().map(|(_, inside)| *inside).collect()));
-        Ok(())
-    }
-
-    fn start_proxy(&mut self, network: &Network, is_recorded: bool) -> Result<()> {
-        let flags = SocketFlags::CLOEXEC;
-        let (own, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-            .context(|| "make a socket for the proxy".into())?;
-        inherit(theirs.as_fd())?;
-        let mut command = plumbing::program("sbox-proxy")?;
-        command.arg("--receive").arg(theirs.as_raw_fd().to_string());
-        for (option, rules) in [("--allow", &network.allow), ("--deny", &network.deny)] {
-            command.args(rules.iter().flat_map(|rule| [option, rule]));
-        }
-        if let Some((option, log)) = &network.log {
-            command.arg(option).arg(log);
-        }
-        // The record has it, and a person reads at the end what was refused.
-        let is_read = is_recorded || std::io::stderr().is_terminal();
-        let pipe = is_read.then(|| rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK));
-        let pipe = pipe.transpose().context(|| "make a pipe".into())?;
-        if let Some((_, write)) = &pipe {
-            inherit(write.as_fd())?;
-            command.arg("--request-fd").arg(write.as_raw_fd().to_string());
-        }
-        self.helpers.push((PROXY, start(command)?));
-        self.to_proxy = Some(own);
-        self.requests = pipe.map(|(read, _)| read);
         Ok(())
     }
 
@@ -156,9 +181,9 @@ impl Outside {
     }
 }
 
-/// Sends listening sockets to a helper on the host's side.
-fn hand_over(to: &OwnedFd, listeners: &[TcpListener]) -> Result<()> {
-    let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+/// Sends sockets to a helper on the host's side.
+pub fn hand_over(to: &OwnedFd, sockets: &[impl AsFd]) -> Result<()> {
+    let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(libsbox::model::MOST_REACHED))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));

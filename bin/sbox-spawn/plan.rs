@@ -23,6 +23,7 @@ pub fn build(args: &Args, home: &Path, protection: &Protection) -> Result<Vec<Op
         optional: false,
     }));
     ops.extend(args.files.iter().map(|(dst, content)| Op::File { dst: dst.clone(), content: content.clone() }));
+    ops.extend(args.shown.iter().map(|(of, dst)| Op::Show { of: of.clone(), dst: dst.clone() }));
     let second = Home::of(args, home);
     if let Some(root) = &args.root {
         ops.extend(hidden.cover(root_entries(root, second.is_some(), &args.files)?)?);

@@ -2,6 +2,7 @@
 
 use crate::args::Args;
 use crate::layer::Layer;
+use crate::network::Proxy;
 use libsbox::error::{Context, Error, Result};
 use libsbox::operation::Op;
 use libsbox::sys;
@@ -18,6 +19,8 @@ pub struct Sandbox {
     argv_environ_ranges: Vec<(usize, usize)>,
     /// Of its copy-on-write mounts.
     pub layers: Vec<Layer>,
+    /// What leads out to allowed names, where it had to be started before the root was planned.
+    pub proxy: std::cell::RefCell<Option<Proxy>>,
     /// When this program was started, by the clock that files are stamped with.
     pub start: Timespec,
 }
@@ -30,14 +33,15 @@ impl Sandbox {
         layers: Vec<Layer>,
         start: Timespec,
     ) -> Result<Sandbox> {
-        let argv_environ_ranges = argv_environ_ranges()?;
-        Ok(Sandbox { args, environment, ops, argv_environ_ranges, layers, start })
+        let (argv_environ_ranges, proxy) = (argv_environ_ranges()?, std::cell::RefCell::default());
+        Ok(Sandbox { args, environment, ops, argv_environ_ranges, layers, proxy, start })
     }
 
     /// One that is made and ended without a command.
     pub fn for_a_trial(args: Args, ops: Vec<Op>, start: Timespec) -> Sandbox {
         let (environment, argv_environ_ranges) = (Vec::new(), Vec::new());
-        Sandbox { args, environment, ops, argv_environ_ranges, layers: Vec::new(), start }
+        let (layers, proxy) = (Vec::new(), std::cell::RefCell::default());
+        Sandbox { args, environment, ops, argv_environ_ranges, layers, proxy, start }
     }
 
     /// Where it has file systems in memory of its own that can be written.

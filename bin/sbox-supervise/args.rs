@@ -20,6 +20,7 @@ says. Print one JSON object once the command has started.
       --name NAME          name of the daemon in the project
       --workdir DIR        where it starts inside, for its log [/]
       --env-fd N           keep this descriptor open for each start
+      --secrets-fd N       keep this descriptor open for each start, too
       --isolation LEVEL    auto, namespace, landlock or env: what
                            'sbox restart' uses
       --options JSON       the other options of 'sbox run -d', likewise
@@ -43,6 +44,8 @@ pub struct Args {
     pub workdir: String,
     /// The descriptor that the environment comes through, which is read at each start.
     pub environment: Option<RawFd>,
+    /// The descriptor where the values of secrets are asked for, at each start.
+    pub secrets: Option<RawFd>,
     pub restart: RestartPolicy,
     pub max_restarts: u32,
     pub stop_timeout: Duration,
@@ -72,7 +75,8 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     let DaemonConfig { mut restart, mut max_restarts, mut stop_timeout, mut log_size, mut log_keep, .. } =
         DaemonConfig::default();
     let (mut project, mut name, mut isolation) = (None, None, None);
-    let (mut workdir, mut environment, mut options) = ("/".to_owned(), None, Overrides::default());
+    let (mut workdir, mut environment, mut secrets) = ("/".to_owned(), None, None);
+    let mut options = Overrides::default();
     let mut command = Vec::new();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -85,6 +89,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             }
             Long("workdir") => workdir = parser.value()?.string()?,
             Long("env-fd") => environment = Some(parser.value()?.parse::<RawFd>()?).filter(|fd| *fd > 2),
+            Long("secrets-fd") => secrets = Some(parser.value()?.parse::<RawFd>()?).filter(|fd| *fd > 2),
             Long("restart") => restart = parser.value()?.string()?.parse()?,
             Long("max-restarts") => max_restarts = parser.value()?.parse()?,
             Long("stop-timeout") => stop_timeout = parser.value()?.parse()?,
@@ -108,6 +113,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
         options,
         workdir,
         environment,
+        secrets,
         restart,
         max_restarts,
         stop_timeout,

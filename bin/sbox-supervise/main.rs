@@ -69,18 +69,23 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     }
 }
 
-/// A separate session: no terminal, no hang-up, no key reaches it. Of the descriptors only the environment's stays.
+/// A separate session: no terminal, no hang-up, no key reaches it. Of the descriptors those of the environment and of secrets stay.
 fn away_from_the_terminal(args: &Args) -> Result<OwnedFd> {
     let all = Signals::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGUSR2, libc::SIGCHLD]);
     sys::block(&all).context(|| "hold signals back".into())?;
     // Already the leader of a group: whoever starts it by hand in a shell. It works from there too.
     let _ = rustix::process::setsid();
-    let keep = args.environment;
+    let mut keep: Vec<i32> = [args.environment, args.secrets].into_iter().flatten().collect();
+    keep.sort_unstable();
     let shown = || String::from("close the inherited descriptors");
-    if let Some(fd) = keep.filter(|fd| *fd > 3) {
-        sys::close_range(3, fd as u32 - 1).context(shown)?;
+    let mut first = 3;
+    for fd in keep {
+        if fd > first {
+            sys::close_range(first, fd as u32 - 1).context(shown)?;
+        }
+        first = fd + 1;
     }
-    sys::close_range(keep.map_or(3, |fd| fd + 1), u32::MAX).context(shown)?;
+    sys::close_range(first, u32::MAX).context(shown)?;
     sys::signal_file(&all).context(|| "wait for signals".into())
 }
 

@@ -5,6 +5,7 @@ mod confinement;
 mod daemon;
 mod environment;
 mod packages;
+mod secrets;
 mod shape;
 mod values;
 
@@ -273,6 +274,7 @@ impl Checker<'_> {
         let provider = self.provider(text(raw.provider, "provider"));
         let isolation = self.choice("isolation", &text(raw.isolation, "isolation")).unwrap_or(Isolation::Auto);
         let network = self.network(raw.network);
+        let secrets = self.secrets(raw.secrets, &network, &raw.env.0);
         let ports = self.ports("ports", &raw.ports.items, &network);
         let reach = self.ports("reach", &raw.reach.items, &network);
         self.crossings(&ports, &reach);
@@ -302,6 +304,7 @@ impl Checker<'_> {
             git_identity: raw.git_identity,
             isolation,
             network,
+            secrets,
             ports,
             reach,
             limits,

@@ -1,5 +1,6 @@
 //! Keys and the shapes of their values: what must be right before the values can be looked at.
 
+use super::secrets::EXAMPLE as SECRET_EXAMPLE;
 use super::{Checker, Severity};
 use crate::config::keys::{self, Shape};
 use crate::escape::visible;
@@ -9,6 +10,9 @@ use serde_yaml::Value;
 
 /// What a `network` with names looks like.
 const NETWORK_EXAMPLE: &str = "Use 'network: {allow: [example.org], deny: [], log: true}'";
+
+/// What can be said where a value comes from.
+const SOURCES: &[&str] = &["env", "file", "command", "expires"];
 
 impl Checker<'_> {
     /// Looks at a key of the file and the shape of its value. Tells whether the file can be read on.
@@ -20,6 +24,7 @@ impl Checker<'_> {
         match keys::find(name).map(|key| key.shape) {
             None => self.strange_key(name),
             Some(Shape::Network(inner)) => self.network_shape(value, inner),
+            Some(Shape::Secrets(inner)) => self.secrets_shape(value, inner),
             Some(Shape::Truth) => self.truth(name, value),
             Some(shape) => self.shape(name, value, shape),
         }
@@ -53,6 +58,57 @@ impl Checker<'_> {
                 self.error("network", message, hint, &path);
             }
             whole &= fits;
+        }
+        whole
+    }
+
+    /// A mapping of names to mappings.
+    fn secrets_shape(&mut self, value: &Value, inner: &[&str]) -> bool {
+        let map = match value {
+            Value::Null => return true,
+            Value::Mapping(map) => map,
+            _ => {
+                self.error(
+                    "secrets",
+                    "Must be a mapping of names to secrets",
+                    SECRET_EXAMPLE,
+                    &[Step::Key("secrets".into())],
+                );
+                return false;
+            }
+        };
+        let mut whole = true;
+        for (name, value) in map {
+            let name = name.as_str().unwrap_or_default();
+            let Value::Mapping(map) = value else {
+                self.wrong_secret(name, "Must be a mapping with 'hosts'", SECRET_EXAMPLE);
+                whole = false;
+                continue;
+            };
+            for (key, value) in map {
+                let key = key.as_str().unwrap_or_default();
+                let is_text = |value: &Value| matches!(value, Value::String(_) | Value::Number(_));
+                let fits = match (key, value) {
+                    ("hosts" | "in", Value::Sequence(items)) => items.iter().all(is_text),
+                    ("hosts" | "in", value) => is_text(value),
+                    ("optional", value) => value.is_bool(),
+                    ("from", Value::Mapping(map)) => map
+                        .iter()
+                        .all(|(key, value)| key.as_str().is_some_and(|key| SOURCES.contains(&key)) && is_text(value)),
+                    _ => false,
+                };
+                if !fits && inner.contains(&key) {
+                    let hint = match key {
+                        "from" => "Use 'from: {env: NAME}', '{file: PATH}' or '{command: \"...\", expires: 30m}'",
+                        "optional" => "Use true or false",
+                        _ => SECRET_EXAMPLE,
+                    };
+                    self.wrong_secret(name, &format!("Invalid value of '{key}'"), hint);
+                } else if !fits {
+                    self.wrong_secret(name, &format!("Unknown key: '{}'", visible(key)), &suggest::hint(key, inner));
+                }
+                whole &= fits;
+            }
         }
         whole
     }
@@ -110,7 +166,7 @@ impl Checker<'_> {
                     Shape::TextOrList => "a text or a list of texts",
                     Shape::Entries(_) => "a list",
                     Shape::Map(_) => "a mapping of names to values",
-                    Shape::Truth | Shape::Network(_) => "something else",
+                    Shape::Truth | Shape::Network(_) | Shape::Secrets(_) => "something else",
                 };
                 self.error(name, format!("Must be {wanted}"), format!("See sbox-config(5) on '{name}'"), &path);
                 false

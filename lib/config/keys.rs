@@ -18,6 +18,8 @@ pub enum Shape {
     Map(&'static [&'static str]),
     /// A text, or a mapping with lists of texts for all of these keys but `log`, which is true or false.
     Network(&'static [&'static str]),
+    /// A mapping of names to mappings with these keys.
+    Secrets(&'static [&'static str]),
 }
 
 /// A key of the file.
@@ -53,6 +55,7 @@ pub const KEYS: &[Key] = &[
     key("git_identity", Shape::Truth, "true"),
     key("isolation", Shape::Text, "auto"),
     key("network", Shape::Network(&["allow", "deny", "log"]), "host"),
+    key("secrets", Shape::Secrets(&["hosts", "from", "in", "optional"]), ""),
     key("ports", Shape::TextOrList, ""),
     key("reach", Shape::TextOrList, ""),
     key("limits", Shape::Map(crate::model::LIMITS), ""),

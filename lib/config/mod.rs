@@ -11,6 +11,7 @@ pub use expand::{Piece, pieces};
 pub use overrides::Overrides;
 
 use crate::error::{Context, Result};
+use crate::model::secret::Secret;
 use crate::model::{Device, Isolation, Limits, MountMode, Network, Runtime};
 use crate::project::Project;
 use std::fmt;
@@ -110,6 +111,8 @@ pub struct Config {
     pub isolation: Isolation,
     /// What it can reach.
     pub network: Network,
+    /// Keys that the agent uses and never holds.
+    pub secrets: Vec<Secret>,
     /// Ports of the host's loopback that lead to ports inside: on the host, inside.
     pub ports: Vec<(u16, u16)>,
     /// Ports of the host's loopback that can be reached inside: on the host, inside.

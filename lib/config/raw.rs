@@ -25,6 +25,7 @@ pub(crate) struct Raw {
     pub git_identity: Option<bool>,
     pub isolation: Option<Text>,
     pub network: RawNetwork,
+    pub secrets: RawSecrets,
     pub ports: Lines,
     pub reach: Lines,
     pub limits: Pairs,
@@ -132,6 +133,59 @@ impl<'de> Visitor<'de> for RawNetworkVisitor {
 impl<'de> Deserialize<'de> for RawNetwork {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<RawNetwork, D::Error> {
         deserializer.deserialize_any(RawNetworkVisitor)
+    }
+}
+
+/// A secret as it is written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RawSecret {
+    pub hosts: Lines,
+    pub from: RawSource,
+    #[serde(rename = "in")]
+    pub places: Lines,
+    pub optional: bool,
+}
+
+/// Where its value comes from.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RawSource {
+    pub env: Option<Text>,
+    pub file: Option<Text>,
+    pub command: Option<Text>,
+    pub expires: Option<Text>,
+}
+
+/// All of them, in the order of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RawSecrets(pub Vec<(String, RawSecret)>);
+
+struct RawSecretsVisitor;
+
+impl<'de> Visitor<'de> for RawSecretsVisitor {
+    type Value = RawSecrets;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping of names to secrets")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> std::result::Result<RawSecrets, E> {
+        Ok(RawSecrets::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<RawSecrets, A::Error> {
+        let mut all = Vec::new();
+        while let Some((Text(name), secret)) = map.next_entry::<_, Option<RawSecret>>()? {
+            all.push((name, secret.unwrap_or_default()));
+        }
+        Ok(RawSecrets(all))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawSecrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<RawSecrets, D::Error> {
+        deserializer.deserialize_any(RawSecretsVisitor)
     }
 }
 

@@ -133,6 +133,8 @@ impl Daemon<'_> {
             let text = serde_json::to_string(&values).map_err(|error| Error::new(error.to_string()))?;
             command.env(VALUES, text);
         }
+        // Its environment can be read: what it does not need is not in it.
+        sandbox.withhold(&mut command);
         if let Err(error) = remember(self.project) {
             output::warn(error);
         }

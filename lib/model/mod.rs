@@ -11,6 +11,7 @@ mod network;
 mod ports;
 mod private_paths;
 mod runtime;
+pub mod secret;
 mod size;
 mod system_dirs;
 

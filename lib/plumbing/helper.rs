@@ -24,16 +24,29 @@ pub fn drop_root() -> Result<()> {
     rustix::thread::set_no_new_privs(true).context(shown)
 }
 
+/// Keeps the user's other programs out of this process: what it holds is in no core file, and its memory and environment are
+/// nobody's to read. The kernel takes it back with a change of ids, after which this has to be called again.
+pub fn keep_others_out() -> Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).context(|| "forbid core files".into())?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context(|| "keep others from looking into this process".into())
+}
+
 /// Sockets from a process in another network namespace, through the Unix socket with this descriptor: they stay sockets of
 /// that one.
 pub fn received_sockets(fd: i32) -> Result<Vec<OwnedFd>> {
-    let shown = || format!("take sockets from descriptor {fd}");
-    let from = sys::adopt(fd).context(shown)?;
+    sockets_from(&sys::adopt(fd).context(|| format!("take sockets from descriptor {fd}"))?)
+}
+
+/// The same from one that stays open; none at its end.
+pub fn sockets_from(from: &OwnedFd) -> Result<Vec<OwnedFd>> {
+    let shown = || String::from("take sockets");
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_REACHED))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0u8; 1];
     let mut data = [rustix::io::IoSliceMut::new(&mut byte)];
-    rustix::net::recvmsg(&from, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC).context(shown)?;
+    rustix::net::recvmsg(from, &mut data, &mut ancillary, RecvFlags::CMSG_CLOEXEC).context(shown)?;
     let sockets = ancillary.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(fds) => Some(fds),
         _ => None,

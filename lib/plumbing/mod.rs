@@ -10,11 +10,12 @@ pub mod mkenv;
 pub mod porcelain;
 pub mod relocate;
 pub mod sandbox;
+pub mod secrets;
 pub mod spawn;
 pub mod stage;
 pub mod supervise;
 
-pub use helper::{drop_root, received_sockets};
+pub use helper::{drop_root, keep_others_out, received_sockets, sockets_from};
 
 use crate::error::{Context, Error, Result};
 use crate::progress::Progress;

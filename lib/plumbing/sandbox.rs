@@ -3,6 +3,7 @@
 use super::cached_env::CachedEnv;
 use super::exec;
 use super::in_home;
+use super::secrets::{self, Secrets};
 use super::spawn::{Spawn, can_overlay};
 use crate::built::{self, Built};
 use crate::config::{Config, MountEntry, Overrides};
@@ -54,8 +55,28 @@ pub struct Prepared {
     /// `sbox-spawn` with all its arguments.
     pub command: Command,
     pub(super) environment: OwnedFd,
+    pub(super) secrets: Option<Secrets>,
+    /// Variables of this process that what it becomes does not get.
+    withheld: Vec<String>,
     _in_use: crate::fs::Lock,
     _layers: Vec<cow::Use>,
+}
+
+impl Prepared {
+    /// Takes variables that have the value of a secret out of the environment of what starts the sandbox.
+    pub fn withhold(&self, command: &mut Command) {
+        for name in &self.withheld {
+            command.env_remove(name);
+        }
+    }
+}
+
+fn withhold(config: &Config, command: &mut Command) -> Vec<String> {
+    let names: Vec<String> = secrets::variables(config).map(str::to_owned).collect();
+    for name in &names {
+        command.env_remove(name);
+    }
+    names
 }
 
 impl<'a> ProjectSandbox<'a> {
@@ -94,7 +115,9 @@ impl<'a> ProjectSandbox<'a> {
         };
         // Held until the sandbox has ended: sbox-spawn inherits it.
         let in_use = self.project.lock_shared()?;
-        let environment = self.environment(isolation)?;
+        let secrets = secrets::start(self.project, self.config, &self.host())?;
+        let placeholders = secrets.as_ref().map(|secrets| secrets.placeholders.clone()).unwrap_or_default();
+        let environment = self.environment(isolation, placeholders)?;
         self.project.close_to_others();
         let rules = self.name_rules()?;
         let mut layers = Vec::new();
@@ -119,8 +142,12 @@ impl<'a> ProjectSandbox<'a> {
             spawn = spawn.ephemeral(self.project.root());
         }
         spawn = self.record(spawn);
-        let command = spawn.nested(self.config.nested).env_fd(&environment).command(words);
-        Ok(Prepared { command, environment, _in_use: in_use, _layers: layers })
+        if let Some(secrets) = &secrets {
+            spawn = spawn.secrets_fd(&secrets.control);
+        }
+        let mut command = spawn.nested(self.config.nested).env_fd(&environment).command(words);
+        let withheld = withhold(self.config, &mut command);
+        Ok(Prepared { command, environment, secrets, withheld, _in_use: in_use, _layers: layers })
     }
 
     /// What of the host and of the project is there, in the order of the options. `copy_on_write` adds such a mount.
@@ -176,7 +203,7 @@ impl<'a> ProjectSandbox<'a> {
                 None => spawn.bind(src, dst, true),
             }))
         })?;
-        let environment = self.environment(self.config.isolation)?;
+        let environment = self.environment(self.config.isolation, secrets::placeholders(self.project, self.config))?;
         spawn.limits(&self.config.limits).nested(self.config.nested).env_fd(&environment).plan()
     }
 
@@ -189,9 +216,10 @@ impl<'a> ProjectSandbox<'a> {
 
     /// A command that runs `words` in `directory` of the running sandbox that contains process `pid`.
     pub fn joining(&self, pid: i32, directory: &str, words: &[OsString]) -> Result<Prepared> {
-        let environment = self.environment(Isolation::Namespace)?;
+        let placeholders = secrets::placeholders(self.project, self.config);
+        let environment = self.environment(Isolation::Namespace, placeholders)?;
         let in_use = self.project.lock_shared()?;
-        let command = Spawn::new()?
+        let mut command = Spawn::new()?
             .join(pid)
             .chdir(directory)
             .network_mode(self.config.network.mode())
@@ -199,7 +227,8 @@ impl<'a> ProjectSandbox<'a> {
             .nested(self.config.nested)
             .env_fd(&environment)
             .command(words);
-        Ok(Prepared { command, environment, _in_use: in_use, _layers: Vec::new() })
+        let withheld = withhold(self.config, &mut command);
+        Ok(Prepared { command, environment, secrets: None, withheld, _in_use: in_use, _layers: Vec::new() })
     }
 
     /// Where it is written down what happens: a one-off run's project, with all its logs, is gone afterwards.
@@ -246,12 +275,13 @@ impl<'a> ProjectSandbox<'a> {
     }
 
     /// The environment in a file without a name, for sbox-spawn to inherit.
-    fn environment(&self, isolation: Isolation) -> Result<OwnedFd> {
+    fn environment(&self, isolation: Isolation, placeholders: Vec<(String, String)>) -> Result<OwnedFd> {
         // `auto` is the strongest level until sbox-spawn knows better.
         let level = isolation.named().unwrap_or(Level::Namespace).name();
         let host = self.host();
         let inside = self.inside()?;
-        let (variables, unset) = environment::of_sandbox(&inside, self.config, level, &host)?;
+        let (mut variables, unset) = environment::of_sandbox(&inside, self.config, level, &host)?;
+        environment::add_placeholders(&mut variables, self.config, placeholders);
         // A program's stderr may be somebody's data: our messages go to terminals only.
         if std::io::stderr().is_terminal() {
             unset.iter().for_each(Unset::warn);

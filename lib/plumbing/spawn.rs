@@ -118,6 +118,11 @@ impl Spawn {
         self
     }
 
+    /// Where the values of secrets can be asked for.
+    pub fn secrets_fd(self, control: impl AsFd) -> Spawn {
+        self.option("--secrets-fd", &[control.as_fd().as_raw_fd().to_string().as_ref()])
+    }
+
     /// Ports of the host's loopback that lead to ports inside.
     pub fn ports(mut self, ports: &[(u16, u16)]) -> Spawn {
         for (host, inside) in ports {

@@ -53,6 +53,9 @@ impl Supervise<'_> {
         let mut command = program(NAME)?;
         command.arg("--project").arg(self.project.root()).args(["--name", self.name, "--workdir", self.workdir]);
         command.args(["--env-fd", &self.sandbox.environment.as_raw_fd().to_string()]);
+        if let Some(secrets) = &self.sandbox.secrets {
+            command.args(["--secrets-fd", &secrets.control.as_raw_fd().to_string()]);
+        }
         command.args(self.isolation.iter().flat_map(|isolation| ["--isolation", isolation.name()]));
         if !self.options.is_empty() {
             let text = serde_json::to_string(self.options).map_err(|error| Error::new(error.to_string()))?;

@@ -36,6 +36,8 @@ mod sbox_report;
 mod sbox_restart;
 mod sbox_rm;
 mod sbox_run;
+#[cfg(feature = "secrets")]
+mod sbox_secrets;
 mod sbox_shell;
 mod sbox_spawn;
 mod sbox_stage;

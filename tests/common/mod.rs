@@ -8,6 +8,8 @@ pub mod ptrace;
 pub mod pty;
 pub mod skip;
 pub mod specimens;
+#[cfg(feature = "secrets")]
+pub mod tls;
 
 use assert_cmd::Command;
 use skip::{skip, skip_unless};

@@ -144,6 +144,10 @@ const PROMISES: &[(&str, &[&str])] = &[
     ("| `network: none` |", &["escape::without_a_network_the_hosts_loopback_is_not_there"]),
     ("| `network: {allow: ...}` |", &["escape::network::an_allowed_name_is_reached_and_nothing_else"]),
     (
+        "| a key in `secrets:` |",
+        &["secrets::the_agent_uses_a_key_that_it_never_holds", "secrets::a_placeholder_leaves_to_no_host_but_its_own"],
+    ),
+    (
         "| memory, processors, processes, time |",
         &["escape::confinement::what_uses_too_much_is_ended_and_told_by_its_name"],
     ),
