@@ -152,7 +152,6 @@ _sbox_takes() {
         'spawn --deny') return 0 ;;
         'spawn --access-log') return 0 ;;
         'spawn --refusal-log') return 0 ;;
-        'spawn --secrets-fd') return 0 ;;
         'spawn --port') return 0 ;;
         'spawn --reach') return 0 ;;
         'spawn --isolation') return 0 ;;
@@ -165,7 +164,6 @@ _sbox_takes() {
         'supervise --name') return 0 ;;
         'supervise --workdir') return 0 ;;
         'supervise --env-fd') return 0 ;;
-        'supervise --secrets-fd') return 0 ;;
         'supervise --isolation') return 0 ;;
         'supervise --options') return 0 ;;
         'supervise --restart') return 0 ;;

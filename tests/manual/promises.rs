@@ -95,8 +95,10 @@ const PROMISES: &[(&str, &[&str])] = &[
         &["by_tool::sbox_add::a_package_is_installed_and_written_between_the_comments"],
     ),
     (
-        "taken from your shell when it runs, written nowhere",
+        "your shell's; the agent has a placeholder, that host gets the key",
         &[
+            "secrets::the_agent_uses_a_key_that_it_never_holds",
+            "secrets::packs_and_scripts_have_neither_key_nor_placeholder",
             "by_tool::sbox_run::variables_come_from_the_host_by_name_only",
             "by_tool::sbox_envsh::the_script_runs_nothing_and_holds_no_secret",
         ],
