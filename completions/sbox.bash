@@ -57,9 +57,10 @@ _sbox_options() {
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --overlay --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --port --reach --isolation --nested --ephemeral --record --record-as --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
-        supervise) echo "--project --name --workdir --env-fd --isolation --options --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
-        proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd --request-fd -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --overlay --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --secrets-fd --port --reach --isolation --nested --ephemeral --record --record-as --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
+        supervise) echo "--project --name --workdir --env-fd --secrets-fd --isolation --options --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
+        proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd --request-fd --secrets-fd -h --help -V --version" ;;
+        secrets) echo "--control -h --help -V --version" ;;
         forward) echo "--user --network --receive -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
@@ -152,6 +153,7 @@ _sbox_takes() {
         'spawn --deny') return 0 ;;
         'spawn --access-log') return 0 ;;
         'spawn --refusal-log') return 0 ;;
+        'spawn --secrets-fd') return 0 ;;
         'spawn --port') return 0 ;;
         'spawn --reach') return 0 ;;
         'spawn --isolation') return 0 ;;
@@ -164,6 +166,7 @@ _sbox_takes() {
         'supervise --name') return 0 ;;
         'supervise --workdir') return 0 ;;
         'supervise --env-fd') return 0 ;;
+        'supervise --secrets-fd') return 0 ;;
         'supervise --isolation') return 0 ;;
         'supervise --options') return 0 ;;
         'supervise --restart') return 0 ;;
@@ -179,6 +182,8 @@ _sbox_takes() {
         'proxy --refusal-log') return 0 ;;
         'proxy --refused-fd') return 0 ;;
         'proxy --request-fd') return 0 ;;
+        'proxy --secrets-fd') return 0 ;;
+        'secrets --control') return 0 ;;
         'forward --user') return 0 ;;
         'forward --network') return 0 ;;
         'forward --receive') return 0 ;;
@@ -386,4 +391,4 @@ _sbox() {
     fi
 }
 
-complete -F _sbox sbox sbox-init sbox-build sbox-add sbox-edit sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-mcp sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-report sbox-info sbox-why sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
+complete -F _sbox sbox sbox-init sbox-build sbox-add sbox-edit sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-mcp sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-report sbox-info sbox-why sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-secrets sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
