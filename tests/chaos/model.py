@@ -3,7 +3,7 @@ import pathlib
 import signal
 import time
 
-from world import lines_of_panic, parsed
+from world import can_listen, lines_of_panic, parsed
 
 # What may be in a project, beside the user's own.
 STATE = {
@@ -155,6 +155,7 @@ class Model:
                 break
             time.sleep(0.1)
         found = [f"process {pid} is left: {line}" for pid, line in left]
+        found += [f"port {port} is taken still" for port in self.world.ports if not can_listen(port)]
         return found + [f"mount {mount} is left" for mount in mounts() - self.mounts]
 
     def leftovers(self):
@@ -191,8 +192,9 @@ class Model:
         world.end()
         world.users = {name: (world.root / "work" / name).read_text() for name in world.users
                        if (world.root / "work" / name).is_file()}
-        for path in (world.root / "work").iterdir():
-            world.contents.setdefault(path.name, set()).add(path.read_text())
+        for path in (world.root / "work").rglob("*"):
+            if path.is_file():
+                world.contents.setdefault(path.name, set()).add(path.read_text())
         for path in world.temporary.iterdir():
             path.unlink() if path.is_file() else None
         for path in (world.root / ".sbox").glob("processes.json.broken*"):

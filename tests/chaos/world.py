@@ -4,11 +4,18 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import time
 
 # The longest that one command may take.
 PATIENCE = 60
+
+# How many ports of the host lead into sandboxes: few, so that two want the same one.
+PORTS = 3
+
+# In a network of its own a sandbox has one interface.
+INTERFACES = "grep -c : /proc/net/dev"
 
 CONFIG = """\
 runtime: node:22
@@ -66,6 +73,7 @@ class World:
         self.home, self.temporary, self.root = work / "home", work / "tmp", work / "p"
         self.story, self.commands, self.killed, self.was_full, self.applied = [], [], [], False, False
         self.sources, self.users, self.contents, self.count = {}, {}, {}, 0
+        self.ports = free_ports(PORTS)
         self.environment = {
             "HOME": str(self.home), "TMPDIR": str(self.temporary), "LANG": "C.UTF-8",
             "PATH": f"{work / 'providers'}:/usr/local/bin:/usr/bin:/bin", "USER": "chaos",
@@ -157,6 +165,7 @@ class World:
         name = f"d{rng.randrange(3)}"
         code = rng.randrange(10)
         agent, text = rng.choice(["agent-0", "agent-1", "agent-2", "shared-0", "shared-1"]), self.text(rng)
+        port = f"{rng.choice(self.ports)}:8080"
         lines = {
             "build": (["build"], {0, 1}),
             "force": (["build", "--force"], {0, 1}),
@@ -165,6 +174,14 @@ class World:
             "agent": (["run", f"printf %s '{text}' >/work/{agent}.part && mv -f /work/{agent}.part /work/{agent}"], {0, 1, 2, 125}),
             "daemon": (["run", "-d", "-n", name, rng.choice(["exec sleep 1000", "sleep 0.3; exit 3", "yes | head -c 99999"])],
                        {0, 125, 126, 127}),
+            "agent dir": (["run", f"mkdir -p /work/dir/sub && printf %s '{text}' >/work/dir/sub/{agent}.part"
+                           f" && mv -f /work/dir/sub/{agent}.part /work/dir/sub/{agent}"], {0, 1, 2, 125}),
+            "nested": (["run", "--nested", "unshare -Ur echo hello"], {0, 125}, "hello\n"),
+            "no network": (["run", "--network", "none", INTERFACES], {0, 125}, "1\n"),
+            "network": (["run", "--network", "example.com", INTERFACES], {0, 125}, "1\n"),
+            "port": (["run", "--network", "none", "--port", port, INTERFACES], {0, 125}, "1\n"),
+            "port daemon": (["run", "-d", "-n", name, "--network", "example.com", "--port", port, "exec sleep 1000"], {0, 125}),
+            "join": (["exec", "--in", name, "sh", "-c", f"echo hello; exit {code}"], {code, 1, 125}, "hello\n"),
             "stop": (["stop", *rng.choice([[name], ["--all"]])], {0, 1}),
             "restart": (["restart", name], {0, 1, 125}),
             "ps": (["ps", "-a", "-j"], {0}),
@@ -182,7 +199,7 @@ class World:
         }
         rare = {"clean", "force", "pack", "trust", "info", "validate"}
         kind = rng.choice(sorted(lines) + sorted(set(lines) - rare) * 2)
-        if kind == "agent":
+        if kind.startswith("agent"):
             self.contents.setdefault(agent, set()).add(text)
         self.applied |= kind == "apply"
         return kind, lines[kind]
@@ -282,6 +299,22 @@ class World:
                 if path.is_file() and not path.name.startswith("made-"):
                     found[f"{source}/{path.relative_to(top)}"] = path.read_text(errors="replace")
         return found
+
+
+def free_ports(count):
+    """Ports of the loopback that nobody listens on, far from those that the kernel gives."""
+    start = 20000 + os.getppid() * 7 % 9000
+    return [port for port in range(start, start + 500) if can_listen(port)][:count]
+
+
+def can_listen(port):
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
 
 
 def parsed(text):

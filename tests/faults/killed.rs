@@ -46,10 +46,8 @@ fn kill_each(what: &str, few: &[usize], command: &dyn Fn() -> Command, after: &d
             break;
         }
     }
-    let count = killed.len();
     killed.sort();
     killed.dedup();
-    println!("{what}: {count} kills of {killed:?}");
     killed
 }
 

@@ -110,7 +110,7 @@ impl MountPoint {
                 point.made.push((part.to_path_buf(), facts.id));
             }
         }
-        point.held = hold(&root.as_fd(), &point.path);
+        point.held = hold(root.as_fd(), &point.path);
         point
     }
 
