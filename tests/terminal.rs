@@ -288,6 +288,36 @@ fn a_command_that_joined_a_sandbox_stops_and_goes_on() {
 }
 
 #[test]
+fn a_signal_to_the_job_reaches_a_command_that_joined_a_sandbox_once() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = crate::common::daemons::Standing::new("terminal-join-once", "");
+    project.start("web", "sleep 1000");
+    let mut bash = Command::new("/bin/bash");
+    bash.env_clear().current_dir(project.scratch.path("p")).env("HOME", project.scratch.home());
+    bash.env("PATH", format!("{}:/usr/bin:/bin", bin().display()));
+    let mut shell = Pty::shell(bash);
+    let count = "trap \"echo u''sr\" USR1; trap \"echo d''one; exit\" USR2; echo beg''un; while :; do sleep 0.05; done";
+    for target in ["%1", "$!"] {
+        shell.line(&format!("sbox exec --in web sh -c '{count}' &"));
+        shell.expect("begun");
+        // Stopped and continued, it is asked again.
+        for signal in ["USR1", "STOP", "CONT"] {
+            shell.line(&format!("kill -{signal} {target}"));
+        }
+        shell.expect("usr");
+        // Whatever else came of it has come before the next signal is sent.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        shell.line(&format!("kill -USR2 {target}"));
+        let between = shell.expect("done");
+        assert!(!between.contains("usr"), "{target}: {}", shell.all());
+        shell.line("wait; echo g''one");
+        shell.expect("gone");
+    }
+}
+
+#[test]
 fn a_process_killed_by_a_key_is_seen_as_that_by_its_parent() {
     let Some(scratch) = Scratch::sandbox("terminal-status") else { return };
     let mut pty = leader(&scratch, &["sh", "-c", "echo ready; exec sleep 1000"]);

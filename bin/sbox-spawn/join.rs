@@ -7,6 +7,7 @@
 use crate::args::{Level, TOOL};
 use crate::sandbox::Sandbox;
 use crate::terminal::Terminal;
+use crate::witness::Witness;
 use crate::{command, identity, mountinfo, overlay, report, signals};
 use libsbox::error::{Context, Error, Result};
 use libsbox::sys::{self, Fork};
@@ -33,6 +34,7 @@ pub fn run(sandbox: Sandbox) -> Result<u8> {
     signals::block()?;
     let pid = sandbox.args.join.ok_or_else(|| Error::usage("missing process"))?;
     let overlays = overlays_of(pid)?;
+    let witness = if sandbox.args.refresh { None } else { Some(Witness::start()?) };
     enter(&namespaces_of(pid)?)?;
     // Twice: a name that a program inside uses at that very moment is not forgotten.
     for pause in [0, 2].into_iter().filter(|_| !overlays.is_empty()) {
@@ -56,9 +58,10 @@ pub fn run(sandbox: Sandbox) -> Result<u8> {
         }
         Fork::Parent(child) => child,
     };
-    let code = signals::Monitor { child, line: None, terminal: &terminal }
+    let code = signals::Monitor { child, line: None, witness: witness.as_ref(), terminal: &terminal }
         .wait(&mut crate::recorder::Recorder::none(), || None)
         .map(|end| end.code);
+    drop(witness);
     terminal.restore();
     terminal.die_as_the_command_did();
     code

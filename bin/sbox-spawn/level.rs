@@ -129,12 +129,15 @@ fn attempt(
         unavailable.close();
     }
     let line = launched.line.take();
-    let monitor = Monitor { child: launched.init, line: line.as_ref(), terminal };
+    let monitor = Monitor { child: launched.init, line: line.as_ref(), witness: None, terminal };
     let end = monitor.wait(recorder, || {
         // Nothing is lost by starting this one again.
         refresher.iter_mut().for_each(|refresher| refresher.start_again());
         watcher.lost().or_else(|| launched.lost())
     })?;
+    if let Some(refresher) = refresher {
+        refresher.finish();
+    }
     if level != Level::Namespace {
         subreaper::end_what_it_left(watcher.pid());
     }

@@ -38,6 +38,7 @@ mod plan;
 mod privileges;
 mod probe;
 mod protect;
+mod reaper;
 mod recorder;
 mod refresh;
 mod report;
@@ -51,6 +52,7 @@ mod terminal;
 mod unavailable;
 mod watcher;
 mod watches;
+mod witness;
 
 use libsbox::cli;
 use libsbox::error::{Error, Result};
@@ -100,6 +102,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let code = level::run_at_strongest(&mut sandbox, &mut reporter, &mut recorder, &watcher, &terminal);
     let has_left_it_raw = terminal.has_other_modes();
     terminal.restore();
+    let watching = watcher.pid();
     let found = watcher.finish(&mut protection);
     sandbox.layers.iter().for_each(|layer| layer.tidy(&sandbox.ops));
     recorder.guard(&found);
@@ -118,6 +121,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     if let Some(why) = unwritten.filter(|_| is_watched || sandbox.args.record_as.starts_with("daemon:")) {
         libsbox::output::warn(format_args!("the record of this run is not whole: {why}"));
     }
+    watching.into_iter().for_each(reaper::wait_if_nobody_else_does);
     let code = code?;
     reporter.ended(code);
     terminal.die_as_the_command_did();

@@ -71,7 +71,12 @@ fn try_namespace(args: Args) -> Result<()> {
     let failure = FailurePipes { exec: None, unavailable: unavailable.writer(), hears_calls: false };
     let launched = crate::namespaces::launch(&sandbox, failure)?;
     let terminal = crate::terminal::Terminal::remember();
-    let monitor = crate::signals::Monitor { child: launched.init, line: launched.line.as_ref(), terminal: &terminal };
+    let monitor = crate::signals::Monitor {
+        child: launched.init,
+        line: launched.line.as_ref(),
+        witness: None,
+        terminal: &terminal,
+    };
     match (monitor.wait(&mut Recorder::none(), || None)?.code, unavailable.read()) {
         (0, _) => Ok(()),
         (_, Some(lack)) => Err(lack),

@@ -16,6 +16,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::LinkNameSpaceType;
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -85,7 +86,7 @@ impl Namespaces {
 
 /// The monitor's end of a pipe: when it is closed, however that comes about, the watcher ends.
 pub struct Refresher {
-    _held: OwnedFd,
+    held: OwnedFd,
     pid: Pid,
     /// For another one in its place.
     sources: Vec<Source>,
@@ -99,14 +100,20 @@ impl Refresher {
         match sys::fork().context(|| "start a process".into())? {
             Fork::Child => {
                 let used = sources.iter().flat_map(|source| [&source.namespaces.user, &source.namespaces.mount]);
-                let _ = detach(used.chain([&end]));
+                let _ = detach(c"sbox-refresh", used.chain([&end]));
                 if !ended_within(&end, WAIT) {
                     Watcher::new(sources).run(&end);
                 }
                 report::end(0)
             }
-            Fork::Parent(pid) => Ok(Refresher { _held: held, pid, sources: again }),
+            Fork::Parent(pid) => Ok(Refresher { held, pid, sources: again }),
         }
+    }
+
+    /// The sandbox has ended: this ends, too.
+    pub fn finish(self) {
+        drop(self.held);
+        crate::reaper::wait_if_nobody_else_does(self.pid);
     }
 
     /// Starts it again if it has ended. If that does not work, changes of the host show later, and nothing else is lost.
@@ -119,11 +126,11 @@ impl Refresher {
     }
 }
 
-/// Lets go of all that this process inherited but `keep`: whoever waits for the end of a pipe, or for a lock, must not
-/// wait for it.
-fn detach<'a>(keep: impl Iterator<Item = &'a OwnedFd>) -> Result<()> {
+/// Takes a name, and lets go of all that this process inherited but `keep`: whoever waits for the end of a pipe, or for a
+/// lock, must not wait for it.
+pub fn detach<'a>(name: &CStr, keep: impl Iterator<Item = &'a OwnedFd>) -> Result<()> {
     let shown = || String::from("close the inherited descriptors");
-    let _ = rustix::thread::set_name(c"sbox-refresh");
+    let _ = rustix::thread::set_name(name);
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").context(shown)?;
     rustix::stdio::dup2_stdin(&null).context(shown)?;
     rustix::stdio::dup2_stdout(&null).context(shown)?;

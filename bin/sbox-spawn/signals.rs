@@ -10,6 +10,7 @@
 use crate::limits::Exceeded;
 use crate::recorder::Recorder;
 use crate::terminal::Terminal;
+use crate::witness::Witness;
 use libsbox::error::{Context, Error, Result};
 use libsbox::status;
 use libsbox::sys::{self, Arrived, Signals};
@@ -128,6 +129,8 @@ pub struct Monitor<'a> {
     pub child: Pid,
     /// The line to pid 1. Without one the child is the command itself.
     pub line: Option<&'a OwnedFd>,
+    /// Where there is no pid 1 that would know: which signals the command has got already.
+    pub witness: Option<&'a Witness>,
     pub terminal: &'a Terminal,
 }
 
@@ -158,10 +161,15 @@ impl Monitor<'_> {
             }
             recorder.attend();
             let (mut stopped, mut is_continued) = (None, false);
-            for arrived in sys::taken_signals(&signals) {
+            let taken = sys::taken_signals(&signals);
+            let is_asked = taken.iter().any(|arrived| arrived.signal != libc::SIGCHLD);
+            let for_all = self.witness.filter(|_| is_asked).map(Witness::seen).unwrap_or_default();
+            for arrived in taken {
                 is_continued |= arrived.signal == libc::SIGCONT;
                 if arrived.signal != libc::SIGCHLD {
-                    self.pass_on(arrived);
+                    if !(for_all.contains(&arrived.signal) && self.is_in_our_group()) {
+                        self.pass_on(arrived);
+                    }
                     continue;
                 }
                 let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
@@ -208,6 +216,12 @@ impl Monitor<'_> {
                 stop_with(signal)?;
             }
         }
+    }
+
+    /// Whether the child is in this process's group, and gets what is sent to that.
+    fn is_in_our_group(&self) -> bool {
+        let group = sys::process_group(self.child.as_raw_pid());
+        group.is_ok_and(|group| sys::process_group(0).is_ok_and(|own| own == group))
     }
 
     fn pass_on(&self, Arrived { signal, from_kernel }: Arrived) {

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import zlib
 
 # The longest that one command may take.
 PATIENCE = 60
@@ -73,7 +74,7 @@ class World:
         self.home, self.temporary, self.root = work / "home", work / "tmp", work / "p"
         self.story, self.commands, self.killed, self.was_full, self.applied = [], [], [], False, False
         self.sources, self.users, self.contents, self.count = {}, {}, {}, 0
-        self.ports = free_ports(PORTS)
+        self.ports = free_ports(PORTS, str(work))
         self.environment = {
             "HOME": str(self.home), "TMPDIR": str(self.temporary), "LANG": "C.UTF-8",
             "PATH": f"{work / 'providers'}:/usr/local/bin:/usr/bin:/bin", "USER": "chaos",
@@ -301,9 +302,9 @@ class World:
         return found
 
 
-def free_ports(count):
-    """Ports of the loopback that nobody listens on, far from those that the kernel gives."""
-    start = 20000 + os.getppid() * 7 % 9000
+def free_ports(count, whose):
+    """Ports of the loopback that nobody listens on, far from those that the kernel gives, and other ones for each run."""
+    start = 20000 + zlib.crc32(whose.encode()) % 11000
     return [port for port in range(start, start + 500) if can_listen(port)][:count]
 
 
