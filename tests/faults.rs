@@ -122,6 +122,48 @@ fn the_helpers_end_at_a_term() {
 }
 
 #[test]
+fn a_sandbox_starts_at_once_after_the_monitor_of_the_last_was_killed() {
+    if !need_sandbox() || !crate::common::cow::need_overlay() {
+        return;
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = format!(
+        "network: {{allow: [example.com]}}\nports: ['{free}:80']\nmount: ['./tree:/tree', './copy:/copy:cow']\n"
+    );
+    let project = Standing::new("faults-again", &config);
+    for tree in ["tree", "copy"] {
+        project.scratch.write(&format!("p/{tree}/file"), "");
+    }
+    for number in 0..8 {
+        let ready = project.scratch.path(&format!("p/tree/ready-{number}"));
+        let mut first = Command::new(bin().join("sbox"));
+        first.env_clear().env("HOME", project.scratch.home()).env("PATH", "/usr/bin:/bin");
+        first.current_dir(project.scratch.path("p")).args(["run", &format!("touch /tree/ready-{number}; sleep 1000")]);
+        let mut first = crate::common::Ends(first.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        assert!(becomes(|| ready.exists()));
+        first.0.kill().unwrap();
+        project.sbox(&["run", "echo whole"]).assert().success().stdout("whole\n");
+    }
+}
+
+#[test]
+fn no_zombie_is_left_where_pid_1_waits_for_nobody() {
+    if !need_sandbox() || !need_program("unshare") || !need_program("perl") {
+        return;
+    }
+    let scratch = Scratch::new("faults-zombie");
+    scratch.write("tree/file", "");
+    let own = if crate::common::is_root() { "-pmf" } else { "-Urpmf" };
+    // As the first process of a container may be any program.
+    let look = "system(@ARGV) and die; print join ' ', map { open F, $_; <F> } glob '/proc/[0-9]*/comm'";
+    let mut unshare = Command::new("unshare");
+    unshare.args([own, "--mount-proc", "perl", "-e", look]).arg(bin().join("sbox-spawn"));
+    unshare.arg("--bind").args([scratch.path("tree"), "/work".into()]).arg("true");
+    let output = unshare.env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(crate::common::stdout(&output), "perl\n", "{}", stderr(&output));
+}
+
+#[test]
 fn what_leads_ports_in_has_no_capability() {
     if !need_sandbox() {
         return;
