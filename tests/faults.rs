@@ -147,6 +147,26 @@ fn a_sandbox_starts_at_once_after_the_monitor_of_the_last_was_killed() {
 }
 
 #[test]
+fn the_status_of_a_project_that_was_moved_is_known_where_nothing_can_be_written() {
+    if !crate::common::need_ordinary_user() || !crate::common::cow::need_overlay() {
+        return;
+    }
+    let tree = crate::common::cow::Tree::new("faults-moved");
+    tree.write("file", "old\n");
+    assert!(tree.inside("echo new >file"));
+    let moved = tree.scratch.path("moved");
+    std::fs::rename(tree.root(), &moved).unwrap();
+    let close = |mode: u32| {
+        let layer = std::fs::read_dir(moved.join(".sbox/cow")).unwrap().next().unwrap().unwrap().path();
+        std::fs::set_permissions(layer, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    close(0o500);
+    let status = tree.scratch.sbox("moved").args(["status", "-j"]).output().unwrap();
+    close(0o700);
+    assert!(status.status.success(), "{}", stderr(&status));
+}
+
+#[test]
 fn no_zombie_is_left_where_pid_1_waits_for_nobody() {
     if !need_sandbox() || !need_program("unshare") || !need_program("perl") {
         return;

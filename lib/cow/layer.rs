@@ -239,7 +239,8 @@ impl Layer {
         }
         if !same_path || !same_id {
             (self.record.src, self.record.dev, self.record.ino) = (real, id.0, id.1);
-            self.write()?;
+            // Who only reads does not fail on a full disk: the next one finds the same, and writes it.
+            let _ = self.write();
         }
         Ok(())
     }
