@@ -83,9 +83,15 @@ fn parent(path: &Path) -> &Path {
 /// A name in the same directory that no other process uses: `.NAME.SUFFIX-PID`. What processes that are gone have left under
 /// such names is removed: they were killed.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut lead = std::ffi::OsString::from(".");
-    lead.push(path.file_name().unwrap_or_default());
-    lead.push(format!(".{suffix}-"));
+    sweep_beside(path, suffix);
+    let mut name = lead(path, suffix);
+    name.push(std::process::id().to_string());
+    path.with_file_name(name)
+}
+
+/// Removes what processes that were killed have left under names that [`beside`] gave them.
+pub fn sweep_beside(path: &Path, suffix: &str) {
+    let lead = lead(path, suffix);
     for entry in std::fs::read_dir(parent(path)).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let pid = name.as_encoded_bytes().strip_prefix(lead.as_encoded_bytes());
@@ -94,8 +100,13 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
             let _ = super::remove_tree(&entry.path());
         }
     }
-    lead.push(std::process::id().to_string());
-    path.with_file_name(lead)
+}
+
+fn lead(path: &Path, suffix: &str) -> std::ffi::OsString {
+    let mut lead = std::ffi::OsString::from(".");
+    lead.push(path.file_name().unwrap_or_default());
+    lead.push(format!(".{suffix}-"));
+    lead
 }
 
 /// Makes a directory and those above it.

@@ -10,7 +10,9 @@ mod holes;
 mod lock;
 mod trash;
 
-pub use atomic::{beside, make_dirs, read_plain, read_plain_or_error, write_atomic, write_locked, write_new};
+pub use atomic::{
+    beside, make_dirs, read_plain, read_plain_or_error, sweep_beside, write_atomic, write_locked, write_new,
+};
 pub use copy::{copy_file, fill, keep_times, measure};
 pub use copy_tree::copy_tree;
 pub use hash::{hex, is_sha256, sha256, sha256_of};

@@ -146,6 +146,10 @@ fn build(project: &Project, config: &Config, options: Options) -> Result<bool> {
     for leftover in [project.env_new(), project.stage_record_new(), project.rootfs_new()] {
         fs::set_aside(&leftover, &project.trash())?;
     }
+    // Of what was killed while it made the environment.
+    for (path, suffix) in [(project.env(), "move"), (project.env_new(), "move"), (project.env_new(), "lock")] {
+        fs::sweep_beside(&path, suffix);
+    }
     fs::reopen(&project.env())?;
     fs::reopen(&project.rootfs())?;
     let mut changed = options.force;
