@@ -210,7 +210,8 @@ impl Files<'_> {
     /// Files and links that `copy` put there, as sbox-stage recorded it.
     fn copied(&self) -> Result<BTreeSet<String>> {
         let is_file = |stamp: &str| stamp.starts_with(['f', 'l']);
-        let items = Sources::of(&self.project.stage_record())?.items.into_iter();
+        // A record that is broken says nothing: all of it is what was made.
+        let items = Sources::of_readable(&self.project.stage_record()).unwrap_or_default().items.into_iter();
         // A name that is written with % is not UTF-8, or has one: such a file stays with what was made.
         Ok(items.filter(|(place, stamp)| is_file(stamp) && !place.contains('%')).map(|(place, _)| place).collect())
     }

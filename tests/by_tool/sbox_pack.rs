@@ -387,6 +387,18 @@ fn an_edit_of_the_sources_changes_one_small_layer_and_nothing_names_the_maker() 
 }
 
 #[test]
+fn a_broken_record_of_what_was_copied_does_not_keep_an_image_from_being_made() {
+    if !need_sandbox() {
+        return;
+    }
+    let project = image_project("pack-broken");
+    for broken in ["{", "[]", r#"{"fingerprint": 7, "items": [1]}"#, ""] {
+        project.scratch.write("p/.sbox/stage.json", broken);
+        project.sbox(&["pack", "--force", "--format", "oci", "-o", "a.tar"]).assert().success();
+    }
+}
+
+#[test]
 fn engines_load_unpack_and_run_an_image() {
     if !need_sandbox() || !["podman", "skopeo", "umoci"].iter().all(|program| need_program(program)) {
         return;

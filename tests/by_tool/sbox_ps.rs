@@ -196,7 +196,7 @@ fn a_missing_or_incomplete_list_is_completed_from_what_runs() {
         }
     }
     std::fs::remove_file(project.state("processes.json")).unwrap();
-    project.sbox(&["run", "-d", "-n", "one", "true"]).assert().code(125).stderr(contains("running already"));
+    project.sbox(&["run", "-d", "-n", "one", "true"]).assert().code(125).stderr(contains("already running"));
     project.sbox(&["stop", "one"]).assert().success();
     assert_eq!((project.status("one"), project.status("two")), ("stopped".into(), "running".into()));
 }
