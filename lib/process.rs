@@ -281,7 +281,9 @@ mod tests {
     fn who_holds_a_lock_is_found_and_who_waits_for_it() {
         let path = std::env::temp_dir().join(format!("sbox-holders-{}", std::process::id()));
         let own = rustix::process::getpid().as_raw_pid();
-        let held = crate::fs::Lock::exclusive(&path, || {}).unwrap();
+        // Not one of ours: the program that waits would have that one, too.
+        let held = std::fs::File::create(&path).unwrap();
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
         assert!(lock_holders().unwrap().contains(&own));
         let mut waits = std::process::Command::new("flock").arg(&path).arg("true").spawn().unwrap();
         let waiting = waits.id() as i32;
