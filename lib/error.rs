@@ -37,6 +37,7 @@ pub struct Error {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    code: Option<i32>,
 }
 
 impl Error {
@@ -47,7 +48,7 @@ impl Error {
 
     /// An error of a given kind.
     pub fn of(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), hint: None }
+        Error { kind, message: message.into(), hint: None, code: None }
     }
 
     /// Wrong usage of a program.
@@ -69,6 +70,11 @@ impl Error {
     /// The kind of failure.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The number of the system's error (errno(3)), if it was one.
+    pub fn code(&self) -> Option<i32> {
+        self.code
     }
 
     /// What to do next, if anybody knows.
@@ -139,7 +145,8 @@ pub trait Context<T> {
 impl<T> Context<T> for std::io::Result<T> {
     fn context(self, what: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| {
-            let wrapped = Error::new(format!("cannot {}: {}", what(), reason(&error)));
+            let mut wrapped = Error::new(format!("cannot {}: {}", what(), reason(&error)));
+            wrapped.code = error.raw_os_error();
             if let Some(hint) = error.raw_os_error().and_then(exhausted) {
                 return wrapped.hint(hint);
             }

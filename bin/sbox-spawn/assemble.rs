@@ -194,7 +194,8 @@ struct Root {
 
 impl Root {
     fn new() -> Result<Root> {
-        let top = fresh("tmpfs", &[("mode", "0755")]).context(|| "make the root".into())?;
+        let top = fresh("tmpfs", &[("mode", "0755")]).context(|| "make the root".into());
+        let top = top.map_err(unavailable::where_a_filter_forbids)?;
         attach(top.as_fd(), staging()?.as_fd()).context(|| "hang up the root".into())?;
         Ok(Root { top, sealed: Vec::new() })
     }

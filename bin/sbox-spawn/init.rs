@@ -10,7 +10,7 @@ use crate::recorder::Word;
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
 use crate::signals;
-use crate::{assemble, command, plan, privileges};
+use crate::{assemble, command, plan, privileges, unavailable};
 use libsbox::error::{Context, Error, Result};
 use libsbox::sys::{self, Fork};
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -39,15 +39,7 @@ pub fn main(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) ->
 /// Runs as pid 1 until the command ends; gives its exit code.
 fn run(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> Result<u8> {
     wait_for_go(&start.sync_pipe)?;
-    identity::set_ids(start.ids)?;
-    privileges::limit_inotify();
-    signals::die_with_the_monitor(&start.sync_pipe, Signal::KILL)?;
-    sys::host_name(plan::hostname(&sandbox.args)).context(|| "set the host name".into())?;
-    if sandbox.args.network.is_own() {
-        start.outside.open()?;
-    }
-    assemble::enter(sandbox, start.taken.take())?;
-    privileges::drop_privileges()?;
+    confine(sandbox, start).map_err(unavailable::where_calls_are_missing)?;
     if sandbox.args.probe {
         return Ok(0);
     }
@@ -65,6 +57,22 @@ fn run(sandbox: &Sandbox, start: &mut Start<'_>, failure: &FailurePipes) -> Resu
             reap(job, watch, Stop::new(sandbox.args.stop_timeout, Members::Everybody), || false)
         }
     }
+}
+
+/// Makes the sandbox around this process.
+fn confine(sandbox: &Sandbox, start: &mut Start<'_>) -> Result<()> {
+    identity::set_ids(start.ids)?;
+    privileges::limit_inotify();
+    signals::die_with_the_monitor(&start.sync_pipe, Signal::KILL)?;
+    // The first call that the filters of container engines keep for those who administer the host.
+    sys::host_name(plan::hostname(&sandbox.args))
+        .context(|| "set the host name".into())
+        .map_err(unavailable::where_a_filter_forbids)?;
+    if sandbox.args.network.is_own() {
+        start.outside.open()?;
+    }
+    assemble::enter(sandbox, start.taken.take())?;
+    privileges::drop_privileges()
 }
 
 fn close_all_but(line: &OwnedFd) -> Result<()> {

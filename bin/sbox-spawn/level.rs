@@ -109,6 +109,7 @@ fn attempt(
         exec: reporter.exec_socket(has_overlays || hears_calls)?,
         unavailable: unavailable.writer(),
         hears_calls,
+        tells_all: false,
     };
     let launched = match level {
         Level::Namespace => namespaces::launch(sandbox, failure),

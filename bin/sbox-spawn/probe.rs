@@ -31,7 +31,7 @@ pub fn run(args: Args) -> Result<u8> {
         "level": level.map_or("none", Level::name),
         "namespace": namespace.is_ok(),
         "landlock": version,
-        "limits": if crate::cgroup::own().is_some_and(|(_, could)| could) { "cgroup" } else { "rlimit" },
+        "limits": if crate::cgroup::is_delegated() { "cgroup" } else { "rlimit" },
         "reason": reason,
         "hint": hint,
     });
@@ -68,7 +68,7 @@ fn try_namespace(args: Args) -> Result<()> {
     crate::signals::block()?;
     let sandbox = Sandbox::for_a_trial(args, ops, layer::clock());
     let mut unavailable = UnavailablePipe::new(true)?;
-    let failure = FailurePipes { exec: None, unavailable: unavailable.writer(), hears_calls: false };
+    let failure = FailurePipes { exec: None, unavailable: unavailable.writer(), hears_calls: false, tells_all: true };
     let launched = crate::namespaces::launch(&sandbox, failure)?;
     let terminal = crate::terminal::Terminal::remember();
     let monitor = crate::signals::Monitor {

@@ -154,7 +154,7 @@ pub fn failed_inside(error: &Error, failure: &FailurePipes) -> u8 {
         let _ = rustix::io::write(pipe.as_fd(), b"!");
     }
     match (error.kind(), &failure.unavailable) {
-        (Kind::Unavailable, Some(pipe)) => {
+        (kind, Some(pipe)) if kind == Kind::Unavailable || (failure.tells_all && kind == Kind::Failure) => {
             let text = format!("{error}\n{}", error.hint_text().unwrap_or_default());
             let _ = rustix::io::write(pipe.as_fd(), text.as_bytes());
             125
@@ -172,6 +172,8 @@ pub struct FailurePipes {
     pub unavailable: Option<OwnedFd>,
     /// Whether the monitor hears what the filter refuses.
     pub hears_calls: bool,
+    /// It takes every other failure, too.
+    pub tells_all: bool,
 }
 
 impl FailurePipes {

@@ -30,10 +30,17 @@ pub fn no_namespaces(error: &std::io::Error) -> Error {
         return Error::new(message).hint(hint);
     } else if let Some(hint) = exhausted(code) {
         return Error::new(message).hint(hint);
+    } else if code == libc::EPERM && is_inside() {
+        "this is a sandbox itself: 'nested: true' in its configuration lets it make others, if an ordinary user started it"
     } else {
         "this host, or the container it is, forbids unprivileged user namespaces; nothing was run"
     };
     Error::of(Kind::Unavailable, message).hint(hint)
+}
+
+/// Whether this process is in a sandbox, for a hint.
+fn is_inside() -> bool {
+    std::env::var_os("SBOX_ISOLATION").is_some_and(|level| level == "namespace")
 }
 
 /// As `/proc/sys/user` calls the namespaces that a sandbox has.
@@ -43,7 +50,29 @@ const KINDS: [&str; 7] = ["user", "mnt", "pid", "ipc", "uts", "net", "cgroup"];
 pub fn no_proc(error: Errno) -> Error {
     let why = reason(&error.into());
     Error::of(Kind::Unavailable, format!("cannot mount a process table of the sandbox's own: {why}"))
-        .hint("this host hides parts of /proc, as container engines do: start the container with an unmasked /proc (docker: --security-opt systempaths=unconfined)")
+        .hint("this host hides parts of /proc, as container engines do: start the container with an unmasked /proc (podman: --security-opt unmask=ALL, docker: --security-opt systempaths=unconfined)")
+}
+
+/// A call that the kernel does not have, or that a filter hides from us: the host cannot give namespaces as they are used
+/// here. The newest is mount_setattr(2), Linux 5.12.
+pub fn where_calls_are_missing(error: Error) -> Error {
+    if error.code() != Some(libc::ENOSYS) {
+        return error;
+    }
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    Error::of(Kind::Unavailable, error.to_string()).hint(format!(
+        "level 'namespace' needs Linux 5.12 or later, and a container that forbids none of its calls; this is Linux {release}"
+    ))
+}
+
+/// A call that needs no right of the host's and is refused all the same, in a namespace of our own.
+pub fn where_a_filter_forbids(error: Error) -> Error {
+    if error.code() != Some(libc::EPERM) {
+        return error;
+    }
+    Error::of(Kind::Unavailable, error.to_string()).hint(
+        "a filter of system calls forbids it, as container engines have one: start the container with --security-opt seccomp=unconfined and an unmasked /proc (podman: --security-opt unmask=ALL, docker: --security-opt systempaths=unconfined)",
+    )
 }
 
 /// The words for a level that is weaker than a namespace, once, where `auto` had to take it.
