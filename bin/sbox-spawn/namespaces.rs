@@ -17,6 +17,7 @@ use libsbox::plumbing::forward::SandboxNetwork;
 use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, WaitOptions};
+use rustix::thread::CapabilitySet;
 use std::path::Path;
 
 /// A sandbox that is being made or runs. Its end of the pipe must live as long as the monitor.
@@ -106,6 +107,12 @@ fn launch_beside(sandbox: &Sandbox, failure: &FailurePipes, outside: &Outside) -
     }
     // Root's supplementary groups (disk, docker) would open the host's files to the agent.
     sys::leave_all_groups().context(|| "leave root's groups".into())?;
+    if !rustix::thread::capabilities(None).is_ok_and(|all| all.effective.contains(CapabilitySet::SYS_ADMIN)) {
+        // mount_setattr(2): who maps the ids of a mount administers its file system. The root of a container does not.
+        output::warn("root has no CAP_SYS_ADMIN here, as in containers, and cannot map the ids of mounts");
+        output::hint(KEEPS_ROOT);
+        return launch_as(sandbox, failure, outside, IdMap::Caller);
+    }
     let unused = sandbox.shared_uid()?.unwrap_or_else(identity::unused_id);
     identity::chown_pipes(unused);
     match launch_as(sandbox, failure, outside, IdMap::Unused(unused)) {
@@ -118,13 +125,15 @@ fn launch_beside(sandbox: &Sandbox, failure: &FailurePipes, outside: &Outside) -
     }
 }
 
+const KEEPS_ROOT: &str = "the agent keeps root's uid without any capability: start it as an ordinary user";
+
 const NO_IDMAP: &str =
     "the agent keeps root's uid without any capability: start it as an ordinary user, or use another file system";
 
 fn launch_as(sandbox: &Sandbox, failure: &FailurePipes, outside: &Outside, ids: IdMap) -> Result<Launched> {
     let taken = match ids {
         IdMap::Caller => None,
-        IdMap::Unused(_) => Some(assemble::take(sandbox, true)?),
+        IdMap::Unused(_) => Some(assemble::take(sandbox, true).map_err(unavailable::where_calls_are_missing)?),
     };
     let (sync_pipe, other_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
