@@ -40,8 +40,7 @@ impl std::fmt::Display for When {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             When::Always => f.write_str("everywhere"),
-            // landlock(7): ABI 3 came with Linux 6.2, ABI 6 with Linux 6.12.
-            When::LandlockBelow(3) => f.write_str("before Linux 6.2 (Landlock 3)"),
+            // landlock(7): ABI 6 came with Linux 6.12.
             When::LandlockBelow(6) => f.write_str("before Linux 6.12 (Landlock 6)"),
             When::LandlockBelow(version) => write!(f, "before Landlock {version}"),
             When::KeepsRoot => f.write_str("started by root without idmapped mounts"),
@@ -119,13 +118,7 @@ pub const EXCEPTIONS: &[Exception] = &[
         attempts: &["interfaces"],
         class: Some("network"),
     },
-    line(
-        Level::Landlock,
-        When::LandlockBelow(6),
-        "other processes can be signalled, and abstract sockets (X11, D-Bus) reached",
-        &["signal-process", "abstract-socket"],
-    ),
-    line(Level::Landlock, When::LandlockBelow(3), "files that can be seen can be emptied", &["truncate-read-only"]),
+    line(Level::Landlock, When::LandlockBelow(6), "other processes can be signalled", &["signal-process"]),
 ];
 
 /// What of a level's promises does not hold on this host.
@@ -165,6 +158,6 @@ mod tests {
         assert!(!is_promised(Level::Landlock, &new, "network", "udp-route"));
         assert!(!is_promised(Level::Env, &new, "files", "read-secret"));
         assert!(lost_here(Level::Namespace, &new).is_empty());
-        assert_eq!(lost_here(Level::Landlock, &old).len(), 2);
+        assert_eq!(lost_here(Level::Landlock, &old).len(), 1);
     }
 }

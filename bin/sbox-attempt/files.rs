@@ -1,6 +1,7 @@
 //! Reading what is not mounted, and writing what is not writable.
 
 use crate::{Attempt, Fixtures, Outcome, Tried};
+use libsbox::sys::attempt;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, XattrFlags};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -101,8 +102,25 @@ pub const ATTEMPTS: &[Attempt] = &[
         name: "truncate-read-only",
         what: "truncate a file of it",
         run: |f| {
-            rustix::fs::open(data(f)?, OFlags::WRONLY, Mode::empty()).map(|_| "opened".into()).map_err(Outcome::from)
+            // To the size that it has: nothing is lost, should it be possible.
+            let size = fs::metadata(data(f)?).map_err(Outcome::from)?.len();
+            attempt::truncate(&data(f)?, size).map(|()| "truncated".into()).map_err(Outcome::from)
         },
+    },
+    Attempt {
+        class: "writes",
+        name: "truncate-by-reading",
+        what: "empty a file of it by opening it for reading",
+        run: |f| {
+            let flags = OFlags::RDONLY | OFlags::TRUNC;
+            rustix::fs::open(data(f)?, flags, Mode::empty()).map(|_| "emptied".into()).map_err(Outcome::from)
+        },
+    },
+    Attempt {
+        class: "writes",
+        name: "truncate-unmounted",
+        what: "truncate a file that is not mounted",
+        run: |f| attempt::truncate(Path::new(f.get("secret")?), 8).map(|()| "truncated".into()).map_err(Outcome::from),
     },
     Attempt {
         class: "writes",

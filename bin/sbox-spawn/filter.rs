@@ -6,6 +6,7 @@
 
 use crate::args::{Args, Level};
 use crate::denied::{Answer, BY_NUMBER, Denied, EVERYWHERE, HERE, NEWEST};
+use crate::unavailable;
 use libc::c_long;
 use libsbox::sys::Instruction;
 
@@ -85,6 +86,8 @@ pub struct Scope {
     counted: bool,
     /// It has the host's System V memory, queues and semaphores: everything of the same user's is an id away.
     has_hosts_ipc: bool,
+    /// Files are kept by a Landlock that does not look at truncation.
+    is_truncation_unseen: bool,
 }
 
 impl Scope {
@@ -102,6 +105,7 @@ impl Scope {
             pinned: args.limits.cpus.is_some(),
             counted: args.limits.memory.is_some(),
             has_hosts_ipc: level != Level::Namespace,
+            is_truncation_unseen: level == Level::Landlock && unavailable::landlock_version() < 3,
         }
     }
 }
@@ -142,6 +146,9 @@ pub fn program(scope: &Scope) -> Vec<Instruction> {
             filter.when(number, &[], errno(libc::EPERM));
         }
     }
+    if scope.is_truncation_unseen {
+        filter.truncation();
+    }
     for denied in EVERYWHERE.iter().chain(&BY_NUMBER).chain(HERE).filter(|denied| denied.always || !nested) {
         filter.deny(denied);
     }
@@ -157,6 +164,8 @@ enum Test {
     Differs(u32, u32),
     /// Has any of these bits.
     Any(u32, u32),
+    /// Has none of them.
+    None(u32, u32),
 }
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
@@ -212,6 +221,26 @@ impl Filter {
         }
     }
 
+    /// Before Landlock 3 a file that may not be written can be emptied: by its name, or by opening it for anything but writing.
+    /// What was opened for writing can still be.
+    fn truncation(&mut self) {
+        const MODES: [u32; 2] = [libc::O_WRONLY as u32, libc::O_RDWR as u32];
+        let refuse = errno(libc::EACCES);
+        self.when(libc::SYS_truncate, &[], refuse);
+        // Its flags are in memory, where no filter looks.
+        self.when(libc::SYS_openat2, &[], errno(libc::ENOSYS));
+        #[cfg(target_arch = "x86_64")]
+        let calls = [(libc::SYS_openat, 2), (libc::SYS_open, 1)];
+        #[cfg(not(target_arch = "x86_64"))]
+        let calls = [(libc::SYS_openat, 2)];
+        for (number, flags) in calls {
+            let empties = Test::Any(flags, libc::O_TRUNC as u32);
+            // Reading, and the mode 3 of open(2), which is both and is neither to Landlock.
+            self.when(number, &[empties, Test::None(flags, MODES[0] | MODES[1])], refuse);
+            self.when(number, &[empties, Test::Any(flags, MODES[0]), Test::Any(flags, MODES[1])], refuse);
+        }
+    }
+
     fn sockets(&mut self, families: &[i32]) {
         let strange: Vec<Test> = families.iter().map(|family| Test::Differs(0, *family as u32)).collect();
         self.when(libc::SYS_socket, &strange, errno(libc::EAFNOSUPPORT));
@@ -247,6 +276,7 @@ impl Filter {
                 Test::Equal(argument, value) => (argument, jump(EQUAL, value, 0, past)),
                 Test::Differs(argument, value) => (argument, jump(EQUAL, value, past, 0)),
                 Test::Any(argument, bits) => (argument, jump(ANY, bits, 0, past)),
+                Test::None(argument, bits) => (argument, jump(ANY, bits, past, 0)),
             };
             self.0.push(statement(LOAD, ARGUMENTS + 8 * argument));
             self.0.push(question);
@@ -367,8 +397,14 @@ mod tests {
 
     #[test]
     fn calls_of_other_architectures_do_not_exist() {
-        let filter =
-            program(&Scope { nested: false, families: &FAMILIES, pinned: false, counted: false, has_hosts_ipc: false });
+        let filter = program(&Scope {
+            nested: false,
+            families: &FAMILIES,
+            pinned: false,
+            counted: false,
+            has_hosts_ipc: false,
+            is_truncation_unseen: false,
+        });
         for arch in [0x4000_0003, 0x4000_0028, 0] {
             // AUDIT_ARCH_I386, AUDIT_ARCH_ARM
             assert_eq!(answered(&filter, arch, libc::SYS_getpid, [0; 6]), MISSING);
@@ -468,8 +504,16 @@ mod tests {
             pinned: false,
             counted: false,
             has_hosts_ipc: false,
+            is_truncation_unseen: false,
         });
-        let closed = program(&Scope { nested: false, families: &[], pinned: true, counted: true, has_hosts_ipc: true });
+        let closed = program(&Scope {
+            nested: false,
+            families: &[],
+            pinned: true,
+            counted: true,
+            has_hosts_ipc: true,
+            is_truncation_unseen: false,
+        });
         let socket = |filter: &[Instruction], family| {
             answered(filter, ARCHITECTURE, libc::SYS_socket, [family, 1, 0, 0, 0, 0]) == ALLOWED
         };
@@ -480,6 +524,25 @@ mod tests {
         let memory_file = |filter: &[Instruction]| answered(filter, ARCHITECTURE, libc::SYS_memfd_create, [0; 6]);
         assert_eq!((memory_file(&open), memory_file(&closed)), (ALLOWED, MISSING));
         assert_eq!(answered(&closed, ARCHITECTURE, libc::SYS_socketpair, [1, 1, 0, 0, 0, 0]), ALLOWED);
+    }
+
+    #[test]
+    fn where_landlock_does_not_see_truncation_nothing_is_emptied_but_by_writing() {
+        let (families, nested, pinned, counted) = (&FAMILIES[1..], false, false, false);
+        let old =
+            program(&Scope { nested, families, pinned, counted, has_hosts_ipc: true, is_truncation_unseen: true });
+        let open = |flags: i32| answer(&old, ARCHITECTURE, libc::SYS_openat, [0, 0, flags as u64, 0, 0, 0]);
+        for mode in [libc::O_RDONLY, libc::O_ACCMODE] {
+            assert_eq!(open(mode | libc::O_TRUNC), errno(libc::EACCES));
+            assert_eq!(open(mode), ALLOWED);
+        }
+        for mode in [libc::O_WRONLY, libc::O_RDWR] {
+            assert_eq!(open(mode | libc::O_TRUNC | libc::O_CREAT), ALLOWED);
+        }
+        assert_eq!(answer(&old, ARCHITECTURE, libc::SYS_truncate, [0; 6]), errno(libc::EACCES));
+        assert_eq!(answer(&old, ARCHITECTURE, libc::SYS_openat2, [0; 6]), MISSING);
+        assert_eq!(answer(&old, ARCHITECTURE, libc::SYS_ftruncate, [0; 6]), ALLOWED);
+        assert_eq!(asked(false, libc::SYS_truncate, &[]), ALLOWED);
     }
 
     #[test]

@@ -49,6 +49,14 @@ pub fn try_call(number: libc::c_long, first: libc::c_long) -> io::Result<()> {
     super::check(unsafe { libc::syscall(number, first, 0, 0, 0, 0, 0) }).map(drop)
 }
 
+/// truncate(2), by a path.
+pub fn truncate(path: &std::path::Path, size: u64) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path is a C string that outlives the call.
+    super::check(unsafe { libc::truncate(path.as_ptr(), size as libc::off_t) }.into()).map(drop)
+}
+
 /// ioctl(2) with a request on a terminal, of all 64 bits, and no argument.
 pub fn try_terminal_request(fd: std::os::fd::BorrowedFd<'_>, request: u64) -> io::Result<()> {
     use std::os::fd::AsRawFd;
