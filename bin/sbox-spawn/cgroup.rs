@@ -2,6 +2,7 @@
 //! (as `systemd-run --user --scope -p Delegate=yes` and container engines do).
 
 use libsbox::model::{DEFAULT_PIDS, Limits};
+use libsbox::process::Stat;
 use rustix::process::Pid;
 use std::path::{Path, PathBuf};
 
@@ -60,18 +61,26 @@ impl Drop for Group {
     }
 }
 
-/// The group of the monitor, and whether it could be divided: it has the controllers, and is this user's.
-pub fn own() -> Option<(PathBuf, bool)> {
+/// Whether a sandbox that starts now would get a group of its own.
+pub fn is_delegated() -> bool {
+    division().is_some()
+}
+
+/// The group of the monitor, if it has the controllers and this user may divide it.
+fn own() -> Option<PathBuf> {
     let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     // A path outside of the own namespace begins with `/..`.
     let place = path.strip_prefix('/').filter(|path| !path.starts_with(".."))?;
     let mounted = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().map(Path::new);
     let group = mounted.map(|root| root.join(place)).find(|group| group.join("cgroup.subtree_control").is_file())?;
+    is_ours(&group).then_some(group)
+}
+
+/// Whether a group has the controllers, and this user may move processes into it and divide it.
+fn is_ours(group: &Path) -> bool {
     let writable = |file: &str| rustix::fs::access(group.join(file), rustix::fs::Access::WRITE_OK).is_ok();
-    let could =
-        has(&group.join("cgroup.controllers")) && writable("cgroup.procs") && writable("cgroup.subtree_control");
-    Some((group, could))
+    has(&group.join("cgroup.controllers")) && writable("cgroup.procs") && writable("cgroup.subtree_control")
 }
 
 /// Whether a list in a file has all the controllers.
@@ -80,27 +89,53 @@ fn has(file: &Path) -> bool {
     CONTROLLERS.iter().all(|name| text.split_whitespace().any(|given| given == *name))
 }
 
-/// The group below which one for the sandbox can be made. A group with controllers for those below it may hold no process
-/// itself (cgroups(7), "no internal processes"): a launcher that is alone in its group moves into one below.
+/// Where those go who have to leave a group that is divided.
+const LEAF: &str = "launcher";
+
+/// The group below which one for the sandbox can be made, and who has to leave it first. A group with controllers for those
+/// below it may hold no process itself (cgroups(7), "no internal processes"). The launcher moves into one below, with those
+/// who started it: a shell, `sbox run -d`. Where there is anybody else, nothing is divided.
+fn division() -> Option<(PathBuf, Vec<i32>)> {
+    let group = own()?;
+    let parent = group.parent().filter(|_| group.ends_with(LEAF));
+    // It was divided by an earlier start.
+    if let Some(parent) = parent.filter(|parent| has(&parent.join(SUBTREE)) && is_ours(parent)) {
+        return Some((parent.to_owned(), Vec::new()));
+    }
+    if has(&group.join(SUBTREE)) {
+        return Some((group, Vec::new()));
+    }
+    let members = std::fs::read_to_string(group.join("cgroup.procs")).ok()?;
+    let members: Vec<i32> = members.lines().map(str::parse).collect::<Result<_, _>>().ok()?;
+    let callers = callers();
+    members.iter().all(|member| callers.contains(member)).then_some((group, members))
+}
+
+const SUBTREE: &str = "cgroup.subtree_control";
+
+/// This process and those above it.
+fn callers() -> Vec<i32> {
+    let parent = |pid: &i32| Stat::of(*pid).map(|stat| stat.parent).filter(|parent| *parent > 0);
+    std::iter::successors(Some(std::process::id() as i32), parent).collect()
+}
+
+/// Divides it.
 fn divisible() -> Option<PathBuf> {
-    let (group, _) = own().filter(|(_, could)| *could)?;
-    let file = group.join("cgroup.subtree_control");
-    let wanted = CONTROLLERS.map(|name| format!("+{name}")).join(" ");
-    if !has(&file) && std::fs::write(&file, &wanted).is_err() {
-        let own = std::process::id().to_string();
-        let members = std::fs::read_to_string(group.join("cgroup.procs")).ok()?;
-        if members.split_whitespace().ne([own.as_str()]) {
-            return None;
-        }
-        let leaf = group.join("launcher");
+    let (group, leave) = division()?;
+    if !leave.is_empty() {
+        let leaf = group.join(LEAF);
         match std::fs::create_dir(&leaf) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return None,
             _ => {}
         }
-        std::fs::write(leaf.join("cgroup.procs"), own).ok()?;
-        std::fs::write(&file, &wanted).ok()?;
+        for member in leave {
+            // It may have ended meanwhile; whoever did not move is in the way of the next line.
+            let _ = std::fs::write(leaf.join("cgroup.procs"), member.to_string());
+        }
+        let wanted = CONTROLLERS.map(|name| format!("+{name}")).join(" ");
+        std::fs::write(group.join(SUBTREE), &wanted).ok()?;
     }
-    has(&file).then_some(group)
+    has(&group.join(SUBTREE)).then_some(group)
 }
 
 /// Removes the groups of monitors that were killed.
