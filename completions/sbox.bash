@@ -57,7 +57,7 @@ _sbox_options() {
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --symlink --file --hide --bind-nofollow --overlay --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --secrets-fd --port --reach --isolation --nested --ephemeral --record --record-as --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --unguarded --symlink --file --hide --bind-nofollow --overlay --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --secrets-fd --port --reach --isolation --nested --ephemeral --record --record-as --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
         supervise) echo "--project --name --workdir --env-fd --secrets-fd --isolation --options --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
         proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd --request-fd --secrets-fd -h --help -V --version" ;;
         secrets) echo "--control -h --help -V --version" ;;
@@ -136,6 +136,7 @@ _sbox_takes() {
         'spawn --cow') return 0 ;;
         'spawn --tmpfs') return 0 ;;
         'spawn --dev-bind') return 0 ;;
+        'spawn --unguarded') return 0 ;;
         'spawn --symlink') return 0 ;;
         'spawn --file') return 0 ;;
         'spawn --hide') return 0 ;;

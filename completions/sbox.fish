@@ -347,6 +347,7 @@ complete -c sbox -n '__sbox_is spawn' -l ro-bind -r -F -d 'SRC appears at DST, r
 complete -c sbox -n '__sbox_is spawn' -l cow -x -d 'SRC appears at DST, copy-on-write: what is changed goes to the directory LAYER (upper/, work/)'
 complete -c sbox -n '__sbox_is spawn' -l tmpfs -x -d 'an empty directory in memory at DST'
 complete -c sbox -n '__sbox_is spawn' -l dev-bind -x -d 'a device node of the host, or a directory of them'
+complete -c sbox -n '__sbox_is spawn' -l unguarded -x -d 'what is bound at DST is not used on the host: nothing in it is protected from the command'
 complete -c sbox -n '__sbox_is spawn' -l symlink -x -d 'a symbolic link at DST'
 complete -c sbox -n '__sbox_is spawn' -l file -x -d 'a read-only file at DST with this text'
 complete -c sbox -n '__sbox_is spawn' -l hide -r -F -d 'PATH of the host is not visible in any bind above'

@@ -25,6 +25,8 @@ What the command sees, in this order:
                           goes to the directory LAYER (upper/, work/)
       --tmpfs DST         an empty directory in memory at DST
       --dev-bind SRC DST  a device node of the host, or a directory of them
+      --unguarded DST     what is bound at DST is not used on the host: nothing
+                          in it is protected from the command
       --symlink TARGET DST  a symbolic link at DST
       --file DST TEXT     a read-only file at DST with this text
       --hide PATH         PATH of the host is not visible in any bind above
@@ -167,6 +169,8 @@ pub struct Args {
     pub bind_nofollow: Vec<(PathBuf, PathBuf)>,
     /// Source, place, layer: nobody changes the source and nobody shares the layer, so that nothing is watched or locked.
     pub own_overlays: Vec<(PathBuf, PathBuf, PathBuf)>,
+    /// Where something is bound read-write that no program of the host acts on.
+    pub unguarded: Vec<PathBuf>,
     pub chdir: Option<PathBuf>,
     pub pass: Vec<OsString>,
     pub set: Vec<(OsString, OsString)>,
@@ -208,6 +212,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("symlink") => args.links.push((parser.value()?.into(), inside(parser.value()?)?)),
             Long("file") => args.files.push((inside(parser.value()?)?, parser.value()?.string()?)),
             Long("hide") => args.hide.push(parser.value()?.into()),
+            Long("unguarded") => args.unguarded.push(inside(parser.value()?)?),
             Long("bind-nofollow" | "own") => {
                 args.bind_nofollow.push((parser.value()?.into(), inside(parser.value()?)?))
             }

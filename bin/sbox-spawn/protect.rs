@@ -67,6 +67,9 @@ impl Protection {
         let writable = args.writable_sources();
         for mount in &args.mounts {
             let Mount::Bind { src, dst, read_only: false } = mount else { continue };
+            if args.unguarded.contains(dst) {
+                continue;
+            }
             // What cannot be found is an error of the mount's own.
             let Ok(source) = inner_source::resolve(src, &writable) else { continue };
             if !source.path.is_dir() {

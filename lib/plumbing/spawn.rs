@@ -43,6 +43,11 @@ impl Spawn {
         self.option(if read_only { "--ro-bind" } else { "--bind" }, &[src.as_os_str(), dst.as_os_str()])
     }
 
+    /// A directory that nothing on the host acts on, read-write: no file in it is protected.
+    pub fn bind_unguarded(self, src: &Path, dst: &Path) -> Spawn {
+        self.bind(src, dst, false).option("--unguarded", &[dst.as_os_str()])
+    }
+
     /// A directory of the host, copy-on-write: changes go to the upper directory in `layer`.
     pub fn cow(self, src: &Path, dst: &Path, layer: &Path) -> Spawn {
         self.option("--cow", &[src.as_os_str(), dst.as_os_str(), layer.as_os_str()])
@@ -52,7 +57,7 @@ impl Spawn {
     pub fn layer(self, layer: &cow::Layer) -> Spawn {
         match layer.kind() {
             cow::Kind::Overlay => self.cow(layer.src(), layer.dst(), layer.path()),
-            cow::Kind::Copy => self.bind(&layer.changes(), layer.dst(), false),
+            cow::Kind::Copy => self.bind_unguarded(&layer.changes(), layer.dst()),
         }
     }
 
@@ -273,40 +278,49 @@ pub struct Probe {
     pub reason: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Of a copy-on-write mount that was asked for: `overlay` or `unavailable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cow: Option<String>,
+    /// Why it is unavailable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cow_reason: Option<String>,
+}
+
+impl Probe {
+    /// Whether the copy-on-write mount that was asked for would be an overlay.
+    fn has_overlay(&self) -> bool {
+        self.level == "namespace" && self.cow.as_deref() != Some("unavailable")
+    }
 }
 
 /// Whether a directory can be mounted copy-on-write here. Where that cannot be said, it is tried.
 pub fn can_overlay(isolation: Isolation, src: &Path, dst: &Path, layer: &Path) -> bool {
-    ask_of_overlay(|spawn| spawn.isolation(isolation).cow(src, dst, layer)).is_none_or(|can| can)
+    let reply = ask(|spawn| spawn.isolation(isolation).cow(src, dst, layer));
+    reply.is_none_or(|reply| reply.has_overlay())
 }
 
 /// Whether [`Spawn::overlay`] can be had here. Where that cannot be said, it cannot.
 pub fn can_overlay_own(src: &Path, dst: &Path, layer: &Path) -> bool {
-    ask_of_overlay(|spawn| spawn.isolation(Isolation::Namespace).overlay(src, dst, layer)) == Some(true)
+    let reply = ask(|spawn| spawn.isolation(Isolation::Namespace).overlay(src, dst, layer));
+    reply.is_some_and(|reply| reply.has_overlay())
 }
 
-fn ask_of_overlay(options: impl FnOnce(Spawn) -> Spawn) -> Option<bool> {
-    #[derive(Deserialize)]
-    struct Reply {
-        level: String,
-        cow: Option<String>,
-    }
-    let mut command = options(Spawn::new().ok()?).0;
-    let output = command.arg("--probe").stderr(Stdio::null()).output().ok()?;
-    let reply: Reply = serde_json::from_slice(&output.stdout).ok()?;
-    Some(reply.level == "namespace" && reply.cow.as_deref() != Some("unavailable"))
+/// What this host supports when a directory is to be mounted copy-on-write.
+pub fn probe_overlay(src: &Path, layer: &Path) -> Probe {
+    ask(|spawn| spawn.isolation(Isolation::Namespace).cow(src, Path::new("/work"), layer)).unwrap_or_else(cannot_ask)
 }
 
 /// What this host supports when a level is asked for, from the program that would use it.
 pub fn probe(isolation: Isolation) -> Probe {
-    let ask = || -> Option<Probe> {
-        let mut command = Spawn::new().ok()?.isolation(isolation).0;
-        let output = command.arg("--probe").stderr(Stdio::null()).output().ok()?;
-        serde_json::from_slice(&output.stdout).ok()
-    };
-    ask().unwrap_or_else(|| Probe {
-        level: "none".into(),
-        reason: Some("sbox-spawn cannot be started".into()),
-        ..Probe::default()
-    })
+    ask(|spawn| spawn.isolation(isolation)).unwrap_or_else(cannot_ask)
+}
+
+fn ask(options: impl FnOnce(Spawn) -> Spawn) -> Option<Probe> {
+    let mut command = options(Spawn::new().ok()?).0;
+    let output = command.arg("--probe").stderr(Stdio::null()).output().ok()?;
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+fn cannot_ask() -> Probe {
+    Probe { level: "none".into(), reason: Some("sbox-spawn cannot be started".into()), ..Probe::default() }
 }
