@@ -8,6 +8,7 @@ mod copy_tree;
 mod hash;
 mod holes;
 mod lock;
+mod noexec;
 mod trash;
 
 pub use atomic::{
@@ -18,6 +19,7 @@ pub use copy_tree::copy_tree;
 pub use hash::{hex, is_sha256, sha256, sha256_of};
 pub use holes::{GRAIN, has_holes, segments};
 pub use lock::Lock;
+pub use noexec::{runs_programs, temporary};
 pub use trash::{empty_trash, remove_tree, reopen, set_aside};
 
 /// The home directory of the user, if HOME names one.

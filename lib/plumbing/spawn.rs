@@ -92,6 +92,11 @@ impl Spawn {
         self.option("--isolation", &[isolation.name().as_ref()])
     }
 
+    /// The host name inside.
+    pub fn hostname(self, name: &str) -> Spawn {
+        self.option("--hostname", &[name.as_ref()])
+    }
+
     /// Where the command starts.
     pub fn chdir(self, directory: &str) -> Spawn {
         self.option("--chdir", &[directory.as_ref()])

@@ -98,6 +98,11 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let _lock =
         fs::Lock::exclusive(&project.build_lock(), || output::info("waiting for another build of this project"))?;
     trust::require(&project, &config)?;
+    if !fs::runs_programs(project.root()) {
+        let root = escape::visible_path(project.root());
+        return Err(Error::new(format!("cannot build in '{root}': the file system is mounted noexec"))
+            .hint("no program of the environment could start there: move the project to another file system"));
+    }
     let begun = Instant::now();
     let changed = build(&project, &config, options)?;
     if let Some(file) = &file {

@@ -71,7 +71,7 @@ struct Stage {
 
 impl Stage {
     fn new(keep: bool) -> Result<Stage> {
-        let root = std::env::temp_dir().join(format!("sbox-demo-{}", std::process::id()));
+        let root = fs::temporary().join(format!("sbox-demo-{}", std::process::id()));
         // Not there before: nobody else's directory is used, or removed after.
         std::fs::create_dir(&root).context(|| format!("make directory '{}'", escape::visible_path(&root)))?;
         fs::make_dirs(&root.join("neighbour"))?;

@@ -49,10 +49,19 @@ pub fn all() -> Result<Vec<Check>> {
     checks.extend(settings());
     checks.push(system_calls(&probe));
     checks.push(landlock(&probe));
-    checks.push(network());
+    if probe.namespace {
+        checks.push(copy_on_write());
+        checks.push(network());
+        checks.push(nested());
+        checks.extend(root());
+    } else {
+        // Without a sandbox of that level there is none of it, for the reason above.
+        checks.push(check("copy-on-write", State::Weaker, no_overlay(probe.level.parse().ok()), None));
+        checks.push(check("network of names", State::Missing, "not there without level 'namespace'", None));
+        checks.push(check("nested", State::Weaker, "not there without level 'namespace'", None));
+    }
     checks.push(limits(&probe));
-    checks.push(nested());
-    checks.extend(root());
+    checks.extend(noexec());
     checks.push(host());
     checks.extend(runtimes());
     Ok(checks)
@@ -69,8 +78,12 @@ fn sandbox(probe: &Probe) -> Check {
     }
     let reason = probe.reason.as_deref().unwrap_or("the reason is not known");
     let level = probe.level.as_str();
-    let state = if level == "landlock" { State::Weaker } else { State::Missing };
-    check("sandbox", state, format!("level '{level}' only: {reason}"), probe.hint.as_deref())
+    let (state, found) = match level {
+        "none" => (State::Missing, format!("none: {reason}")),
+        "landlock" => (State::Weaker, format!("level '{level}' only: {reason}")),
+        _ => (State::Missing, format!("level '{level}' only: {reason}")),
+    };
+    check("sandbox", state, found, probe.hint.as_deref())
 }
 
 fn setting(path: &str) -> Option<String> {
@@ -163,6 +176,60 @@ fn landlock(probe: &Probe) -> Check {
     }
 }
 
+/// Named only where it is: an environment in this directory, or the self-test, would start nothing.
+fn noexec() -> Option<Check> {
+    let here = std::env::current_dir().ok().filter(|here| !libsbox::fs::runs_programs(here))?;
+    Some(check(
+        "this directory",
+        State::Missing,
+        format!(
+            "'{}' is on a file system that is mounted noexec: no program of a sandbox here can start",
+            escape::visible_path(&here)
+        ),
+        Some("keep the project on another file system"),
+    ))
+}
+
+/// What a `cow` mount is where there is no overlay.
+fn no_overlay(level: Option<Level>) -> String {
+    match level {
+        Some(Level::Namespace | Level::Landlock) => "by a private copy, made at the first run".into(),
+        _ => "not there".into(),
+    }
+}
+
+/// Whether the directory that this is started in can be shown copy-on-write by an overlay: the file system decides.
+fn copy_on_write() -> Check {
+    const NAME: &str = "copy-on-write";
+    let tried = || -> Option<Probe> {
+        let here = std::env::current_dir().ok()?.canonicalize().ok()?;
+        // A project has its layers below `.sbox`.
+        let place = Some(here.join(".sbox")).filter(|place| place.is_dir()).unwrap_or_else(|| here.clone());
+        let layer = place.join(format!(".doctor-{}", std::process::id()));
+        let made = ["upper", "work"].iter().try_for_each(|part| std::fs::create_dir_all(layer.join(part)));
+        let probe = made.ok().map(|()| spawn::probe_overlay(&here, &layer));
+        let _ = libsbox::fs::remove_tree(&layer);
+        probe
+    };
+    match tried() {
+        None => check(NAME, State::Weaker, "not tried: this directory cannot be written", None),
+        Some(probe) if probe.cow.as_deref() == Some("overlay") => {
+            check(NAME, State::Good, "an overlay works in this directory", None)
+        }
+        Some(probe) => {
+            let why = probe.cow_reason.unwrap_or_else(|| "an overlay cannot be had".into());
+            check(
+                NAME,
+                State::Weaker,
+                format!("{}: {why}", no_overlay(Some(Level::Namespace))),
+                Some(
+                    "an overlay needs Linux 5.11 or later, and a directory on a local file system such as ext4, xfs, btrfs or tmpfs",
+                ),
+            )
+        }
+    }
+}
+
 fn network() -> Check {
     let output = run(|spawn| spawn.names(&["example.org"]), &["true"]);
     match succeeded(&output) {
@@ -180,9 +247,12 @@ fn limits(probe: &Probe) -> Check {
             "limits",
             State::Weaker,
             "per-process limits, and the total is checked 20 times a second; buffers of sockets and pipes are not counted",
-            Some(
-                "for enforcement by the kernel, start sbox where cgroups are delegated: systemd-run --user --scope -p Delegate=yes sbox run",
-            ),
+            // sd_booted(3): whether there is a systemd that could delegate.
+            Some(if Path::new("/run/systemd/system").is_dir() {
+                "for enforcement by the kernel, start sbox where cgroups are delegated: systemd-run --user --scope -p Delegate=yes sbox run"
+            } else {
+                "for enforcement by the kernel, start sbox in a control group of its own that it may write (cgroup v2, with the controllers memory, pids and cpu)"
+            }),
         ),
     }
 }
@@ -198,6 +268,13 @@ fn nested() -> Check {
     }
     match succeeded(&run(|spawn| spawn.nested(true), &["unshare", "-r", "true"])) {
         true => check("nested", State::Weaker, "'nested: true' works, without overlays", None),
+        // user_namespaces(7): the uid 0 may be mapped again by those alone who have CAP_SETFCAP, Linux 5.12.
+        false if rustix::process::geteuid().is_root() => check(
+            "nested",
+            State::Weaker,
+            "an agent that root starts cannot use its own sandbox: the kernel lets uid 0 make no user namespaces without capabilities",
+            Some("start sbox as an ordinary user"),
+        ),
         false => check("nested", State::Weaker, "an agent cannot use its own sandbox", None),
     }
 }

@@ -27,7 +27,7 @@ impl Fixtures {
     /// Those for the attempts outside of a sandbox, which root does not make itself, or those for inside.
     pub fn new(outside: bool) -> Result<Fixtures> {
         let name = format!("sbox-doctor-{}-{}", std::process::id(), u32::from(outside));
-        let root = std::env::temp_dir().join(&name);
+        let root = fs::temporary().join(&name);
         // Nobody else's business: what lies here is run.
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -60,7 +60,7 @@ impl Fixtures {
         for part in ["upper", "work"] {
             let _ = std::fs::remove_file(root.join("layer").join(part).join(".keep"));
         }
-        if rustix::process::geteuid().is_root() {
+        if becomes_nobody() {
             open(&root, outside)?;
         }
         let program = root.join("sbox-attempt");
@@ -169,6 +169,17 @@ fn open(root: &Path, give: bool) -> Result<()> {
     Ok(())
 }
 
+/// Whether this is root, of a machine or a container that has somebody else, too. Where there is one uid only, as in a
+/// sandbox, root has the rights of one user.
+fn becomes_nobody() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let is_mapped = map.lines().any(|line| {
+        let fields: Vec<u64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+        matches!(fields[..], [first, _, count] if (first..first + count).contains(&u64::from(NOBODY)))
+    });
+    is_mapped && rustix::process::geteuid().is_root()
+}
+
 fn walk(root: &Path) -> Vec<PathBuf> {
     let mut all = vec![root.to_owned()];
     let mut at = 0;
@@ -183,7 +194,7 @@ fn walk(root: &Path) -> Vec<PathBuf> {
 /// Nothing is tried with root's rights outside of a sandbox.
 pub fn as_nobody(command: &mut Command) {
     use std::os::unix::process::CommandExt;
-    if rustix::process::geteuid().is_root() {
+    if becomes_nobody() {
         command.uid(NOBODY).gid(NOBODY);
     }
 }

@@ -46,6 +46,11 @@ impl Verdict {
 pub fn run(level: &str, as_json: bool) -> Result<u8> {
     let probe = spawn::probe(Isolation::Auto);
     let level = match level {
+        "auto" if probe.level == "none" => {
+            let reason = probe.reason.as_deref().unwrap_or("the reason is not known");
+            return Err(Error::new(format!("there is no sandbox here to attack: {reason}"))
+                .hint(probe.hint.as_deref().unwrap_or("sbox doctor")));
+        }
         "auto" => probe.level.clone(),
         level => level.to_owned(),
     };
@@ -101,7 +106,9 @@ fn attempts(fixtures: &Fixtures) -> Vec<String> {
 
 /// The attempts in a sandbox that reaches `names`, if there are any.
 fn confined(fixtures: &Fixtures, level: Level, names: &[&str]) -> Result<Vec<OsString>> {
-    let mut spawn = Spawn::new()?.isolation(level.into());
+    // Where the host has the name that sandboxes have, as in another sandbox, this one gets another.
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut spawn = Spawn::new()?.isolation(level.into()).hostname(if host == "sbox" { "inner" } else { "sbox" });
     if !names.is_empty() {
         spawn = spawn.names(names);
     }
