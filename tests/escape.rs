@@ -12,6 +12,7 @@ mod host;
 mod hygiene;
 mod mounts;
 mod network;
+mod older;
 mod overlay;
 mod working_tree;
 
