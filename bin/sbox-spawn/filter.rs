@@ -384,7 +384,14 @@ mod tests {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
         answered(
-            &program(&Scope { nested, families: &FAMILIES, pinned: false, counted: false, has_hosts_ipc: false }),
+            &program(&Scope {
+                nested,
+                families: &FAMILIES,
+                pinned: false,
+                counted: false,
+                has_hosts_ipc: false,
+                is_truncation_unseen: false,
+            }),
             ARCHITECTURE,
             number,
             all,
@@ -531,7 +538,7 @@ mod tests {
         let (families, nested, pinned, counted) = (&FAMILIES[1..], false, false, false);
         let old =
             program(&Scope { nested, families, pinned, counted, has_hosts_ipc: true, is_truncation_unseen: true });
-        let open = |flags: i32| answer(&old, ARCHITECTURE, libc::SYS_openat, [0, 0, flags as u64, 0, 0, 0]);
+        let open = |flags: i32| answered(&old, ARCHITECTURE, libc::SYS_openat, [0, 0, flags as u64, 0, 0, 0]);
         for mode in [libc::O_RDONLY, libc::O_ACCMODE] {
             assert_eq!(open(mode | libc::O_TRUNC), errno(libc::EACCES));
             assert_eq!(open(mode), ALLOWED);
@@ -539,9 +546,9 @@ mod tests {
         for mode in [libc::O_WRONLY, libc::O_RDWR] {
             assert_eq!(open(mode | libc::O_TRUNC | libc::O_CREAT), ALLOWED);
         }
-        assert_eq!(answer(&old, ARCHITECTURE, libc::SYS_truncate, [0; 6]), errno(libc::EACCES));
-        assert_eq!(answer(&old, ARCHITECTURE, libc::SYS_openat2, [0; 6]), MISSING);
-        assert_eq!(answer(&old, ARCHITECTURE, libc::SYS_ftruncate, [0; 6]), ALLOWED);
+        assert_eq!(answered(&old, ARCHITECTURE, libc::SYS_truncate, [0; 6]), errno(libc::EACCES));
+        assert_eq!(answered(&old, ARCHITECTURE, libc::SYS_openat2, [0; 6]), MISSING);
+        assert_eq!(answered(&old, ARCHITECTURE, libc::SYS_ftruncate, [0; 6]), ALLOWED);
         assert_eq!(asked(false, libc::SYS_truncate, &[]), ALLOWED);
     }
 
