@@ -562,7 +562,14 @@ mod tests {
     #[test]
     fn a_filter_that_reports_allows_nothing_that_the_other_one_refuses() {
         for nested in [false, true] {
-            let scope = Scope { nested, families: &FAMILIES, pinned: true, counted: true, has_hosts_ipc: true };
+            let scope = Scope {
+                nested,
+                families: &FAMILIES,
+                pinned: true,
+                counted: true,
+                has_hosts_ipc: true,
+                is_truncation_unseen: false,
+            };
             let plain = program(&scope);
             let reports = reporting(&plain);
             let interesting = [0, 1, 2, 16, 0x5412, 0o4755, 0o2755, 0x1000_0000, u64::MAX];
