@@ -24,7 +24,8 @@ pub fn prepare(args: &mut Args) -> Result<Option<Proxy>> {
     }
     let (own, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .context(|| "make a socket for the secrets".into())?;
-    hand_over(&control, &[theirs])?;
+    hand_over(&control, &[theirs])
+        .map_err(|_| Error::new("what holds the secrets is gone").hint("start the daemon again: sbox restart"))?;
     let mut proxy = Proxy::start(&args.network, args.record.is_some(), Some(&own))?;
     let Some(socket) = proxy.socket.take() else { return Ok(None) };
     let (socket, certificate) = read(socket)?;

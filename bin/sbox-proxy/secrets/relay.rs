@@ -19,7 +19,7 @@ const MOST: usize = 64 * 1024;
 /// How long both handshakes and the first request may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a client may take to read the last words.
+/// How long a server may take to read what it has no answer for any more.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 struct Side {
@@ -129,10 +129,10 @@ impl Side {
     }
 
     /// Says the last words, and goes.
-    fn end(&mut self) {
+    fn end(&mut self, patience: Duration) {
         let _ = self.socket.set_nonblocking(false);
-        let _ = self.socket.set_write_timeout(Some(FAREWELL));
-        let end = Instant::now() + FAREWELL;
+        let _ = self.socket.set_write_timeout(Some(patience));
+        let end = Instant::now() + patience;
         while !self.goes.is_empty() && self.failed.is_none() && Instant::now() < end {
             self.write();
         }
@@ -211,12 +211,12 @@ pub fn serve(
     } else if stop.is_none() {
         policy.log.write(&Line { host, port, refused: None, rule: None });
     }
-    server.end();
+    server.end(FAREWELL);
     match stop {
         Some(Stop::Refuse(code, why)) => {
             refused(&why);
             client.goes.extend(crate::connection::refusal(code, &why));
-            client.end();
+            client.end(FAREWELL);
             client.linger();
         }
         Some(Stop::Abort(why)) => {
@@ -224,7 +224,8 @@ pub fn serve(
             client.write();
             let _ = client.socket.shutdown(Shutdown::Both);
         }
-        None => client.end(),
+        // The end of an answer waits for a client that reads slowly, or is stopped.
+        None => client.end(SILENCE),
     }
 }
 
