@@ -185,7 +185,13 @@ impl Overrides {
         }
         match self.network.as_slice() {
             [] => {}
-            [mode] if matches!(mode.as_str(), "host" | "none") => raw.network = RawNetwork::Mode(mode.clone()),
+            [mode] if matches!(mode.as_str(), "host" | "none") => {
+                raw.network = RawNetwork::Mode(mode.clone());
+                if mode == "none" {
+                    // There is nobody to give them to.
+                    raw.secrets = Default::default();
+                }
+            }
             names => {
                 // What the configuration denies stays denied.
                 let (deny, log) = match std::mem::take(&mut raw.network) {
