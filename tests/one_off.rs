@@ -44,6 +44,10 @@ fn a_run_without_a_project_is_gone_afterwards() {
     // A single word is a line, and what the agent closed is removed all the same.
     place.run(&["echo a b | wc -w; mkdir -p ~/x/y; chmod 0 ~/x"]).assert().success().stdout("2\n");
     assert_eq!(place.left().len(), 0);
+    // What it did is known all the same, outside of a project.
+    let report = |words: &[&str]| place.0.sbox("").args(["-C", "/", "report"]).args(words).output().unwrap();
+    assert!(stdout(&report(&["1"])).contains("exec") || stdout(&report(&["1"])).contains("run, ended with code 7"));
+    assert!(report(&["--verify"]).status.success() && stdout(&report(&[])).starts_with("2 runs since "));
     // The value was written nowhere, and the tree is as it was.
     assert_eq!(place.0.read("work/a"), "old\n");
 }

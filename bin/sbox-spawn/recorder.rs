@@ -219,7 +219,12 @@ impl Recorder {
 }
 
 fn start(args: &Args) -> Start {
-    let words: Vec<String> = args.command.iter().map(|word| shell_word(&word.to_string_lossy())).collect();
+    let words: Vec<String> = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let command = match &words[..] {
+        // As a person wrote it.
+        [shell, option, line] if shell == "/bin/sh" && option == "-c" => line.clone(),
+        words => words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" "),
+    };
     let (kind, name) =
         args.record_as.split_once(':').map_or((&*args.record_as, None), |(kind, name)| (kind, Some(name)));
     let shown = |mount: &Mount| {
@@ -235,7 +240,7 @@ fn start(args: &Args) -> Start {
     Start {
         kind: if kind.is_empty() { "spawn".into() } else { record::shown(kind) },
         name: name.map(record::shown),
-        command: record::shown(&words.join(" ")),
+        command: record::cut(&command, record::LONGEST_COMMAND),
         isolation: args.isolation.map_or("auto", Level::name).into(),
         network: args.network.mode.name().into(),
         nested: args.nested,

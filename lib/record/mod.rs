@@ -44,14 +44,23 @@ pub const MOST_LISTED: usize = 50;
 /// Characters of a text that an agent wrote.
 pub const LONGEST: usize = 200;
 
+/// Characters of a command line, which is the user's.
+pub const LONGEST_COMMAND: usize = 1000;
+
 /// A text from outside as the record has it: escaped, and cut.
 pub fn shown(text: &str) -> String {
-    let mut cut: String = crate::escape::visible(text).chars().take(LONGEST + 1).collect();
-    if cut.chars().count() > LONGEST {
-        cut = cut.chars().take(LONGEST - 3).collect();
-        cut.push_str("...");
+    cut(text, LONGEST)
+}
+
+/// The same, `most` characters long.
+pub fn cut(text: &str, most: usize) -> String {
+    // What is escaped is longer, never shorter.
+    let start: String = text.chars().take(most + 1).collect();
+    let shown = crate::escape::visible(&start);
+    match shown.chars().count() > most {
+        true => shown.chars().take(most.saturating_sub(3)).chain("...".chars()).collect(),
+        false => shown,
     }
-    cut
 }
 
 /// The name of a file of the record: the current one is number 0.

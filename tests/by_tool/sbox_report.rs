@@ -2,6 +2,7 @@
 
 use crate::common::cow::need_overlay;
 use crate::common::daemons::Standing;
+use crate::common::http::{self, Server};
 use crate::common::{Ends, becomes, bin, need_program, need_sandbox, on_a_terminal, stderr, stdout};
 use predicates::str::contains;
 use serde_json::Value;
@@ -65,6 +66,40 @@ fn somebody_who_was_not_there_reads_what_a_run_asked_for_and_how_it_ended() {
     assert!(text.contains("No name was refused") && text.contains("no system call was refused"), "{text}");
     assert_eq!(project.stdout(&["report", "--list"]).lines().count(), 3);
     assert!(project.stdout(&["report"]).starts_with("2 runs since "));
+}
+
+#[test]
+fn bytes_that_went_to_a_name_are_counted() {
+    if !need_sandbox() || !need_program("curl") {
+        return;
+    }
+    let server = Server::start(|_, stream| http::send(stream, "200 OK", "", &[b'x'; 50_000]));
+    let port = server.url("/").rsplit_once(':').unwrap().1.trim_end_matches('/').to_owned();
+    let project = Standing::new("report-bytes", &format!("network: {{allow: ['web.invalid:{port}=127.0.0.1']}}\n"));
+    let get = format!("curl -sS http://web.invalid:{port}/ | wc -c");
+    // Of a connection that is open when the sandbox ends, too.
+    let hold = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/3128; printf 'CONNECT web.invalid:{port} HTTP/1.1\\r\\nHost: web.invalid:{port}\\r\\n\\r\\nGET / HTTP/1.1\\r\\n\\r\\n' >&3; \
+         head -c 40000 <&3 | wc -c"
+    );
+    for script in [&get, &hold] {
+        let before = server.requests().len();
+        project.sbox(&["exec", "bash", "-c", script]).assert().success().stdout(contains("0000\n"));
+        assert_eq!(server.requests().len(), before + 1);
+        let run = last(&project);
+        let asked = &run["end"]["asked"][0];
+        assert_eq!(
+            (&asked["host"], &asked["allowed"], &asked["count"]),
+            (&"web.invalid".into(), &true.into(), &1.into())
+        );
+        let (sent, received) = (asked["sent"].as_u64().unwrap(), asked["received"].as_u64().unwrap());
+        assert!((10..10_000).contains(&sent) && (40_000..60_000).contains(&received), "{script}: {run}");
+    }
+    let table = project.stdout(&["logs", "--network"]);
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[1..5], ["web.invalid", &port, "allowed", "2"], "{table}");
+    assert!(row[7].parse::<f64>().unwrap() > 80.0 && row[8] == "kB", "{table}");
+    assert!(project.stdout(&["report"]).contains("Let through by the network"));
 }
 
 #[test]

@@ -218,3 +218,61 @@ fn limits_that_a_program_can_live_with_are_errors_to_it() {
     }
     assert_eq!(said.lines().count(), 3);
 }
+
+/// What the filter refuses is heard by the monitor. Whoever could take its place, or answer a call in a filter of its own,
+/// would let calls through: neither can be done.
+#[test]
+fn nobody_inside_answers_for_the_filter() {
+    if !need_sandbox() || !need_program("python3") {
+        return;
+    }
+    const SCRIPT: &str = r#"
+import ctypes, os, struct, sys, threading, fcntl
+libc = ctypes.CDLL(None, use_errno=True)
+umount, seccomp = UMOUNT, SECCOMP
+ops = [(0x20, 0, 0, 0), (0x15, 0, 1, umount), (6, 0, 0, 0x7fc00000), (6, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *op) for op in ops))
+filter = struct.pack("HxxxxxxQ", len(ops), ctypes.addressof(code))
+libc.prctl(38, 1, 0, 0, 0)
+def load(flags):
+    fd = libc.syscall(seccomp, 1, flags, filter)
+    return fd, 0 if fd >= 0 else ctypes.get_errno()
+listener, error = load(8)
+print("listener", "got" if listener >= 0 else error)
+if listener < 0:
+    print("silent", load(0))
+elif "answer" in sys.argv:
+    def answer():
+        call = bytearray(80)
+        fcntl.ioctl(listener, 0xC0502100, call)
+        fcntl.ioctl(listener, 0xC0182101, struct.pack("QqiI", struct.unpack("Q", call[:8])[0], 0, 0, 1))
+    threading.Thread(target=answer, daemon=True).start()
+print("call", libc.syscall(umount, b"/tmp", 2), ctypes.get_errno())
+# Every descriptor and process in sight: none is the monitor's.
+print("seen", sorted(os.listdir("/proc/self/fd")) if listener < 0 else [], any("seccomp" in os.readlink(f"/proc/{p}/fd/{f}")
+    for p in os.listdir("/proc") if p.isdigit() and p != str(os.getpid()) and os.access(f"/proc/{p}/fd", os.R_OK)
+    for f in os.listdir(f"/proc/{p}/fd") if os.path.islink(f"/proc/{p}/fd/{f}")))
+"#;
+    let script =
+        SCRIPT.replace("UMOUNT", &libc::SYS_umount2.to_string()).replace("SECCOMP", &libc::SYS_seccomp.to_string());
+    let scratch = Scratch::new("escape-listener");
+    let place = scratch.path("record");
+    let run = |record: &[&str]| {
+        let mut command = scratch.program("sbox-spawn");
+        command.args(record).args(["--", "python3", "-c", &script, "answer"]);
+        let output = command.timeout(std::time::Duration::from_secs(60)).output().unwrap();
+        started(&output, "a listener of its own");
+        stdout(&output)
+    };
+    // There is a listener already, and a filter without one is answered by the kernel.
+    let recorded = run(&["--record", text(&place)]);
+    assert!(recorded.contains("listener 16\nsilent (0, 0)\ncall -1 38\n"), "{recorded}");
+    assert!(recorded.contains(" False\n"), "{recorded}");
+    // Nobody listens: the sandbox's own filter comes before what any other says.
+    let plain = run(&[]);
+    assert!(plain.contains("listener got\ncall -1 1\n"), "{plain}");
+    // The control: outside, a listener lets the call through to the kernel, which has its own reasons.
+    let output = Command::new("unshare").args(["-Urm", "python3", "-c", &script, "answer"]).output().unwrap();
+    let outside = stdout(&output);
+    assert!(outside.is_empty() || outside.starts_with("listener got\ncall -1 22\n"), "{outside}");
+}
