@@ -31,7 +31,7 @@ fn somebody_who_was_not_there_reads_what_a_run_asked_for_and_how_it_ended() {
     }
     let project = Standing::new("report", "network: {allow: [ok.invalid]}\n");
     let script = "for n in 1 2 3; do unshare -U true; done; curl -s http://a.invalid/; curl -s https://b.invalid:8443/; \
-                  curl -s http://a.invalid/; sleep 1000 & exit 3";
+                  curl -s http://a.invalid/; sleep 1000 & until grep -q sleep /proc/$!/comm; do :; done; exit 3";
     project.sbox(&["exec", "sh", "-c", script]).assert().code(3);
     let run = last(&project);
     assert_eq!((&run["run"], &run["end"]["code"], &run["is_running"]), (&1.into(), &3.into(), &false.into()));
