@@ -76,6 +76,7 @@ fn beside(name: &str, overrides: &Overrides, words: &[OsString]) -> Result<u8> {
     let overrides = &started.and(overrides);
     let config = libsbox::check::load_with(&project, overrides)?;
     libsbox::trust::require_with(&project, &config, overrides)?;
-    let mut join = sandbox::ProjectSandbox::new(&project, &config).joining(command, &config.workdir, words)?;
-    Err(plumbing::exec(&mut join.command))
+    let mut sandbox = sandbox::ProjectSandbox::new(&project, &config);
+    sandbox.daemon = Some(&record.name);
+    Err(plumbing::exec(&mut sandbox.joining(command, &config.workdir, words)?.command))
 }

@@ -8,7 +8,7 @@ use crate::args::{Level, TOOL};
 use crate::sandbox::Sandbox;
 use crate::terminal::Terminal;
 use crate::witness::Witness;
-use crate::{command, identity, mountinfo, overlay, report, signals};
+use crate::{command, identity, mountinfo, overlay, recorder, report, signals};
 use libsbox::error::{Context, Error, Result};
 use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};
@@ -33,6 +33,7 @@ pub fn run(sandbox: Sandbox) -> Result<u8> {
     let terminal = Terminal::remember();
     signals::block()?;
     let pid = sandbox.args.join.ok_or_else(|| Error::usage("missing process"))?;
+    let beside = if sandbox.args.refresh { None } else { recorder::Beside::start(&sandbox.args)? };
     let overlays = overlays_of(pid)?;
     let witness = if sandbox.args.refresh { None } else { Some(Witness::start()?) };
     enter(&namespaces_of(pid)?)?;
@@ -59,10 +60,13 @@ pub fn run(sandbox: Sandbox) -> Result<u8> {
         Fork::Parent(child) => child,
     };
     let code = signals::Monitor { child, line: None, witness: witness.as_ref(), terminal: &terminal }
-        .wait(&mut crate::recorder::Recorder::none(), || None)
+        .wait(&mut recorder::Recorder::none(), || None)
         .map(|end| end.code);
     drop(witness);
     terminal.restore();
+    if let (Some(beside), Ok(code)) = (beside, &code) {
+        beside.end(*code);
+    }
     terminal.die_as_the_command_did();
     code
 }

@@ -6,12 +6,17 @@
 use crate::args::{Args, Mount};
 use crate::filter::Scope;
 use crate::listener::Listener;
+use crate::{reaper, refresh, report};
 use libsbox::cow;
+use libsbox::error::{Context, Result};
 use libsbox::escape::shell_word;
 use libsbox::model::Level;
 use libsbox::process::Identity;
 use libsbox::record::{self, Asked, End, Event, MOST_LISTED, MountShown, Start, Tally, Writer};
+use libsbox::sys::{self, Fork};
 use rustix::fd::OwnedFd;
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -215,6 +220,46 @@ impl Recorder {
         }))]);
         // To wait for the disk would make each `sbox exec true` several times as long.
         writer.finish(self.has_news || lasted >= LONG)
+    }
+}
+
+/// The record of a command that joins a sandbox. Its monitor enters the mounts of that one and has no path of the host's any
+/// more: a process that stays outside keeps the record, and ends with the monitor.
+pub struct Beside {
+    line: OwnedFd,
+    pid: Pid,
+}
+
+impl Beside {
+    /// Starts it, if there is a record.
+    pub fn start(args: &Args) -> Result<Option<Beside>> {
+        if args.record.is_none() {
+            return Ok(None);
+        }
+        let (end, line) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
+        match sys::fork().context(|| "start a process".into())? {
+            Fork::Child => {
+                drop(line);
+                let _ = refresh::detach(c"sbox-recorder", [&end].into_iter());
+                let mut recorder = Recorder::new(args);
+                recorder.level = Some(Level::Namespace);
+                let mut code = [0u8];
+                // Without a word the monitor was killed, and there is no end.
+                if let Ok(1) = rustix::io::read(&end, &mut code[..]) {
+                    let _ = recorder.end(code[0], None);
+                }
+                report::end(0)
+            }
+            Fork::Parent(pid) => Ok(Some(Beside { line, pid })),
+        }
+    }
+
+    /// The command has ended.
+    pub fn end(self, code: u8) {
+        let _ = rustix::io::write(&self.line, &[code]);
+        // Stopped with the group, it may not have been continued with it.
+        let _ = rustix::process::kill_process(self.pid, Signal::CONT);
+        reaper::wait_a_moment(self.pid);
     }
 }
 

@@ -219,8 +219,12 @@ impl<'a> ProjectSandbox<'a> {
         let placeholders = secrets::placeholders(self.project, self.config);
         let environment = self.environment(Isolation::Namespace, placeholders)?;
         let in_use = self.project.lock_shared()?;
-        let mut command = Spawn::new()?
-            .join(pid)
+        let mut spawn = Spawn::new()?.join(pid);
+        // Somebody who only looks is not in the record.
+        if let Some(name) = self.daemon {
+            spawn = spawn.record(&self.project.logs(), &format!("exec:{name}"));
+        }
+        let mut command = spawn
             .chdir(directory)
             .network_mode(self.config.network.mode())
             .limits(&self.config.limits.of_each_process())

@@ -278,6 +278,15 @@ fn each_start_of_a_daemon_is_a_run_of_its_name() {
     assert_eq!(runs.len(), 3);
     assert!(runs.iter().all(|run| run["end"]["code"] == 7 && run["start"]["kind"] == "daemon"), "{runs:?}");
     assert!(project.stdout(&["report", "web"]).starts_with("3 runs since "));
+    // What joins one is among them.
+    project.start("stays", "sleep 1000");
+    project.sbox(&["exec", "--in", "stays", "sh", "-c", "exit 4"]).assert().code(4);
+    project.sbox(&["stop", "stays"]).assert().success();
+    let runs: Vec<Value> = serde_json::from_str(&project.stdout(&["report", "stays", "-j"])).unwrap();
+    let shown: Vec<String> =
+        runs.iter().map(|run| format!("{} {}", run["start"]["kind"], run["end"]["code"])).collect();
+    assert_eq!(shown, ["\"daemon\" 143", "\"exec\" 4"]);
+    project.sbox(&["report", "--verify"]).assert().success();
 }
 
 #[test]
