@@ -63,6 +63,11 @@ fn clone(directory: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
 
 fn mount(lower: BorrowedFd<'_>, upper: BorrowedFd<'_>, work: BorrowedFd<'_>) -> std::result::Result<OwnedFd, String> {
     let reason = |error: rustix::io::Errno| libsbox::error::reason(&error.into());
+    // The kernel mounts it all the same, and then no directory of the lower one can be removed (EIO): tmpfs before Linux 6.6.
+    let none = rustix::fs::getxattr(upper.as_raw_fd().to_string(), "user.overlay.opaque", &mut [0u8; 0]);
+    if none == Err(rustix::io::Errno::NOTSUP) {
+        return Err("its file system has no attributes of users (user.*), as tmpfs before Linux 6.6".into());
+    }
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(reason)?;
     let configured = (|| {
         for (key, directory) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {

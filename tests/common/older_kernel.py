@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs a command as an older kernel would: with an older Landlock, and without calls that came later.
 
-usage: older_kernel.py [--landlock N] [--missing CALL] [--refused CALL] [--no-idmap] [--no-userxattr] -- COMMAND...
+usage: older_kernel.py [--landlock N] [--missing CALL] [--refused CALL] [--no-idmap] [--no-userxattr] [--no-attributes] -- COMMAND...
 
 A filter of system calls (seccomp) is put on the command and inherited by all that it starts. What it cannot decide by
 numbers is asked of this process, which answers in the kernel's place. The numbers are the same on all architectures of
@@ -24,6 +24,7 @@ CALLS = {
     "mount_setattr": 442, "landlock_create_ruleset": 444, "landlock_add_rule": 445, "landlock_restrict_self": 446,
     "memfd_secret": 447, "statmount": 457, "listmount": 458,
 }
+CALLS["getxattr"] = {"x86_64": 191}.get(platform.machine(), 8)
 CALLS["sethostname"] = {"x86_64": 170}.get(platform.machine(), 161)
 SECCOMP = {"x86_64": 317}.get(platform.machine(), 277)
 ALLOW, ASK, ERRNO = 0x7FFF0000, 0x7FC00000, 0x00050000
@@ -116,6 +117,8 @@ def main():
             failing.append((words.pop(0), errno.ENOSYS))
         elif word == "--refused":
             failing.append((words.pop(0), errno.EPERM))
+        elif word == "--no-attributes":
+            failing.append(("getxattr", errno.EOPNOTSUPP))
         elif word == "--no-idmap":
             idmap = False
         elif word == "--no-userxattr":
