@@ -7,6 +7,7 @@ use libsbox::error::{Context, Error, Kind, Result, reason};
 use libsbox::sys::{self, Signals};
 use rustix::fd::OwnedFd;
 use std::ffi::OsString;
+use std::os::fd::IntoRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
@@ -45,9 +46,29 @@ fn no_filter(error: &std::io::Error) -> Error {
         .hint("the kernel needs CONFIG_SECCOMP_FILTER, which every distribution sets; nothing was run")
 }
 
+/// Every descriptor from `first` on ends with the next exec. Before Linux 5.11, which came with the flag for that, one by one.
+fn close_on_exec_from(first: i32) -> std::io::Result<()> {
+    match sys::close_on_exec_from(first) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {}
+        done => return done,
+    }
+    let names = std::fs::read_dir("/proc/self/fd")?.map(|entry| entry.map(|entry| entry.file_name()));
+    let names: Vec<_> = names.collect::<std::io::Result<_>>()?;
+    for number in names.iter().filter_map(|name| name.to_str()?.parse::<i32>().ok()).filter(|number| *number >= first) {
+        // The one of the list itself is closed by now.
+        if let Ok(descriptor) = sys::adopt(number) {
+            let marked = rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC);
+            // It is others' to close.
+            let _ = descriptor.into_raw_fd();
+            marked?;
+        }
+    }
+    Ok(())
+}
+
 fn prepare(sandbox: &Sandbox, level: Level) -> Result<()> {
     no_directories_as_standard_streams()?;
-    sys::close_on_exec_from(3).context(|| "close the inherited descriptors".into())?;
+    close_on_exec_from(3).context(|| "close the inherited descriptors".into())?;
     sys::block(&Signals::of(&[])).context(|| "restore the signals".into())?;
     sys::ignore_signal(libc::SIGXFSZ, false);
     if let Some(directory) = &sandbox.args.chdir {

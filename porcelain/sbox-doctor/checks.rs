@@ -165,6 +165,7 @@ fn landlock(probe: &Probe) -> Check {
     let host = Host { landlock: probe.landlock, keeps_root: false };
     let lost = promises::lost_here(probe.level.parse().unwrap_or(Level::Namespace), &host);
     match (probe.landlock, lost.is_empty()) {
+        (0, true) => check("Landlock", State::Weaker, found, Some(BOOT)),
         (_, true) => check("Landlock", State::Good, found, None),
         (0, false) => check("Landlock", State::Weaker, format!("{found}: {}", lost.join("; ")), Some(BOOT)),
         _ => check(

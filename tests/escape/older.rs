@@ -103,6 +103,30 @@ fn a_call_that_the_kernel_does_not_have_is_named_with_the_kernel_that_has_it() {
     }
 }
 
+/// Linux 5.10 has no flag of close_range(2) for it.
+#[test]
+fn no_descriptor_of_the_callers_is_inherited_on_a_kernel_without_close_range() {
+    if !can_try() {
+        return;
+    }
+    let scratch = Scratch::new("older-descriptors");
+    scratch.write("secret", "canary\n");
+    let spawn = bin().join("sbox-spawn");
+    let python = package().join("tests/common/older_kernel.py");
+    let script = "exec 9<secret; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", "python3"]).arg(python).args(["--missing", "close_range", "--"]).arg(spawn);
+    command.args(["--isolation", "env", "--", "sh", "-c", "cat <&9"]).current_dir(&scratch.root);
+    let output = command.env("HOME", scratch.home()).output().unwrap();
+    assert!(!stdout(&output).contains("canary"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("sbox-spawn"), "{}", stderr(&output));
+    // The control: the descriptor is there until sbox-spawn.
+    let mut command = Command::new("sh");
+    let control =
+        command.args(["-c", "exec 9<secret; exec sh -c 'cat <&9'"]).current_dir(&scratch.root).output().unwrap();
+    assert_eq!(stdout(&control), "canary\n");
+}
+
 #[test]
 fn a_container_that_filters_calls_is_named_with_what_lifts_the_filter() {
     if !can_try() {
