@@ -7,9 +7,10 @@ use libsbox::escape;
 use libsbox::fs;
 use libsbox::model::{Isolation, NetworkMode};
 use libsbox::plumbing;
+use libsbox::plumbing::relocate::Relocate;
 use libsbox::plumbing::spawn::{self, Spawn};
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -73,18 +74,14 @@ fn copy_sites(env: &Path, dir: &Path, sites: &[PathBuf]) -> Result<BTreeSet<Path
 
 /// The files below `env` in which its prefix is written: what a clone has to change, found once.
 pub fn sites(env: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
-    let mut command = plumbing::program("sbox-relocate")?;
-    command.args(["--dry-run", "--null", "--from"]).arg(prefix).arg("--to").arg(prefix).arg(env);
-    let mut sites = paths(&plumbing::output(&mut command)?);
+    let mut sites = Relocate::new([(prefix, prefix)])?.dry_run().run(env, None)?;
     sites.retain(|path| bytecode::source_of(path).is_none());
     Ok(sites)
 }
 
 fn relocate(entry: &Entry, dir: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
-    let list: Vec<u8> = entry.sites.iter().flat_map(|site| [site.as_os_str().as_bytes(), b"\0"].concat()).collect();
-    let mut command = plumbing::program("sbox-relocate")?;
-    command.args(["--null", "--only", "-", "--from"]).arg(&entry.prefix).arg("--to").arg(prefix).arg(dir);
-    let changed = plumbing::output_of(&mut command, &list);
+    let sites = entry.sites.iter().map(|site| &**site);
+    let changed = Relocate::new([(&*entry.prefix, prefix)])?.only(sites).run(dir, None);
     if changed.is_err() && prefix.as_os_str().len() > entry.prefix.as_os_str().len() {
         let length = prefix.as_os_str().len();
         return Err(Error::new(format!(
@@ -92,14 +89,7 @@ fn relocate(entry: &Entry, dir: &Path, prefix: &Path) -> Result<Vec<PathBuf>> {
         ))
         .hint("compiled programs have room for a path of so many bytes only (conda's for 255): use a shorter one"));
     }
-    Ok(paths(&changed?))
-}
-
-fn paths(list: &[u8]) -> Vec<PathBuf> {
-    list.split(|byte| *byte == 0)
-        .filter(|path| !path.is_empty())
-        .map(|path| PathBuf::from(OsStr::from_bytes(path)))
-        .collect()
+    changed
 }
 
 /// The sources that lost their byte code because they were changed.

@@ -1,6 +1,6 @@
 //! `sbox-relocate` for a whole project: both trees in one move, all of it or nothing.
 
-use super::{answer, output, program, reply_lines};
+use super::{answer, output_of, program, reply_lines};
 use crate::error::{Error, Result};
 use crate::project::Project;
 use serde::Deserialize;
@@ -92,7 +92,8 @@ impl Relocation<'_> {
         }
         command.args(self.dry_run.then_some("--dry-run"));
         command.args(self.only.map(|_| ["--only", "-"]).into_iter().flatten());
-        add_ways(&mut command, self.from, self.project.root());
+        let (from, to) = (trees(self.from), trees(self.project.root()));
+        add_ways(&mut command, from.iter().zip(&to).map(|(from, to)| (&**from, &**to)));
         command.arg("--journal").arg(self.journal());
         if env {
             command.arg("--slots").arg(self.project.slots()).arg(self.project.env());
@@ -100,8 +101,8 @@ impl Relocation<'_> {
         if rootfs {
             command.arg("--data").arg(self.project.rootfs());
         }
-        let list = self.only.unwrap_or_default().iter().filter_map(|path| named(path));
-        let list: Vec<u8> = list.flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
+        let list: Vec<_> = self.only.unwrap_or_default().iter().filter_map(|path| named(path)).collect();
+        let list = null_terminated(list.iter().map(|path| &**path));
         let output = answer(&mut command, &list)?;
         let moved = read(&output.stdout, lead)?;
         if output.status.success() || !moved.unrelocatable.is_empty() {
@@ -116,32 +117,73 @@ impl Relocation<'_> {
     }
 }
 
-/// Nothing else of a project than its two trees can be seen in it under its own path.
-fn add_ways(command: &mut Command, from: &Path, to: &Path) {
-    for tree in [".sbox/env", ".sbox/rootfs"] {
-        command.arg("--from").arg(from.join(tree)).arg("--to").arg(to.join(tree));
+/// A command line of `sbox-relocate` that prints which files it changes.
+#[derive(Debug)]
+pub struct Relocate {
+    command: Command,
+    only: Vec<u8>,
+}
+
+impl Relocate {
+    /// Replaces the first path of each pair by the second.
+    pub fn new<'a>(ways: impl IntoIterator<Item = (&'a Path, &'a Path)>) -> Result<Relocate> {
+        let mut command = program("sbox-relocate")?;
+        add_ways(command.arg("--null"), ways);
+        Ok(Relocate { command, only: Vec::new() })
+    }
+
+    /// Changes nothing, and only says what would be.
+    pub fn dry_run(mut self) -> Relocate {
+        self.command.arg("--dry-run");
+        self
+    }
+
+    /// Looks at these files alone.
+    pub fn only<'a>(mut self, places: impl IntoIterator<Item = &'a Path>) -> Relocate {
+        self.command.args(["--only", "-"]);
+        self.only = null_terminated(places);
+        self
+    }
+
+    /// Does not look into these places.
+    pub fn skip(mut self, places: impl IntoIterator<Item = PathBuf>) -> Relocate {
+        for place in places {
+            self.command.arg("--skip").arg(place);
+        }
+        self
+    }
+
+    /// Leaves the record of the move in this directory.
+    pub fn journal(mut self, directory: &Path) -> Relocate {
+        self.command.arg("--journal").arg(directory);
+        self
+    }
+
+    /// Does it in a tree of programs, and in one of data if there is one. Gives the files below them.
+    pub fn run(mut self, programs: &Path, data: Option<&Path>) -> Result<Vec<PathBuf>> {
+        self.command.arg(programs);
+        if let Some(data) = data {
+            self.command.arg("--data").arg(data);
+        }
+        let list = output_of(&mut self.command, &self.only)?;
+        let places = list.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        Ok(places.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
     }
 }
 
-/// Moves copies of the two trees, which are in `state`, from one root to another; without a `journal` nothing is changed.
-/// Gives the files that change, below `state`. The places `skip` in the rootfs are not looked into.
-pub fn move_copies(
-    state: &Path,
-    (from, to): (&Path, &Path),
-    skip: &[&str],
-    journal: Option<&Path>,
-) -> Result<Vec<PathBuf>> {
-    let mut command = program("sbox-relocate")?;
-    command.arg("--null").args(skip.iter().flat_map(|place| ["--skip".into(), format!("rootfs/{place}")]));
-    add_ways(&mut command, from, to);
-    match journal {
-        Some(journal) => command.arg("--journal").arg(journal),
-        None => command.arg("--dry-run"),
-    };
-    command.arg(state.join("env")).arg("--data").arg(state.join("rootfs"));
-    let list = output(&mut command)?;
-    let places = list.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    Ok(places.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect())
+fn add_ways<'a>(command: &mut Command, ways: impl IntoIterator<Item = (&'a Path, &'a Path)>) {
+    for (from, to) in ways {
+        command.arg("--from").arg(from).arg("--to").arg(to);
+    }
+}
+
+fn null_terminated<'a>(places: impl IntoIterator<Item = &'a Path>) -> Vec<u8> {
+    places.into_iter().flat_map(|place| [place.as_os_str().as_bytes(), b"\0"].concat()).collect()
+}
+
+/// The places of a project in which its own path can stand: nothing else of it can be seen inside under that.
+pub fn trees(root: &Path) -> [PathBuf; 2] {
+    [".sbox/env", ".sbox/rootfs"].map(|tree| root.join(tree))
 }
 
 /// Places in rootfs that are not looked into: what is there for a while, and stores that know their files by their content,

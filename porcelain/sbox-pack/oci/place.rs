@@ -6,7 +6,7 @@
 use libsbox::dir::Dir;
 use libsbox::error::{Context, Result};
 use libsbox::fs;
-use libsbox::plumbing::relocate::move_copies;
+use libsbox::plumbing::relocate::{Relocate, trees};
 use libsbox::project::Project;
 use rustix::fs::FileType;
 use std::collections::BTreeMap;
@@ -46,8 +46,14 @@ impl Rewritten {
         if new == old {
             return Ok(rewritten);
         }
-        let skip = [&["tmp"], &crate::CACHES[..]].concat();
-        let places = move_copies(&project.state(), (old, new), &skip, None)?;
+        let (from, to) = (trees(old), trees(new));
+        let relocate = || -> Result<Relocate> {
+            let skip = ["tmp"].iter().chain(&crate::CACHES).map(|place| Path::new("rootfs").join(place));
+            Ok(Relocate::new(from.iter().zip(&to).map(|(from, to)| (&**from, &**to)))?.skip(skip))
+        };
+        let both = |state: &Path| (state.join("env"), state.join("rootfs"));
+        let (env, rootfs) = both(&project.state());
+        let places = relocate()?.dry_run().run(&env, Some(&rootfs))?;
         for tree in ["env", "rootfs"] {
             fs::make_dirs(&rewritten.state.join(tree))?;
         }
@@ -57,7 +63,8 @@ impl Rewritten {
                 rewritten.files.insert(place, false);
             }
         }
-        move_copies(&rewritten.state, (old, new), &skip, Some(&work.join("journal")))?;
+        let (env, rootfs) = both(&rewritten.state);
+        relocate()?.journal(&work.join("journal")).run(&env, Some(&rootfs))?;
         for (place, is_there) in &mut rewritten.files {
             *is_there = keep_time(&from, &to, place)?;
         }
