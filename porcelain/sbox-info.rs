@@ -16,7 +16,7 @@ use libsbox::name_rules::NameRules;
 use libsbox::plumbing::spawn;
 use libsbox::project::Project;
 use libsbox::width;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -48,7 +48,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     Ok(0)
 }
 
-fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
+fn facts(project: &Project, config: &Config) -> Result<Value> {
     let lock = Built::read(project).filter(Built::is_whole);
     let size = |path: &Path| {
         let (files, bytes) = fs::measure(path);
@@ -75,7 +75,7 @@ fn facts(project: &Project, config: &Config) -> Result<serde_json::Value> {
 }
 
 /// Every name that the network leads to or refuses, and where the rule comes from.
-fn network(project: &Project, config: &Config) -> Vec<serde_json::Value> {
+fn network(project: &Project, config: &Config) -> Vec<Value> {
     let rules = NameRules::of(project, config, &Host::own());
     let text = libsbox::config::read(project).unwrap_or_default();
     let line = &|list: &str, index: usize| {
@@ -96,7 +96,7 @@ fn network(project: &Project, config: &Config) -> Vec<serde_json::Value> {
     rows.chain(unusable).collect()
 }
 
-fn entry(entry: &MountEntry) -> serde_json::Value {
+fn entry(entry: &MountEntry) -> Value {
     json!({"src": entry.src, "dst": entry.dst, "ro": entry.is_read_only(), "mode": entry.mode})
 }
 
@@ -106,86 +106,75 @@ fn masked(name: &str, value: &str) -> String {
 }
 
 /// The same facts for a person, in a fixed order.
-fn text(facts: &serde_json::Value) -> String {
-    let mut out = String::new();
-    let show = |value: &serde_json::Value| match value {
-        serde_json::Value::Null => "-".into(),
-        serde_json::Value::String(text) if text.is_empty() => "-".into(),
-        serde_json::Value::String(text) => escape::visible(text),
+fn text(facts: &Value) -> String {
+    let rows = |key: &str| -> Rows {
+        let object = facts[key].as_object().into_iter().flatten();
+        object.map(|(name, value)| (escape::visible(name), shown(value))).collect()
+    };
+    let asked: Vec<String> = list(&facts["runtime"]["asked"]).map(shown).collect();
+    let built = list(&facts["runtime"]["built"]).map(|built| {
+        format!("{} {} from {}", shown(&built["provider"]), shown(&built["version"]), shown(&built["source"]))
+    });
+    let runtime = [("asked".into(), asked.join(", "))].into_iter().chain(built.map(|built| ("built".into(), built)));
+    let disk = ["env", "rootfs"].map(|part| (part.into(), disk(&facts["disk"][part])));
+    let disk = disk.into_iter().chain([("cache".into(), shown(&facts["cache"]))]);
+    let install = list(&facts["install"]).zip(1..).map(|(line, number): (_, u32)| (number.to_string(), shown(line)));
+    let sections: [(&str, Rows); 9] = [
+        ("Project", rows("project")),
+        ("Runtime", runtime.collect()),
+        ("Isolation", rows("isolation")),
+        ("Network", list(&facts["network"]).map(rule).collect()),
+        ("Disk", disk.collect()),
+        ("Copied", list(&facts["copy"]).map(mounted).collect()),
+        ("Mounted", list(&facts["mount"]).map(mounted).collect()),
+        ("Install", install.collect()),
+        ("Environment", rows("env")),
+    ];
+    let sections: Vec<String> = sections.iter().filter(|(_, rows)| !rows.is_empty()).map(section).collect();
+    sections.join("\n")
+}
+
+type Rows = Vec<(String, String)>;
+
+fn section((title, rows): &(&str, Rows)) -> String {
+    let widest = rows.iter().map(|(name, _)| width::of(name)).max().unwrap_or(0);
+    let lines = rows.iter().map(|(name, value)| format!("  {}  {value}\n", width::padded(name, widest)));
+    format!("{title}\n{}", lines.collect::<String>())
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) if text.is_empty() => "-".into(),
+        Value::String(text) => escape::visible(text),
         other => other.to_string(),
-    };
-    let mut section = |title: &str, rows: Vec<(String, String)>| {
-        if !rows.is_empty() {
-            let widest = rows.iter().map(|(name, _)| width::of(name)).max().unwrap_or(0);
-            out += &format!("{title}\n");
-            for (name, value) in rows {
-                out += &format!("  {}  {value}\n", width::padded(name, widest));
-            }
-            out.push('\n');
-        }
-    };
-    let rows = |key: &str| -> Vec<(String, String)> {
-        let object = facts[key].as_object().cloned().unwrap_or_default();
-        object.iter().map(|(name, value)| (escape::visible(name), show(value))).collect()
-    };
-    section("Project", rows("project"));
-    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
-    let mut runtime =
-        vec![("asked".to_owned(), list(&facts["runtime"]["asked"]).iter().map(show).collect::<Vec<_>>().join(", "))];
-    for built in list(&facts["runtime"]["built"]) {
-        runtime.push((
-            "built".into(),
-            format!("{} {} from {}", show(&built["provider"]), show(&built["version"]), show(&built["source"])),
-        ));
     }
-    section("Runtime", runtime);
-    section("Isolation", rows("isolation"));
-    let rule = |rule: &serde_json::Value| {
-        let from = [
-            rule["set"].as_str().map(str::to_owned),
-            Some(show(&rule["why"])).filter(|why| why != "-"),
-            rule["line"].as_u64().map(|line| format!("config.yaml:{line}")),
-        ];
-        let from: Vec<String> = from.into_iter().flatten().collect();
-        let denied = if rule["list"] == "deny" { "denied; " } else { "" };
-        (rule["rule"].as_str().map_or_else(|| "-".into(), escape::visible), format!("{denied}{}", from.join(", ")))
-    };
-    section("Network", list(&facts["network"]).iter().map(rule).collect());
-    let disk = |name: &str| {
-        let part = &facts["disk"][name];
-        let size = format::size(part["bytes"].as_u64().unwrap_or(0));
-        (
-            name.to_owned(),
-            if part["exists"] == true {
-                format!("{size} in {} files  {}", part["files"], show(&part["path"]))
-            } else {
-                "not built".into()
-            },
-        )
-    };
-    section("Disk", vec![disk("env"), disk("rootfs"), ("cache".into(), show(&facts["cache"]))]);
-    let entries = |key: &str| -> Vec<(String, String)> {
-        list(&facts[key])
-            .iter()
-            .map(|entry| {
-                (
-                    show(&entry["dst"]),
-                    format!("{}{}", show(&entry["src"]), if entry["ro"] == true { " (read-only)" } else { "" }),
-                )
-            })
-            .collect()
-    };
-    section("Copied", entries("copy"));
-    section("Mounted", entries("mount"));
-    section(
-        "Install",
-        list(&facts["install"])
-            .iter()
-            .enumerate()
-            .map(|(number, line)| ((number + 1).to_string(), show(line)))
-            .collect(),
-    );
-    section("Environment", rows("env"));
-    out.truncate(out.trim_end().len());
-    out + "\n"
+}
+
+fn disk(part: &Value) -> String {
+    if part["exists"] != true {
+        return "not built".into();
+    }
+    let size = format::size(part["bytes"].as_u64().unwrap_or(0));
+    format!("{size} in {} files  {}", part["files"], shown(&part["path"]))
+}
+
+fn mounted(entry: &Value) -> (String, String) {
+    let end = if entry["ro"] == true { " (read-only)" } else { "" };
+    (shown(&entry["dst"]), shown(&entry["src"]) + end)
+}
+
+fn rule(rule: &Value) -> (String, String) {
+    let from = [
+        rule["set"].as_str().map(str::to_owned),
+        Some(shown(&rule["why"])).filter(|why| why != "-"),
+        rule["line"].as_u64().map(|line| format!("config.yaml:{line}")),
+    ];
+    let from: Vec<String> = from.into_iter().flatten().collect();
+    let denied = if rule["list"] == "deny" { "denied; " } else { "" };
+    (shown(&rule["rule"]), format!("{denied}{}", from.join(", ")))
 }

@@ -116,37 +116,8 @@ pub fn stage(place: &Path, planner: &Planner<'_>, plan: &Plan, trees: &[Tree], d
         journal.puts.push((*number, path.as_os_str().as_bytes().to_vec(), id));
         numbers.insert((*number, path.clone()), id);
     }
-    for (number, tree) in trees.iter().enumerate() {
-        let changed = plan.changes.keys().filter(|(tree, _)| *tree == number).map(|(_, place)| place.clone()).collect();
-        let sum = |path: &Path| sum_of(&staging.file(numbers.get(&(number, path.to_owned()))?.to_string()).ok()?);
-        for path in installed_metadata::affected(&tree.dir, &changed)? {
-            let staged = numbers.get(&(number, path.clone())).map(ToString::to_string);
-            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            if tree.rule != plan::Rule::Software {
-                continue;
-            }
-            let dir = tree.dir.sub_lent_at(parent)?;
-            let shown = || format!("write '{}'", visible_path(dir.path().join(name)));
-            let source = match &staged {
-                Some(staged) => staging.file(staged)?,
-                None => dir.file_lent(name)?,
-            };
-            let metadata = source.metadata().context(shown)?;
-            let text = plan::whole(&source, metadata.len()).context(shown)?;
-            let Some(new) = installed_metadata::updated(&path, &text, &changed, &sum) else { continue };
-            let id = match &staged {
-                Some(staged) => staged.parse().unwrap_or_default(),
-                None => {
-                    journal.puts.push((number, path.as_os_str().as_bytes().to_vec(), journal.puts.len()));
-                    journal.puts.len() - 1
-                }
-            };
-            let target = OsString::from(id.to_string());
-            staging.put_file(&target, metadata.mode(), |file| {
-                file.write_all(&new)?;
-                keep(&source, file, &metadata)
-            })?;
-        }
+    for (number, tree) in trees.iter().enumerate().filter(|(_, tree)| tree.rule == plan::Rule::Software) {
+        stage_records((number, tree), plan, &staging, &numbers, &mut journal)?;
     }
     // Without a place of the caller's nobody would find it: then the move is finished by this run or not at all.
     if durable {
@@ -156,6 +127,44 @@ pub fn stage(place: &Path, planner: &Planner<'_>, plan: &Plan, trees: &[Tree], d
         fs::write_atomic(&place.join(NAME), &text, 0o600)?;
     }
     Ok(journal)
+}
+
+/// The records of a tree, with the hashes of what was staged.
+fn stage_records(
+    (number, tree): (usize, &Tree),
+    plan: &Plan,
+    staging: &Dir,
+    numbers: &BTreeMap<(usize, PathBuf), usize>,
+    journal: &mut Journal,
+) -> Result<()> {
+    let changed = plan.changes.keys().filter(|(tree, _)| *tree == number).map(|(_, place)| place.clone()).collect();
+    let sum = |path: &Path| sum_of(&staging.file(numbers.get(&(number, path.to_owned()))?.to_string()).ok()?);
+    for path in installed_metadata::affected(&tree.dir, &changed)? {
+        let staged = numbers.get(&(number, path.clone())).map(ToString::to_string);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let dir = tree.dir.sub_lent_at(parent)?;
+        let shown = || format!("write '{}'", visible_path(dir.path().join(name)));
+        let source = match &staged {
+            Some(staged) => staging.file(staged)?,
+            None => dir.file_lent(name)?,
+        };
+        let metadata = source.metadata().context(shown)?;
+        let text = plan::whole(&source, metadata.len()).context(shown)?;
+        let Some(new) = installed_metadata::updated(&path, &text, &changed, &sum) else { continue };
+        let id = match &staged {
+            Some(staged) => staged.parse().unwrap_or_default(),
+            None => {
+                journal.puts.push((number, path.as_os_str().as_bytes().to_vec(), journal.puts.len()));
+                journal.puts.len() - 1
+            }
+        };
+        let target = OsString::from(id.to_string());
+        staging.put_file(&target, metadata.mode(), |file| {
+            file.write_all(&new)?;
+            keep(&source, file, &metadata)
+        })?;
+    }
+    Ok(())
 }
 
 /// A new file in the place of the old one: a hard link elsewhere keeps its content, a running program its code, and a

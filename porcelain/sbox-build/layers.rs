@@ -11,7 +11,7 @@ use libsbox::fs;
 use libsbox::lockfile::{self, Lockfile, RuntimeRecord};
 use libsbox::output;
 use libsbox::plumbing::envsh;
-use libsbox::plumbing::mkenv::Environment;
+use libsbox::plumbing::mkenv::{Environment, MadeRuntime};
 use libsbox::plumbing::stage::{Sources, Staged, Staging};
 use libsbox::progress::Progress;
 use libsbox::project::{Project, home};
@@ -92,16 +92,7 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
     let made = wanted.make(&progress);
     drop(progress);
     let made = made?;
-    for record in &made.runtimes {
-        let from = if record.cached { "from the cache" } else { "built now" };
-        output::info(format_args!(
-            "{} {} by provider '{}', {from}: {}",
-            escape::visible(&record.record.spec),
-            escape::visible(&record.record.version),
-            escape::visible(&record.record.provider),
-            escape::visible(&record.record.source)
-        ));
-    }
+    made.runtimes.iter().for_each(say_made);
     let registries = made.registries;
     let records: Vec<RuntimeRecord> = made.runtimes.into_iter().map(|made| made.record).collect();
     packages::print_difference(&build.built.runtimes, &records, build.options.update);
@@ -128,6 +119,14 @@ pub fn runtime(build: &mut Build<'_>) -> Result<bool> {
         build.built.write(project)?;
     }
     Ok(true)
+}
+
+fn say_made(made: &MadeRuntime) {
+    let from = if made.cached { "from the cache" } else { "built now" };
+    let record = &made.record;
+    let [spec, version, provider, source] =
+        [&record.spec, &record.version, &record.provider, &record.source].map(|text| escape::visible(text));
+    output::info(format_args!("{spec} {version} by provider '{provider}', {from}: {source}"));
 }
 
 /// The layer of files: `copy`, places for `mount`, and the directories that every sandbox has.

@@ -23,6 +23,34 @@ pub struct Fixtures {
     _listeners: (TcpListener, UnixListener, UnixListener),
 }
 
+/// What lies there to be reached.
+const FILES: [&str; 15] = [
+    "secret/file",
+    "data/file",
+    "work/.envrc",
+    "work/.git/config",
+    "work/.git/hooks/sample",
+    "work/.vscode/x.json",
+    "work/.claude/x.json",
+    "work/deep/below/.git/config",
+    "work/deep/below/.git/hooks/sample",
+    "work/deep/.sbox/config.yaml",
+    "tree/file",
+    "tree/other",
+    "tree/third",
+    "tree/gone",
+    "tree/.git/hooks/sample",
+];
+
+fn make_files(root: &Path) -> Result<()> {
+    for file in FILES {
+        let path = root.join(file);
+        fs::make_dirs(path.parent().unwrap_or(root))?;
+        fs::write_atomic(&path, b"fixture\n", 0o644)?;
+    }
+    ["layer/upper", "layer/work"].iter().try_for_each(|part| fs::make_dirs(&root.join(part)))
+}
+
 impl Fixtures {
     /// Those for the attempts outside of a sandbox, which root does not make itself, or those for inside.
     pub fn new(outside: bool) -> Result<Fixtures> {
@@ -34,32 +62,7 @@ impl Fixtures {
         builder.create(&root).context(|| format!("make '{}'", libsbox::escape::visible_path(&root)))?;
         let root = root.canonicalize().context(|| "find the fixtures".into())?;
         let canary = fs::sha256(format!("{name}{:?}", std::time::SystemTime::now()).as_bytes())[..24].to_owned();
-        for file in [
-            "secret/file",
-            "data/file",
-            "work/.envrc",
-            "work/.git/config",
-            "work/.git/hooks/sample",
-            "work/.vscode/x.json",
-            "work/.claude/x.json",
-            "work/deep/below/.git/config",
-            "work/deep/below/.git/hooks/sample",
-            "work/deep/.sbox/config.yaml",
-            "tree/file",
-            "tree/other",
-            "tree/third",
-            "tree/gone",
-            "tree/.git/hooks/sample",
-            "layer/upper/.keep",
-            "layer/work/.keep",
-        ] {
-            let path = root.join(file);
-            fs::make_dirs(path.parent().unwrap_or(&root))?;
-            fs::write_atomic(&path, b"fixture\n", 0o644)?;
-        }
-        for part in ["upper", "work"] {
-            let _ = std::fs::remove_file(root.join("layer").join(part).join(".keep"));
-        }
+        make_files(&root)?;
         if becomes_nobody() {
             open(&root, outside)?;
         }
