@@ -121,7 +121,7 @@ impl Layer {
     pub fn strays(project: &Project, known: &[Layer]) -> Vec<Layer> {
         let is_known = |layer: &Layer| known.iter().any(|known| known.path() == layer.path());
         let mut strays = Layer::on_disk(project);
-        strays.retain(|layer| !is_known(layer) && !(layer.is_given() && layer.is_empty()));
+        strays.retain(|layer| !(is_known(layer) || layer.is_given() && layer.is_empty()));
         strays
     }
 

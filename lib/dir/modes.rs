@@ -193,7 +193,7 @@ mod tests {
     fn no_link_lends_the_rights_of_another_file() {
         let base = Scratch::new("modes-link");
         std::fs::write(base.join("other"), "").unwrap();
-        std::fs::set_permissions(base.join("other"), PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(base.join("other"), PermissionsExt::from_mode(0o000)).unwrap();
         std::fs::create_dir(base.join("root")).unwrap();
         std::os::unix::fs::symlink("../other", base.join("root/link")).unwrap();
         let root = Dir::open(&base.join("root")).unwrap();

@@ -4,6 +4,7 @@ use crate::common::skip::skip;
 use crate::common::{Scratch, becomes, need_program, need_python, need_sandbox, running, stderr, stdout};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 fn list(project: &Standing, archive: &str) -> Vec<String> {
@@ -105,9 +106,13 @@ fn likely_secrets_are_reported() {
     project.scratch.write("p/.sbox/rootfs/home/.npmrc", "//registry.example.org/:_authToken=abc\n");
     project.scratch.write("p/.sbox/rootfs/home/.ssh/deploy", "-----BEGIN OPENSSH PRIVATE KEY-----\n");
     project.scratch.write("p/.sbox/rootfs/app/node_modules/x/test.pem", "-----BEGIN RSA PRIVATE KEY-----\n");
+    project.scratch.write("p/.sbox/rootfs/app/closed/key", "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+    let close = |place: &str| std::fs::set_permissions(project.state(place), std::fs::Permissions::from_mode(0o000));
+    close("rootfs/app/closed/key").and_then(|()| close("rootfs/app/closed")).unwrap();
     let output = project.sbox(&["pack"]).output().unwrap();
     let said = crate::common::stderr(&output);
-    assert!(said.contains("possible secrets in the archive (3):") && said.contains("API_KEY"), "{said}");
+    assert_eq!(std::fs::metadata(project.state("rootfs/app/closed")).unwrap().permissions().mode() & 0o777, 0);
+    assert!(said.contains("possible secrets in the archive (4):") && said.contains("API_KEY"), "{said}");
     assert!(said.contains(".npmrc (a registry's token)") && said.contains(".ssh/deploy (a private key)"), "{said}");
 }
 
