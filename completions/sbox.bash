@@ -30,9 +30,10 @@ _sbox_options() {
         edit) echo "-h --help -V --version" ;;
         validate) echo "-q --quiet -j --json -h --help -V --version" ;;
         clean) echo "--home --logs -a --all -h --help -V --version" ;;
-        run) echo "--runtime --keep -d --detach -n --name --wait --env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
-        exec) echo "--in --env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
-        shell) echo "--env --env-file --mount --network --reach --port --limit --workdir --isolation --nested -h --help -V --version" ;;
+        run) echo "--runtime --keep -d --detach -n --name --wait --learn --write --env --env-file --mount --network --reach --port --limit --workdir --isolation --ask --nested -h --help -V --version" ;;
+        exec) echo "--in --env --env-file --mount --network --reach --port --limit --workdir --isolation --ask --nested -h --help -V --version" ;;
+        shell) echo "--env --env-file --mount --network --reach --port --limit --workdir --isolation --ask --nested -h --help -V --version" ;;
+        ask) echo "--serve -h --help -V --version" ;;
         mcp) echo "--in --allow-apply --timeout -h --help -V --version" ;;
         refresh) echo "-h --help -V --version" ;;
         ps) echo "-a --all -g --global -q --quiet --names -j --json -h --help -V --version" ;;
@@ -57,10 +58,11 @@ _sbox_options() {
         trust) echo "-l --list -r --revoke -j --json -h --help -V --version" ;;
         doctor) echo "--self-test --isolation --apparmor-profile -j --json -h --help -V --version" ;;
         demo) echo "-r --runtime -k --keep -h --help -V --version" ;;
-        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --unguarded --symlink --file --hide --bind-nofollow --overlay --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --secrets-fd --port --reach --isolation --nested --ephemeral --record --record-as --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
+        spawn) echo "--root --bind --ro-bind --cow --tmpfs --dev-bind --unguarded --symlink --file --hide --bind-nofollow --overlay --chdir --env --setenv --env-fd --limit --stop-timeout --hostname --network --allow --deny --access-log --refusal-log --secrets-fd --port --reach --isolation --learn --any-name --ask --nested --ephemeral --record --record-as --status-fd --join --refresh -n --dry-run --probe -h --help -V --version" ;;
         supervise) echo "--project --name --workdir --env-fd --secrets-fd --isolation --options --restart --max-restarts --stop-timeout --log-size --log-keep -h --help -V --version" ;;
-        proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd --request-fd --secrets-fd -h --help -V --version" ;;
+        proxy) echo "--listen --receive --allow --deny --access-log --refusal-log --refused-fd --request-fd --secrets-fd --any --ask-fd -h --help -V --version" ;;
         secrets) echo "--control -h --help -V --version" ;;
+        learn) echo "--receive -h --help -V --version" ;;
         forward) echo "--user --network --receive -h --help -V --version" ;;
         attempt) echo "-c --class --fixture -l --list -h --help -V --version" ;;
         envsh) echo "--format --isolation -q --quiet -h --help -V --version" ;;
@@ -111,6 +113,7 @@ _sbox_takes() {
         'shell --limit') return 0 ;;
         'shell --workdir') return 0 ;;
         'shell --isolation') return 0 ;;
+        'ask --serve') return 0 ;;
         'mcp --in') return 0 ;;
         'mcp --timeout') return 0 ;;
         'top -n' | 'top --count') return 0 ;;
@@ -158,6 +161,8 @@ _sbox_takes() {
         'spawn --port') return 0 ;;
         'spawn --reach') return 0 ;;
         'spawn --isolation') return 0 ;;
+        'spawn --learn') return 0 ;;
+        'spawn --ask') return 0 ;;
         'spawn --ephemeral') return 0 ;;
         'spawn --record') return 0 ;;
         'spawn --record-as') return 0 ;;
@@ -184,7 +189,9 @@ _sbox_takes() {
         'proxy --refused-fd') return 0 ;;
         'proxy --request-fd') return 0 ;;
         'proxy --secrets-fd') return 0 ;;
+        'proxy --ask-fd') return 0 ;;
         'secrets --control') return 0 ;;
+        'learn --receive') return 0 ;;
         'forward --user') return 0 ;;
         'forward --network') return 0 ;;
         'forward --receive') return 0 ;;
@@ -268,6 +275,7 @@ _sbox_value() {
         'spawn --access-log') _sbox_files -f ;;
         'spawn --refusal-log') _sbox_files -f ;;
         'spawn --isolation') _sbox_words namespace landlock env auto ;;
+        'spawn --learn') _sbox_files -f ;;
         'spawn --ephemeral') _sbox_files -d ;;
         'spawn --record') _sbox_files -d ;;
         'supervise --project') _sbox_files -d ;;
@@ -322,6 +330,7 @@ _sbox_positional() {
         'cache clean') _sbox_names cache list --quiet ;;
         'spawn ') _sbox_files -c ;;
         'spawn '*) _sbox_files -f ;;
+        'learn '*) _sbox_files -f ;;
         'mkenv '*) _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24; _sbox_files -d ;;
         'mkenv-conda '*) _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24; _sbox_files -d ;;
         'mkenv-npm '*) _sbox_words python:3.11 python:3.12 python:3.13 node:20 node:22 node:24; _sbox_files -d ;;
@@ -392,4 +401,4 @@ _sbox() {
     fi
 }
 
-complete -F _sbox sbox sbox-init sbox-build sbox-add sbox-edit sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-mcp sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-report sbox-info sbox-why sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-secrets sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive
+complete -F _sbox sbox sbox-init sbox-build sbox-add sbox-edit sbox-validate sbox-clean sbox-run sbox-exec sbox-shell sbox-ask sbox-mcp sbox-refresh sbox-ps sbox-top sbox-logs sbox-stop sbox-restart sbox-wait sbox-rm sbox-status sbox-report sbox-info sbox-why sbox-version sbox-diff sbox-apply sbox-discard sbox-cp sbox-pack sbox-unpack sbox-cache sbox-trust sbox-doctor sbox-demo sbox-spawn sbox-supervise sbox-proxy sbox-secrets sbox-learn sbox-forward sbox-attempt sbox-envsh sbox-stage sbox-mkenv sbox-mkenv-conda sbox-mkenv-npm sbox-mkenv-host sbox-fetch-mamba sbox-relocate sbox-archive

@@ -18,6 +18,7 @@ macro_rules! commands {
             "run" Run "run the project's command, or another one";
             "exec" Run "execute a program with its arguments as they are";
             "shell" Run "start a shell in the sandbox";
+            "ask" Run "answer what runs with --ask want of the network";
             "mcp" Run "serve the sandbox to an MCP client, as tools";
             "refresh" Run "show what you changed on the host inside, at once";
 
@@ -52,6 +53,7 @@ macro_rules! commands {
             "supervise" Plumbing "run a daemon: its sandbox, log, record and restarts";
             "proxy" Plumbing "let HTTP and HTTPS through to allowed names";
             "secrets" Plumbing "hold keys that a sandbox uses and never sees";
+            "learn" Plumbing "write down which paths a sandbox looks up";
             "forward" Plumbing "forward ports of the host's loopback into a sandbox";
             "attempt" Plumbing "try what a sandbox must refuse";
             "envsh" Plumbing "print the environment of a project's programs";

@@ -15,6 +15,7 @@ pub mod checksums;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod config_lines;
 pub mod cow;
 pub mod daemon;
 pub mod dir;

@@ -21,6 +21,7 @@ const LINES: &[(&str, &str)] = &[
     ("sbox-archive", "list @/a.tar.gz"),
     ("sbox-archive", "extract -C @/out @/a.tar.gz"),
     ("sbox-archive", "verify @/tree"),
+    ("sbox-ask", "--help"),
     ("sbox-attempt", "--list"),
     ("sbox-build", "--offline"),
     ("sbox-cache", "list"),

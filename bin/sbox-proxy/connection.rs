@@ -6,6 +6,7 @@ use crate::log::{Line, Log};
 use crate::request::{self, Body, Request, What};
 #[cfg(feature = "secrets")]
 use crate::secrets::clear::{Unreadable, secret_in_the_clear};
+use crate::unlisted::Unlisted;
 use crate::upstream::{self, Proxy, Upstream};
 use libsbox::model::{Grant, HostRules, Place};
 use std::io::{self, Read, Write};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 /// What every connection is measured by.
 pub struct Policy {
     pub rules: HostRules,
+    pub unlisted: Unlisted,
     pub log: Log,
     pub upstream: Upstream,
     #[cfg(feature = "secrets")]
@@ -108,7 +110,8 @@ pub fn serve(policy: &Policy, mut client: TcpStream) {
 impl Policy {
     /// A connection to a name that is allowed, and the host's proxy if it leads through that.
     fn dial(&self, host: &str, port: u16, is_tunnel: bool) -> Result<(Grant, TcpStream, Option<&Proxy>), Refusal> {
-        let Some(grant) = self.rules.grant(host, port) else {
+        let unlisted = || (!self.rules.is_denied(host, port)).then(|| self.unlisted.grant(host, port)).flatten();
+        let Some(grant) = self.rules.grant(host, port).or_else(unlisted) else {
             let entry =
                 if libsbox::model::DEFAULT_PORTS.contains(&port) { host.to_owned() } else { format!("{host}:{port}") };
             let why = match self.rules.is_denied(host, port) {

@@ -14,6 +14,7 @@ mod log;
 mod request;
 #[cfg(feature = "secrets")]
 mod secrets;
+mod unlisted;
 mod upstream;
 
 use lexopt::prelude::*;
@@ -34,6 +35,7 @@ const USAGE: &str = "\
 usage: sbox-proxy [--listen ADDRESS:PORT | --receive N] [--allow RULE]...
                   [--deny RULE]... [--access-log FILE | --refusal-log FILE]
                   [--refused-fd N] [--request-fd N] [--secrets-fd N]
+                  [--any | --ask-fd N]
 Let HTTP and HTTPS through to the names that are allowed. Print the address that
 it listens on.
 
@@ -55,6 +57,9 @@ it listens on.
                            writes them. Write the certificate of the authority
                            that ends TLS for those hosts to the socket
                            that the listening one comes through, or print it
+      --any                let names through that no rule has
+      --ask-fd N           ask about them at descriptor N, a Unix socket: a JSON
+                           object a line, and 'once', 'run' or 'no' back
   -h, --help               print this text
   -V, --version            print the version
 ";
@@ -76,6 +81,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let (mut allow, mut deny) = (Vec::new(), Vec::new());
     let mut logs = log::Wanted::default();
     let mut secrets = None;
+    let (mut unlisted, mut ask_fd) = (unlisted::Unlisted::default(), None);
     while let Some(arg) = args.next()? {
         match arg {
             Long("listen") => listen = args.value()?.string()?,
@@ -85,6 +91,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Long("access-log") => logs.file = Some((PathBuf::from(args.value()?), log::Kind::All)),
             Long("refusal-log") => logs.file = Some((PathBuf::from(args.value()?), log::Kind::Refused)),
             Long("request-fd") => logs.request_fd = Some(args.value()?.parse::<i32>()?),
+            Long("any") => unlisted = unlisted::Unlisted::Any,
+            Long("ask-fd") => ask_fd = Some(args.value()?.parse::<i32>()?),
             Long("refused-fd") => logs.refused_fd = Some(args.value()?.parse::<i32>()?),
             Long("secrets-fd") => secrets = Some(args.value()?.parse::<i32>()?),
             other => return Err(cli::common(other)),
@@ -93,6 +101,10 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     more_descriptors();
     let secrets = secrets.map(keep_secrets).transpose()?;
     let log = log::Log::open(logs)?;
+    if let Some(fd) = ask_fd {
+        let line = libsbox::sys::adopt(fd).context(|| format!("use descriptor {fd}"))?;
+        unlisted = unlisted::Unlisted::ask(line);
+    }
     let listener = match receive {
         Some(fd) => {
             let socket = libsbox::sys::adopt(fd).context(|| format!("take a socket from descriptor {fd}"))?;
@@ -118,6 +130,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     let upstream = upstream::Upstream::of(|name| std::env::var(name).ok());
     let policy = Arc::new(connection::Policy {
         rules: HostRules { allow, deny },
+        unlisted,
         log,
         upstream,
         #[cfg(feature = "secrets")]

@@ -62,6 +62,10 @@ How it runs:
                           [PORT] of the host's loopback
       --isolation LEVEL   namespace, landlock, env, or auto: the strongest that
                           this host supports [auto]
+      --learn FILE        append each path that the command looks up to FILE
+      --any-name          let names through that --allow does not name, and
+                          record all requests that are recorded
+      --ask PROJECT       ask about them, see sbox-ask(1)
       --nested            let the command make user namespaces and mounts
       --ephemeral DIR     at the end remove DIR, the project of a one-off run,
                           unless changes wait in its copy-on-write mounts
@@ -112,6 +116,10 @@ pub struct Network {
     pub mode: Mode,
     pub allow: Vec<String>,
     pub deny: Vec<String>,
+    /// Names that no rule has are let through.
+    pub any_name: bool,
+    /// They are asked about, for this project.
+    pub ask: Option<PathBuf>,
     /// Which option of the proxy, and its file.
     pub log: Option<(&'static str, PathBuf)>,
     /// Where the proxy gets the values of secrets.
@@ -179,6 +187,8 @@ pub struct Args {
     pub network: Network,
     pub limits: Limits,
     pub nested: bool,
+    /// Where the paths go that the command looks up.
+    pub learn: Option<PathBuf>,
     /// The project of a one-off run.
     pub ephemeral: Option<PathBuf>,
     /// Nothing: the strongest that there is.
@@ -237,6 +247,9 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
             Long("isolation") => args.isolation = parser.value()?.string()?.parse::<Isolation>()?.named(),
             Long("limit") => limit(&mut args.limits, &parser.value()?.string()?)?,
             Long("ephemeral") => args.ephemeral = Some(parser.value()?.into()),
+            Long("learn") => args.learn = Some(parser.value()?.into()),
+            Long("any-name") => args.network.any_name = true,
+            Long("ask") => args.network.ask = Some(parser.value()?.into()),
             Long("nested") => args.nested = true,
             Long("stop-timeout") => args.stop_timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
             Long("join") => args.join = Some(pid(parser)?),
@@ -258,8 +271,16 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Args> {
     if network.mode != Mode::Proxy && network.secrets_fd.is_some() {
         return Err(Error::usage("--secrets-fd belongs to --network proxy"));
     }
-    if network.mode != Mode::Proxy && !(network.allow.is_empty() && network.deny.is_empty() && network.log.is_none()) {
-        return Err(Error::usage("--allow, --deny, --access-log and --refusal-log belong to --network proxy"));
+    if network.mode != Mode::Proxy
+        && !(network.allow.is_empty()
+            && network.deny.is_empty()
+            && network.log.is_none()
+            && !network.any_name
+            && network.ask.is_none())
+    {
+        return Err(Error::usage(
+            "--allow, --deny, --any-name, --ask, --access-log and --refusal-log belong to --network proxy",
+        ));
     }
     if network.mode == Mode::Host && !network.ports.is_empty() {
         return Err(Error::usage("--port leads into a network of the sandbox's own")

@@ -19,6 +19,12 @@ pub fn become_it(sandbox: &Sandbox, level: Level, socket: Option<&OwnedFd>) -> E
     let words = &sandbox.args.command;
     let mut command = std::process::Command::new(&words[0]);
     command.args(&words[1..]).env_clear().envs(sandbox.environment.iter().map(|(name, value)| (name, value)));
+    // Before the filter of the sandbox, which refuses to load one.
+    if let Some(learner) = &sandbox.learner
+        && let Err(error) = learner.watch_this_process()
+    {
+        return error;
+    }
     // Last: exec needs nothing that it refuses, and everything before might.
     if level != Level::Env
         && let Err(error) = filter_calls(&filter::Scope::of(&sandbox.args, level), socket)

@@ -134,7 +134,8 @@ fn attempt(
     let end = monitor.wait(recorder, || {
         // Nothing is lost by starting this one again.
         refresher.iter_mut().for_each(|refresher| refresher.start_again());
-        watcher.lost().or_else(|| launched.lost())
+        let learner = || sandbox.learner.as_ref().and_then(crate::learn::Learner::lost);
+        watcher.lost().or_else(|| launched.lost()).or_else(learner)
     })?;
     if let Some(refresher) = refresher {
         refresher.finish();

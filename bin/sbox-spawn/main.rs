@@ -25,6 +25,7 @@ mod job;
 mod join;
 mod landlock;
 mod layer;
+mod learn;
 mod level;
 mod limits;
 mod listener;
@@ -97,9 +98,13 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
     let layers = layer::Layer::lock_all(&args)?;
     let mut reporter = report::Reporter::new(args.status_fd)?;
     let mut sandbox = Sandbox::new(args, environment, ops, layers, start)?;
+    sandbox.learner = learn::Learner::start(&sandbox.args)?;
     sandbox.proxy.replace(proxy);
     let mut recorder = recorder::Recorder::new(&sandbox.args);
     let code = level::run_at_strongest(&mut sandbox, &mut reporter, &mut recorder, &watcher, &terminal);
+    if let (Some(learner), true) = (&sandbox.learner, code.is_ok()) {
+        learner.finish();
+    }
     let has_left_it_raw = terminal.has_other_modes();
     terminal.restore();
     let watching = watcher.pid();

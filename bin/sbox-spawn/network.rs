@@ -20,6 +20,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// What the proxy is called where it is missed.
@@ -36,6 +37,8 @@ pub struct Outside {
     helpers: Vec<(&'static str, Child)>,
     /// What was asked of the proxy comes from here.
     pub requests: Option<OwnedFd>,
+    /// Who asks about names. Without it they are refused, and that is all.
+    asker: Option<Child>,
 }
 
 /// The proxy, on its own until it belongs to a sandbox.
@@ -45,11 +48,12 @@ pub struct Proxy {
     /// Where it gets its listening socket.
     pub socket: Option<OwnedFd>,
     requests: Option<OwnedFd>,
+    asker: Option<Child>,
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
+        for child in self.child.iter_mut().chain(&mut self.asker) {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -71,6 +75,14 @@ impl Proxy {
         if let Some((option, log)) = &network.log {
             command.arg(option).arg(log);
         }
+        if network.any_name {
+            command.arg("--any");
+        }
+        let asker = network.ask.as_deref().map(start_asker).transpose()?;
+        if let Some((_, line)) = &asker {
+            inherit(line.as_fd())?;
+            command.arg("--ask-fd").arg(line.as_raw_fd().to_string());
+        }
         if let Some(secrets) = secrets {
             inherit(secrets.as_fd())?;
             command.arg("--secrets-fd").arg(secrets.as_raw_fd().to_string());
@@ -84,13 +96,14 @@ impl Proxy {
             command.arg("--request-fd").arg(write.as_raw_fd().to_string());
         }
         let child = Some(start(command)?);
-        Ok(Proxy { child, socket: Some(own), requests: pipe.map(|(read, _)| read) })
+        let (requests, asker) = (pipe.map(|(read, _)| read), asker.map(|(asker, _)| asker));
+        Ok(Proxy { child, socket: Some(own), requests, asker })
     }
 }
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        for (_, helper) in &mut self.helpers {
+        for helper in self.helpers.iter_mut().map(|(_, helper)| helper).chain(&mut self.asker) {
             let _ = helper.kill();
             let _ = helper.wait();
         }
@@ -105,11 +118,13 @@ impl Outside {
             Ok((listener.context(|| format!("listen on port {host} of the host's loopback"))?, *inside))
         };
         let ports = network.ports.iter().map(listen).collect::<Result<Vec<_>>>()?;
-        let mut outside = Outside { to_proxy: None, to_reach: None, ports, helpers: Vec::new(), requests: None };
+        let mut outside =
+            Outside { to_proxy: None, to_reach: None, ports, helpers: Vec::new(), requests: None, asker: None };
         if network.mode == Mode::Proxy {
             let mut proxy = proxy.map_or_else(|| Proxy::start(network, is_recorded, None), Ok)?;
             outside.helpers.extend(proxy.child.take().map(|child| (PROXY, child)));
             (outside.to_proxy, outside.requests) = (proxy.socket.take(), proxy.requests.take());
+            outside.asker = proxy.asker.take();
         }
         if !network.reach.is_empty() {
             outside.start_reach(&network.reach)?;
@@ -190,6 +205,19 @@ pub fn hand_over(to: &OwnedFd, sockets: &[impl AsFd]) -> Result<()> {
     let data = [rustix::io::IoSlice::new(b"!")];
     let shown = || String::from("hand a socket over");
     rustix::net::sendmsg(to, &data, &mut ancillary, SendFlags::NOSIGNAL).context(shown).map(drop)
+}
+
+/// Starts who asks about names, and gives the proxy's end of the line to it. It stays in this process group: who is not in
+/// front may not read from a terminal.
+fn start_asker(project: &Path) -> Result<(Child, OwnedFd)> {
+    let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .context(|| "make a socket".into())?;
+    inherit(theirs.as_fd())?;
+    let mut command = plumbing::program("sbox-ask")?;
+    command.arg("--serve").arg(theirs.as_raw_fd().to_string()).current_dir(project);
+    plumbing::trace(&command);
+    plumbing::die_with_parent(&mut command).stdin(Stdio::null()).stdout(Stdio::null());
+    Ok((command.spawn().context(|| "start 'sbox-ask'".into())?, ours))
 }
 
 /// Starts a helper: away from the terminal's keys, and never for longer than this process lives.

@@ -21,6 +21,8 @@ pub struct Sandbox {
     pub layers: Vec<Layer>,
     /// What leads out to allowed names, where it had to be started before the root was planned.
     pub proxy: std::cell::RefCell<Option<Proxy>>,
+    /// What writes down the paths that are looked up.
+    pub learner: Option<crate::learn::Learner>,
     /// When this program was started, by the clock that files are stamped with.
     pub start: Timespec,
 }
@@ -34,14 +36,14 @@ impl Sandbox {
         start: Timespec,
     ) -> Result<Sandbox> {
         let (argv_environ_ranges, proxy) = (argv_environ_ranges()?, std::cell::RefCell::default());
-        Ok(Sandbox { args, environment, ops, argv_environ_ranges, layers, proxy, start })
+        Ok(Sandbox { args, environment, ops, argv_environ_ranges, layers, proxy, learner: None, start })
     }
 
     /// One that is made and ended without a command.
     pub fn for_a_trial(args: Args, ops: Vec<Op>, start: Timespec) -> Sandbox {
         let (environment, argv_environ_ranges) = (Vec::new(), Vec::new());
         let (layers, proxy) = (Vec::new(), std::cell::RefCell::default());
-        Sandbox { args, environment, ops, argv_environ_ranges, layers, proxy, start }
+        Sandbox { args, environment, ops, argv_environ_ranges, layers, proxy, learner: None, start }
     }
 
     /// Where it has file systems in memory of its own that can be written.

@@ -28,6 +28,7 @@ For this run, in place of what the configuration says or beside it:
       --limit NAME=VALUE   a limit, such as memory=2G, cpus=2, pids=99, time=30m
       --workdir DIR        start in DIR
       --isolation LEVEL    auto, namespace, landlock or env [as configured]
+      --ask                ask about names that the network's rules do not have
       --nested             let it make user namespaces for its own sandbox
 "
     };
@@ -61,19 +62,25 @@ pub struct Overrides {
     #[serde(skip)]
     isolation: Option<Isolation>,
     nested: bool,
+    #[serde(skip)]
+    asks: bool,
 }
 
 impl Overrides {
     /// Whether an option is one of these.
     pub fn has_option(name: &str) -> bool {
-        const OPTIONS: [&str; 10] =
-            ["env", "env-file", "mount", "network", "port", "reach", "limit", "workdir", "isolation", "nested"];
+        const OPTIONS: [&str; 11] =
+            ["ask", "env", "env-file", "mount", "network", "port", "reach", "limit", "workdir", "isolation", "nested"];
         OPTIONS.contains(&name)
     }
 
     /// Takes the value of the option `name`. Paths start at the current directory.
     pub fn take(&mut self, name: &str, args: &mut lexopt::Parser) -> Result<()> {
         use lexopt::ValueExt;
+        if name == "ask" {
+            self.asks = true;
+            return Ok(());
+        }
         if name == "nested" {
             self.nested = true;
             return Ok(());
@@ -100,6 +107,11 @@ impl Overrides {
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
         *self == Overrides::default()
+    }
+
+    /// Whether a person is asked about names that no rule has.
+    pub fn asks(&self) -> bool {
+        self.asks
     }
 
     /// The isolation level, if one is said.

@@ -33,6 +33,29 @@ pub fn keep_others_out() -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context(|| "keep others from looking into this process".into())
 }
 
+/// Leaves the keys of a terminal, which come as signals, to another process of the same group.
+pub fn leave_the_keys() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        sys::ignore_signal(signal, true);
+    }
+}
+
+/// For a helper in the process group of who started it: the keys are not for it, it reads from the terminal only when it
+/// may, and signals that its parent holds back are not held back.
+pub fn stay_in_front() -> Result<()> {
+    leave_the_keys();
+    for signal in [libc::SIGTSTP, libc::SIGTTOU, libc::SIGTTIN] {
+        sys::ignore_signal(signal, true);
+    }
+    sys::block(&sys::Signals::of(&[])).context(|| "take signals".into())
+}
+
+/// The Unix socket that was inherited with this descriptor.
+pub fn inherited_socket(fd: i32) -> Result<std::os::unix::net::UnixStream> {
+    let socket = sys::adopt(fd).context(|| format!("use descriptor {fd}"))?;
+    Ok(socket.into())
+}
+
 /// Sockets from a process in another network namespace, through the Unix socket with this descriptor: they stay sockets of
 /// that one.
 pub fn received_sockets(fd: i32) -> Result<Vec<OwnedFd>> {

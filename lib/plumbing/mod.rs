@@ -15,7 +15,9 @@ pub mod spawn;
 pub mod stage;
 pub mod supervise;
 
-pub use helper::{drop_root, keep_others_out, received_sockets, sockets_from};
+pub use helper::{
+    drop_root, inherited_socket, keep_others_out, leave_the_keys, received_sockets, sockets_from, stay_in_front,
+};
 
 use crate::error::{Context, Error, Result};
 use crate::progress::Progress;

@@ -9,7 +9,7 @@ use crate::built::{self, Built};
 use crate::config::{Config, MountEntry, Overrides};
 use crate::cow;
 use crate::environment::{self, Host, Unset};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::git_identity::{self, Identity};
 use crate::model::{Isolation, Level, Network};
 use crate::name_rules::NameRules;
@@ -39,6 +39,12 @@ pub struct ProjectSandbox<'a> {
     pub isolation: Option<Isolation>,
     /// Seconds that everything inside has to end at SIGTERM; without it the command alone gets the signal.
     pub stop_timeout: Option<u64>,
+    /// The file that gets each path which the command looks up.
+    pub learn: Option<PathBuf>,
+    /// Whether names are let through that no rule has.
+    pub any_name: bool,
+    /// Whether a person is asked about them.
+    pub asks: bool,
     /// Whether the project is removed at the end, unless changes wait in it.
     pub is_last: bool,
     /// What appears in the place of `env`, if it is one of the cache.
@@ -91,6 +97,9 @@ impl<'a> ProjectSandbox<'a> {
             home: None,
             isolation: None,
             stop_timeout: None,
+            learn: None,
+            any_name: false,
+            asks: false,
             is_last: false,
             cached_env: None,
             daemon: None,
@@ -131,12 +140,21 @@ impl<'a> ProjectSandbox<'a> {
         spawn = spawn
             .isolation(isolation)
             .chdir(directory)
-            .network(&self.config.network, &rules, &self.project.network_log())
+            .network(&self.config.network, &rules, &self.project.network_log(), self.any_name)
             .ports(&self.config.ports)
             .reach(&self.config.reach)
             .limits(&self.config.limits);
         if let Some(seconds) = self.stop_timeout {
             spawn = spawn.stop_timeout(seconds);
+        }
+        if let Some(file) = &self.learn {
+            spawn = spawn.learn(file);
+        }
+        if self.any_name {
+            spawn = spawn.any_name();
+        }
+        if self.asks {
+            spawn = spawn.ask(self.project.root());
         }
         if self.is_last {
             spawn = spawn.ephemeral(self.project.root());
@@ -312,8 +330,18 @@ pub fn become_command(
     let words = words(&project, &config)?;
     crate::trust::require_with(&project, &config, overrides)?;
     built::require(&project, &config)?;
-    let sandbox = ProjectSandbox::new(&project, &config);
+    let mut sandbox = ProjectSandbox::new(&project, &config);
+    sandbox.asks = asks(overrides, &config)?;
     Err(exec(&mut sandbox.command(&config.workdir, &words)?.command))
+}
+
+/// Whether a person is to be asked about names. Where there are no rules, there is nothing to ask about.
+fn asks(overrides: &Overrides, config: &Config) -> Result<bool> {
+    match overrides.asks() && !matches!(config.network, Network::Allow { .. }) {
+        true => Err(Error::usage("'--ask' needs a network of some names")
+            .hint("for this run: --network example.org, or in the configuration: network: {allow: []}")),
+        false => Ok(overrides.asks()),
+    }
 }
 
 /// The same in the sandbox of a one-off run that is kept.

@@ -114,7 +114,7 @@ impl Spawn {
     }
 
     /// What can be reached, and where requests are recorded: refused ones, and all where that was asked for.
-    pub fn network(mut self, network: &Network, rules: &NameRules, access_log: &Path) -> Spawn {
+    pub fn network(mut self, network: &Network, rules: &NameRules, access_log: &Path, records_all: bool) -> Spawn {
         self = self.network_mode(network.mode());
         if let Network::Allow { log, .. } = network {
             for (option, rules) in [("--allow", &rules.allow), ("--deny", &rules.deny)] {
@@ -122,7 +122,7 @@ impl Spawn {
                     self = self.option(option, &[rule.rule.to_string().as_ref()]);
                 }
             }
-            let option = if *log { "--access-log" } else { "--refusal-log" };
+            let option = if *log || records_all { "--access-log" } else { "--refusal-log" };
             self = self.option(option, &[access_log.as_os_str()]);
         }
         self
@@ -170,6 +170,22 @@ impl Spawn {
     /// A project that is removed at the end, unless changes wait in its copy-on-write mounts.
     pub fn ephemeral(self, root: &Path) -> Spawn {
         self.option("--ephemeral", &[root.as_os_str()])
+    }
+
+    /// Where each path goes that the command looks up.
+    pub fn learn(self, file: &Path) -> Spawn {
+        self.option("--learn", &[file.as_os_str()])
+    }
+
+    /// Lets names through that no rule has.
+    pub fn any_name(mut self) -> Spawn {
+        self.0.arg("--any-name");
+        self
+    }
+
+    /// Asks about them, for the project at `root`.
+    pub fn ask(self, root: &Path) -> Spawn {
+        self.option("--ask", &[root.as_os_str()])
     }
 
     /// Whether namespaces of the command's own are allowed.

@@ -9,7 +9,8 @@ mod signals;
 mod startup;
 
 pub use seccomp::{
-    Instruction, Notification, filter_system_calls, filter_with_listener, receive_notification, refuse_notification,
+    Instruction, Notification, calls_with_a_path, filter_system_calls, filter_with_listener, let_go_on, path_argument,
+    receive_notification, refuse_notification,
 };
 pub use signals::{Arrived, Signals, block, clear_line_when_interrupted, signal_file, taken_signals};
 pub use startup::was_closed;

@@ -41,6 +41,8 @@ pub fn filter_with_listener(filter: &[Instruction]) -> io::Result<OwnedFd> {
 pub struct Notification {
     /// What the answer is addressed to.
     pub id: u64,
+    /// The thread that made it, as this process sees it.
+    pub pid: u32,
     /// The number of the call.
     pub number: i32,
     /// `AUDIT_ARCH_*`.
@@ -57,14 +59,58 @@ pub fn receive_notification(listener: BorrowedFd<'_>) -> io::Result<Notification
     let mut got: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     // SAFETY: the structure is whole and outlives the call.
     super::check(unsafe { libc::ioctl(listener.as_raw_fd(), RECV as _, &raw mut got) }.into())?;
-    Ok(Notification { id: got.id, number: got.data.nr, arch: got.data.arch, arguments: got.data.args })
+    Ok(Notification { id: got.id, pid: got.pid, number: got.data.nr, arch: got.data.arch, arguments: got.data.args })
 }
 
-/// ioctl(2) `SECCOMP_IOCTL_NOTIF_SEND`: the call fails with this error. There is no other answer here: to let one through
+/// ioctl(2) `SECCOMP_IOCTL_NOTIF_SEND`: the call fails with this error. There is no other answer to a filter that forbids: to let one through
 /// (`SECCOMP_USER_NOTIF_FLAG_CONTINUE`) would be to decide about arguments in memory that others can change.
 pub fn refuse_notification(listener: BorrowedFd<'_>, id: u64, errno: libc::c_int) -> io::Result<()> {
     const SEND: libc::c_ulong = 0xC018_2101; // _IOWR('!', 1, struct seccomp_notif_resp), 24 bytes
     let answer = libc::seccomp_notif_resp { id, val: 0, error: -errno, flags: 0 };
     // SAFETY: the structure is whole and outlives the call.
     super::check(unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) }.into()).map(drop)
+}
+
+/// The same answer for a filter that forbids nothing and only looks: the call goes on as if nobody had. Never for one that
+/// decides, see above.
+pub fn let_go_on(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+    const SEND: libc::c_ulong = 0xC018_2101;
+    const CONTINUE: u32 = 1;
+    let answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags: CONTINUE };
+    // SAFETY: the structure is whole and outlives the call.
+    super::check(unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) }.into()).map(drop)
+}
+
+/// Calls that take a path, and which argument it is.
+const WITH_A_PATH: &[(libc::c_long, usize)] = &[
+    (libc::SYS_openat, 1),
+    (libc::SYS_openat2, 1),
+    (libc::SYS_newfstatat, 1),
+    (libc::SYS_statx, 1),
+    (libc::SYS_faccessat, 1),
+    (libc::SYS_faccessat2, 1),
+    (libc::SYS_readlinkat, 1),
+    (libc::SYS_execve, 0),
+    (libc::SYS_execveat, 1),
+    (libc::SYS_chdir, 0),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 0),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_stat, 0),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_lstat, 0),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_access, 0),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_readlink, 0),
+];
+
+/// The numbers of calls that take a path.
+pub fn calls_with_a_path() -> impl Iterator<Item = libc::c_long> {
+    WITH_A_PATH.iter().map(|(number, _)| *number)
+}
+
+/// Which argument of a call is a path.
+pub fn path_argument(number: i64) -> Option<usize> {
+    WITH_A_PATH.iter().find(|(own, _)| *own == number).map(|(_, argument)| *argument)
 }

@@ -4,12 +4,11 @@
 //! Whatever happens before, the old one is as it was.
 #![forbid(unsafe_code)]
 
-mod lines;
-
 use lexopt::prelude::*;
 use libsbox::check;
 use libsbox::cli::{self, Tool};
 use libsbox::config::{self, Config};
+use libsbox::config_lines as lines;
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::fs;

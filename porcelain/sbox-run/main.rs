@@ -1,6 +1,7 @@
 //! sbox-run: run the project's command in its sandbox, or another one; in front of the user or as a daemon.
 #![forbid(unsafe_code)]
 
+mod learn;
 mod line;
 mod listening;
 mod one_off;
@@ -34,6 +35,9 @@ options that follow.
   -n, --name NAME          name of the daemon [the project's]
       --wait               return once it is ready, see 'ready' in the
                            configuration
+      --learn              say at the end what it missed, as lines for the
+                           configuration; --learn=network lets names through
+      --write              with --learn: add these lines, after a question
 
 ",
     libsbox::options_for_one_run!(),
@@ -54,6 +58,8 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         match arg {
             Long("runtime") => options.runtimes.push(args.value()?.string()?),
             Long("keep") => options.keep = true,
+            Long("learn") => options.learn = Some(learned(args.optional_value())?),
+            Long("write") => options.write = true,
             Long(name) if Overrides::has_option(name) => {
                 let name = name.to_owned();
                 options.overrides.take(&name, args)?;
@@ -68,6 +74,17 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             other => return Err(cli::common(other)),
         }
     }
+    if options.write && options.learn.is_none() {
+        return Err(Error::usage("'--write' belongs to '--learn'"));
+    }
+    if options.learn.is_some() && (!options.runtimes.is_empty() || options.detach) {
+        return Err(
+            Error::usage("'--learn' is for a run of a project in the foreground").hint("sbox run --learn COMMAND")
+        );
+    }
+    if options.overrides.asks() && (!options.runtimes.is_empty() || options.detach) {
+        return Err(Error::usage("'--ask' is for a run of a project in the foreground").hint("sbox run --ask COMMAND"));
+    }
     if !options.runtimes.is_empty() {
         return one_off::run(&options, words);
     }
@@ -80,7 +97,23 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if options.name.is_some() || options.wait {
         return Err(Error::usage("'--name' and '--wait' belong to a daemon").hint("sbox run -d --name NAME"));
     }
+    if let Some(network) = options.learn {
+        let learn = learn::Learn { network, write: options.write };
+        return learn::run(learn, &options.overrides, |config| command(words, config));
+    }
     sandbox::become_command(&options.overrides, |_, config| command(words, config))
+}
+
+/// The value of `--learn`: whether names are let through.
+fn learned(value: Option<OsString>) -> Result<bool> {
+    match value.as_ref().map(|value| value.to_string_lossy()) {
+        None => Ok(false),
+        Some(value) if value == "network" => Ok(true),
+        Some(value) => {
+            let shown = libsbox::escape::visible(&value);
+            Err(Error::usage(format!("'{shown}' cannot be learned")).hint("--learn, or --learn=network"))
+        }
+    }
 }
 
 #[derive(Default)]
@@ -88,6 +121,9 @@ struct Options {
     /// Without a project.
     runtimes: Vec<String>,
     keep: bool,
+    /// Whether names are let through.
+    learn: Option<bool>,
+    write: bool,
     overrides: Overrides,
     detach: bool,
     name: Option<String>,

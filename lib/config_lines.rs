@@ -1,7 +1,7 @@
 //! An item more in a list of the configuration. Every other line stays as it is: comments, order and indentation are the
 //! user's.
 
-use libsbox::locate::{Step, locate};
+use crate::locate::{Step, locate};
 
 /// Whether the file has this key.
 pub fn has(text: &str, key: &str) -> bool {
@@ -37,6 +37,37 @@ pub fn append(text: &str, key: &str, item: &str) -> Option<String> {
         lines[at] = format!("{name}:");
         lines.insert(at + 1, format!("  - {value}"));
         lines.insert(at + 2, format!("  - {item}"));
+    }
+    Some(lines.join("\n") + "\n")
+}
+
+/// The same for a list below other keys, which has to be there, in one line or with an item in each.
+pub fn append_at(text: &str, keys: &[&str], item: &str) -> Option<String> {
+    if let [key] = keys {
+        return append(text, key, item);
+    }
+    let path: Vec<Step> = keys.iter().map(|key| Step::Key((*key).to_owned())).collect();
+    let (line, column) = locate(text, &path, true)?;
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let (at, start) = (line - 1, lines.get(line - 1)?.char_indices().nth(column - 1)?.0);
+    let (before, own) = lines.get(at)?.split_at_checked(start)?;
+    let (key, value) = own.split_once(':')?;
+    if key != *keys.last()? {
+        return None;
+    }
+    let item = scalar(item);
+    if value.trim().is_empty() || value.trim().starts_with('#') {
+        let (last, indent) = block(&lines, at)?;
+        lines.insert(last + 1, format!("{indent}- {item}"));
+    } else if value.trim_start().starts_with('[') {
+        let close = end_of_flow(own)?;
+        let is_empty = own[..close].trim_end().ends_with('[');
+        let kept = own[..close].trim_end().trim_end_matches(',');
+        let comma = if is_empty { "" } else { ", " };
+        let new = format!("{before}{kept}{comma}{}{}", quoted(&item), &own[close..]);
+        *lines.get_mut(at)? = new;
+    } else {
+        return None;
     }
     Some(lines.join("\n") + "\n")
 }
@@ -134,6 +165,29 @@ mod tests {
         assert_eq!(added("install: [a, 'b]']  # c]\n"), "install: [a, 'b]', \"pip install 'b>=2'\"]  # c]\n");
         assert_eq!(added("install: a # why\n"), "install:\n  - a # why\n  - pip install 'b>=2'\n");
         for text in ["install: [a,\n  b]\n", "install: |\n  a\n", "install: a\n  b\n", "install: &x\n  - a\n"] {
+            assert_eq!(added(text), "by hand", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_below_a_key_gets_its_item_and_nothing_else_moves() {
+        let added = |text: &str| append_at(text, &["network", "allow"], "b.org:22").unwrap_or_else(|| "by hand".into());
+        assert_eq!(
+            added("network:\n  # which\n  allow:\n    - a.org  # why\n  log: true\n"),
+            "network:\n  # which\n  allow:\n    - a.org  # why\n    - \"b.org:22\"\n  log: true\n"
+        );
+        assert_eq!(
+            added("network: {allow: [a.org], deny: [c]}  # x\n"),
+            "network: {allow: [a.org, \"b.org:22\"], deny: [c]}  # x\n"
+        );
+        assert_eq!(added("network:\n  allow: []\n"), "network:\n  allow: [\"b.org:22\"]\n");
+        for text in [
+            "network: host\n",
+            "x: 1\n",
+            "network: {deny: [a]}\n",
+            "network:\n  allow: [a,\n    b]\n",
+            "network:\n  allow: a.org\n",
+        ] {
             assert_eq!(added(text), "by hand", "{text}");
         }
     }
