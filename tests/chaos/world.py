@@ -177,7 +177,7 @@ class World:
                        {0, 125, 126, 127}),
             "agent dir": (["run", f"mkdir -p /work/dir/sub && printf %s '{text}' >/work/dir/sub/{agent}.part"
                            f" && mv -f /work/dir/sub/{agent}.part /work/dir/sub/{agent}"], {0, 1, 2, 125}),
-            "nested": (["run", "--nested", "unshare -Ur echo hello"], {0, 125}, "hello\n"),
+            "nested": (["run", "--nested", "unshare -U echo hello"], {0, 125}, "hello\n"),
             "no network": (["run", "--network", "none", INTERFACES], {0, 125}, "1\n"),
             "network": (["run", "--network", "example.com", INTERFACES], {0, 125}, "1\n"),
             "port": (["run", "--network", "none", "--port", port, INTERFACES], {0, 125}, "1\n"),
