@@ -247,6 +247,50 @@ fn closed_streams() {
     }
 }
 
+/// What starts others, or is started by them: whichever streams are closed, no descriptor of ours takes the place of one.
+#[test]
+fn each_stream_closed_with_and_without_the_others() {
+    if !need_sandbox() {
+        return;
+    }
+    let lines = [
+        ("sbox-spawn", "-- sh -c [\t-e\t/proc/self/exe\t]"),
+        ("sbox-spawn", "--network proxy --allow example.com -- true"),
+        ("sbox-spawn", "--network none --port 0:80 -- true"),
+        ("sbox-supervise", "--project @/p --name scarce -- sbox-spawn -- true"),
+        ("sbox-run", "-d -n scarce true"),
+        ("sbox-proxy", "--receive 0"),
+        ("sbox-proxy", "--receive 9"),
+        ("sbox-forward", "--receive 1 80"),
+        ("sbox-forward", "--user 0 --network 1 9:80"),
+        ("sbox-forward", "--user 7 --network 8 9:80"),
+    ];
+    let mut complaints = Vec::new();
+    for (name, line) in lines {
+        let words: Vec<String> = line.split(' ').map(|word| word.replace('\t', " ")).collect();
+        for closed in 1..8 {
+            let streams: Vec<&str> = ["<&-", ">&-", "2>&-"]
+                .into_iter()
+                .enumerate()
+                .filter_map(|(bit, stream)| (closed >> bit & 1 == 1).then_some(stream))
+                .collect();
+            let mut started = Started::new(name, &words);
+            started.through = shell(&format!("exec {}", streams.join(" ")));
+            let output = started.run();
+            let is_silent = closed & 4 != 0;
+            if let Some(why) = complaint(&output, is_silent) {
+                complaints.push(format!("{}: {name} {line}: {why}", streams.join(" ")));
+            }
+            // A daemon that was started is one, and the only thing that is lost is the word of it.
+            let is_daemon = name == "sbox-run" && output.status.success();
+            if is_daemon && !["running", "exited"].contains(&&*started.standing.status("scarce")) {
+                complaints.push(format!("{}: {name}: {}", streams.join(" "), started.standing.status("scarce")));
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
 #[test]
 fn output_that_is_lost_is_an_error() {
     let mut complaints = Vec::new();

@@ -77,19 +77,24 @@ impl Writer {
     }
 
     fn try_flush(&mut self) -> Result<()> {
-        // By its name first: somebody may have removed the logs, and there is a new directory.
-        let named = open(&self.place);
-        let dir = match (&named, &self.dir) {
-            (Ok(dir), _) | (Err(_), Some(dir)) => dir,
-            (Err(error), None) => return Err(Error::new(error.to_string())),
-        };
+        let dir = self.here()?;
         if self.lost > 0 {
             let what = format!("{} events were lost: there was no room for them", self.lost);
             self.waiting.push((time::rfc3339(time::now()), Event::Note { what }));
             self.lost = 0;
         }
-        self.run = append(dir, self.run, &self.waiting)?;
+        self.run = append(&dir, self.run, &self.waiting)?;
         Ok(())
+    }
+
+    /// The directory: the same one wherever the project is now, since another may be at its old place. By its name once
+    /// somebody has removed the logs, and there is a new one.
+    fn here(&self) -> Result<Dir> {
+        let is_there = |dir: &&Dir| rustix::fs::fstat(dir.as_fd()).is_ok_and(|stat| stat.st_nlink > 0);
+        match self.dir.as_ref().filter(is_there) {
+            Some(dir) => dir.sub("."),
+            None => open(&self.place),
+        }
     }
 
     /// After the last event: why it is not all there, if it is not. With `sync` a machine that goes down next does not
@@ -97,8 +102,7 @@ impl Writer {
     pub fn finish(mut self, sync: bool) -> Option<String> {
         self.flush();
         if self.why.is_none() && sync && self.is_unsynced {
-            let dir = open(&self.place).ok();
-            let file = dir.and_then(|dir| dir.file(FILE).ok());
+            let file = self.here().ok().and_then(|dir| dir.file(FILE).ok());
             let _ = file.map(|file| file.sync_data());
         }
         self.why
