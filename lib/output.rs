@@ -57,8 +57,17 @@ pub fn repaint(line: &str) -> String {
 /// Prints a labelled line on stderr.
 pub fn say(label: Label, text: impl Display) {
     let (name, sgr) = label.text();
-    let name = paint(colour(std::io::stderr().is_terminal()), sgr, name);
-    line(format_args!("{name} {text}"));
+    let painted = paint(colour(std::io::stderr().is_terminal()), sgr, name);
+    wrapped(&painted, name.len() + 1, text);
+}
+
+/// Prints text on stderr after `lead`, which has `used` columns with the space after it. On a terminal it is broken at spaces;
+/// a hint is not, since people copy the command in it.
+pub fn wrapped(lead: &str, used: usize, text: impl Display) {
+    match width::of_stderr() {
+        Some(columns) => line(format_args!("{lead} {}", width::wrapped(&text.to_string(), used, columns))),
+        None => line(format_args!("{lead} {text}")),
+    }
 }
 
 /// Prints a bare line on stderr, at once: another process may write there, and must not come between its words. A stderr

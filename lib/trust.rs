@@ -75,7 +75,9 @@ pub fn requests(project: &Project, config: &Config) -> Vec<Request> {
     for (name, value) in env {
         for piece in pieces(value) {
             if let Piece::Variable { name: wanted, .. } = piece {
-                all.add(&["env", name], None, format!("your variable '{}', as '{}'", visible(&wanted), visible(name)));
+                let (wanted, name_shown) = (visible(&wanted), visible(name));
+                let other = if wanted == name_shown { String::new() } else { format!(", as '{name_shown}'") };
+                all.add(&["env", name], None, format!("your variable '{wanted}'{other}"));
             }
         }
     }
@@ -226,8 +228,8 @@ pub fn require(project: &Project, config: &Config) -> Result<()> {
 pub fn show(requests: &[Request]) {
     for Request { text, line } in requests {
         match line {
-            Some(line) => output::line(format_args!("  • {text} (config.yaml:{line})")),
-            None => output::line(format_args!("  • {text}")),
+            Some(line) => output::wrapped("  •", 4, format_args!("{text} (config.yaml:{line})")),
+            None => output::wrapped("  •", 4, text),
         }
     }
 }

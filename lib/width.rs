@@ -26,6 +26,34 @@ pub fn shortened(text: &str, columns: usize) -> String {
     format!("{}…", &text[..end])
 }
 
+/// Text in lines of at most so many columns, broken at spaces; the first begins after `used` columns, and so do the others. A
+/// word that is longer stays whole.
+pub fn wrapped(text: &str, used: usize, columns: usize) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut at = used;
+    for (number, word) in text.split(' ').enumerate() {
+        let width = of(word);
+        if number > 0 && at + 1 + width > columns && at > used {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', used));
+            at = used;
+        } else if number > 0 {
+            out.push(' ');
+            at += 1;
+        }
+        out += word;
+        at += width;
+    }
+    out
+}
+
+/// The columns of the terminal that stderr is; nothing if it is not one, or does not know.
+pub fn of_stderr() -> Option<usize> {
+    let stderr = std::io::stderr();
+    let known = stderr.is_terminal().then(|| rustix::termios::tcgetwinsize(&stderr).map_or(0, |size| size.ws_col));
+    known.map(usize::from).filter(|columns| *columns > 0)
+}
+
 /// The columns of the terminal that stdout is; nothing if it is not one. One that does not know has 80.
 pub fn of_stdout() -> Option<usize> {
     let stdout = std::io::stdout();
@@ -44,6 +72,14 @@ mod tests {
         assert_eq!(["abc", "größe", "日本語", "🦀", "e\u{301}"].map(of), [3, 5, 6, 2, 1]);
         assert_eq!(padded("日本", 6), "日本  ");
         assert_eq!(padded("too long", 3), "too long");
+    }
+
+    #[test]
+    fn long_text_is_broken_at_spaces() {
+        assert_eq!(wrapped("one two three four", 2, 10), "one two\n  three\n  four");
+        assert_eq!(wrapped("a /a/very/long/path b", 2, 10), "a\n  /a/very/long/path\n  b");
+        assert_eq!(wrapped("日本 語語 x", 0, 7), "日本\n語語 x");
+        assert_eq!(wrapped("as it is", 0, 80), "as it is");
     }
 
     #[test]

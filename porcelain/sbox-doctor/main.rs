@@ -12,6 +12,7 @@ use libsbox::cli::{self, Tool};
 use libsbox::error::{Error, Result};
 use libsbox::escape;
 use libsbox::output;
+use libsbox::width;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -80,7 +81,9 @@ fn show(checks: &[Check]) -> Result<()> {
             State::Weaker => ("•", "33"),
             State::Missing => ("✗", "31"),
         };
+        // The fix is a command, which people copy: it stays in one piece.
         let found = escape::visible(&check.found);
+        let found = width::of_stdout().map_or(found.clone(), |columns| width::wrapped(&found, 21, columns));
         cli::out_line(format_args!("{} {:<18} {found}", output::paint(colour, sgr, mark), check.name))?;
         if let Some(fix) = &check.fix {
             cli::out_line(format_args!("  {:<18} → {}", "", escape::visible(fix)))?;

@@ -9,7 +9,7 @@ use lexopt::prelude::*;
 use libsbox::built::Built;
 use libsbox::cache;
 use libsbox::cli::{self, Tool};
-use libsbox::config::{self, Config};
+use libsbox::config::{self, Config, MountEntry};
 use libsbox::error::{Context, Error, Result};
 use libsbox::escape;
 use libsbox::format;
@@ -159,12 +159,27 @@ fn pack(project: &Project, config: &Config, lock: &Built, options: &Options) -> 
     let size = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
     let files = summary.files;
     output::ok(format_args!("Packed {files} files into '{}' ({})", escape::visible_path(&output), format::size(size)));
+    let mounted = mounted(config);
+    if !mounted.is_empty() {
+        output::info(format_args!("what is mounted is not in it: {mounted}"));
+    }
     output::hint(format_args!(
         "on the other machine: tar {unpacked} {} && cd {} && sbox unpack",
         escape::shell_word(&file_name(&output)),
         escape::shell_word(&escape::visible(&name))
     ));
     Ok(())
+}
+
+/// What a sandbox mounts, as people read it. It stays where it is: the tree that an agent works on is the user's to bring.
+fn mounted(config: &Config) -> String {
+    let one =
+        |mount: &MountEntry| format!("'{}' ({})", escape::visible(&mount.written), escape::visible_path(&mount.dst));
+    let mut all: Vec<String> = config.mount.iter().take(4).map(one).collect();
+    if config.mount.len() > all.len() {
+        all.push(format!("and {} more", config.mount.len() - all.len()));
+    }
+    all.join(", ")
 }
 
 /// Names what is not in the archive.
@@ -288,6 +303,17 @@ fn readme(project: &Project, config: &Config, options: &Options) -> String {
         (true, false) => "Build the environment, which is not in the archive:\n\n    sbox build\n\n",
         _ => "",
     };
+    let mounted = match mounted(config) {
+        none if none.is_empty() => none,
+        some => format!("What it mounts is not in the archive, put it where the configuration says: {some}.\n"),
+    };
+    let copied = match config.copy.is_empty() {
+        true => "",
+        false => {
+            "The sources it was built from are not in the archive. The files that were copied from them are, and\n\
+             a later build keeps those as they are.\n"
+        }
+    };
     format!(
         "{name}: a sandbox packed by sbox {}\n\n\
          Look at it before it runs:\n\n    cat .sbox/config.yaml metadata.json\n    sha256sum -c .sbox/SHA256SUMS\n\n\
@@ -296,8 +322,7 @@ fn readme(project: &Project, config: &Config, options: &Options) -> String {
          Accept what it asks for, if it asks for anything outside of this directory:\n\n    sbox trust\n\n\
          {build}Run it in the sandbox:\n\n    sbox run\n\n\
          Its command: {command}\n\
-         The sources it was built from are not in the archive. The files that were copied from them are, and\n\
-         a later build keeps those as they are.\n",
+         {mounted}{copied}",
         cli::VERSION
     )
 }

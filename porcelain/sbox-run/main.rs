@@ -156,6 +156,9 @@ fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
         line::require_a_program(&project, &name, started.command)?;
     }
     output::ok(format_args!("Daemon '{name}' started (PID {})", started.pid));
+    for (host, inside) in &config.ports {
+        output::info(format_args!("port {host} of this machine's loopback leads to its port {inside}"));
+    }
     match signs {
         Some(signs) => {
             signs.wait(&started)?;
