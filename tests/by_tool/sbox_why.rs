@@ -280,6 +280,7 @@ fn subject(name: &str, secret: &str, port: u16) -> Option<(String, bool)> {
         "write-read-only" | "truncate-read-only" | "chmod-read-only" | "touch-read-only" | "xattr-read-only" => {
             path("/data/file", true)
         }
+        "truncate-by-reading" => path("/data/file", true),
         "mkdir-read-only" | "link-read-only" | "rename-read-only" => path("/data", true),
         "change-program" => path("/usr/bin/env", true),
         "core-pattern" => path("/proc/sys/kernel/core_pattern", true),
