@@ -96,9 +96,9 @@ const OTHERS: [&str; 4] = ["buildInfo", "configHash", "builtAt", "upToDate"];
 fn keys_of_json_are_written_in_one_way() {
     let sources = walkdir::WalkDir::new(package().join("porcelain")).into_iter().map(Result::unwrap);
     let mut seen = 0;
-    // What container engines and Kubernetes read is written as they want it.
-    for entry in sources.filter(|entry| entry.file_type().is_file() && !entry.path().to_string_lossy().contains("/oci"))
-    {
+    // What container engines, Kubernetes and clients of the Model Context Protocol read is written as they want it.
+    let is_ours = |path: &str| !path.contains("/oci") && !path.contains("/sbox-mcp/");
+    for entry in sources.filter(|entry| entry.file_type().is_file() && is_ours(&entry.path().to_string_lossy())) {
         let text = std::fs::read_to_string(entry.path()).unwrap();
         for part in text.split('"').skip(1).step_by(2) {
             let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn said(number: c_long, first: u64) -> (String, String, Option<String>) {
-        let call = Notification { id: 1, number: number as i32, arch: 0, arguments: [first, 0, 0, 0, 0, 0] };
+        let call = Notification { id: 1, pid: 1, number: number as i32, arch: 0, arguments: [first, 0, 0, 0, 0, 0] };
         let Call { call, what, key, .. } = describe(&call);
         (call, what, key)
     }

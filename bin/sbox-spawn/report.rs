@@ -46,8 +46,8 @@ impl Reporter {
         let (mut command, mut listener) = (None, None);
         loop {
             match receive(&exec).context(|| "wait for the command".into())? {
-                Some((b'c', pid, _)) => command = pid,
-                Some((b'l', _, fd)) => listener = fd,
+                Some(Said { letter: b'c', pid, .. }) => command = pid,
+                Some(Said { letter: b'l', fd, .. }) => listener = fd,
                 Some(_) => return Ok((None, None)),
                 None => break,
             }
@@ -85,8 +85,15 @@ impl Reporter {
     }
 }
 
-/// One byte, the pid of who sent it, and a descriptor that came with it; nothing at the end.
-fn receive(socket: &OwnedFd) -> rustix::io::Result<Option<(u8, Option<Pid>, Option<OwnedFd>)>> {
+/// One byte, the pid of who sent it, and a descriptor that came with it.
+struct Said {
+    letter: u8,
+    pid: Option<Pid>,
+    fd: Option<OwnedFd>,
+}
+
+/// Waits for one; nothing at the end.
+fn receive(socket: &OwnedFd) -> rustix::io::Result<Option<Said>> {
     let mut byte = [0u8; 1];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -105,7 +112,7 @@ fn receive(socket: &OwnedFd) -> rustix::io::Result<Option<(u8, Option<Pid>, Opti
             _ => {}
         }
     }
-    Ok((got.bytes > 0).then_some((byte[0], pid, fd)))
+    Ok((got.bytes > 0).then_some(Said { letter: byte[0], pid, fd }))
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {

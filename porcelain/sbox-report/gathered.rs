@@ -69,10 +69,8 @@ impl Gathered {
                 Some((_, count)) => *count += 1,
                 None => self.limits.push((what.clone(), 1)),
             },
-            Event::Guard { what, hint } => {
-                if !self.guard.iter().any(|(other, _)| other == what) {
-                    self.guard.push((what.clone(), hint.clone()));
-                }
+            Event::Guard { what, hint } if !self.guard.iter().any(|(other, _)| other == what) => {
+                self.guard.push((what.clone(), hint.clone()));
             }
             Event::Changes(changes) => self.change(changes),
             Event::Left { count, programs } => {
