@@ -49,6 +49,6 @@ mod tests {
         assert!(pip(&whole, python).unwrap().ends_with("pip-24.0-py3-none-any.whl"));
         let refused = |names: &[&str]| pip(&wheels(names), python).unwrap_err().to_string();
         assert!(refused(&["/w/setuptools-66.whl"]).contains("apt-get install python3-pip-whl"));
-        assert!(refused(&["/w/CacheControl-0.12.whl", "/w/pip-20.3.4.whl"]).contains("in pieces"));
+        assert!(refused(&["/w/CacheControl-0.12.whl", "/w/pip-20.3.4.whl"]).contains("split into pieces"));
     }
 }
