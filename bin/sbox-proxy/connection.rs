@@ -3,14 +3,15 @@
 use crate::address::{self, DialError};
 use crate::client_hello::{self, Hello};
 use crate::log::{Line, Log};
-use crate::request::{self, Body, Request, What};
 #[cfg(feature = "secrets")]
+use crate::refusal::Refusal;
+use crate::request::{self, Body, Request, What};
 use crate::secrets::clear::{Unreadable, secret_in_the_clear};
 use crate::unlisted::Unlisted;
 use crate::upstream::{self, Proxy, Upstream};
 use libsbox::model::{Grant, HostRules, Place};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// What every connection is measured by.
@@ -28,27 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a connection may be silent. Longer than servers keep one, shorter than for ever.
 pub const SILENCE: Duration = Duration::from_secs(15 * 60);
-
-/// A refusal.
-pub struct Refusal {
-    code: u16,
-    /// The reason, which a person reads.
-    why: String,
-    /// The entry of `allow` that would have let it through.
-    rule: Option<String>,
-}
-
-impl Refusal {
-    pub fn new(code: u16, why: impl Into<String>) -> Refusal {
-        Refusal { code, why: why.into(), rule: None }
-    }
-
-    fn forbidden(host: &str, address: IpAddr, why: &str) -> Refusal {
-        let rule = format!("{host}={address}");
-        let why = format!("'{host}' is at {address}, {why}; allow: [\"{rule}\"] would allow it");
-        Refusal { code: 403, why, rule: Some(rule) }
-    }
-}
 
 /// Serves a connection to its end.
 pub fn serve(policy: &Policy, mut client: TcpStream) {

@@ -11,6 +11,7 @@ mod base64;
 mod client_hello;
 mod connection;
 mod log;
+mod refusal;
 mod request;
 #[cfg(feature = "secrets")]
 mod secrets;

@@ -1,7 +1,7 @@
 //! The command as a job: which signals pid 1 passes on to it, and what pid 1 says when it stops.
 
 use crate::limits::Exceeded;
-use crate::signals;
+use crate::line;
 use libsbox::error::Result;
 use libsbox::status;
 use libsbox::sys;
@@ -25,14 +25,14 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     pub fn new(command: Pid, line: &OwnedFd, has_group: bool) -> Result<Job<'_>> {
-        Ok(Job { command, line: Some(line), signals: signals::file()?, has_group, direct: Vec::new() })
+        Ok(Job { command, line: Some(line), signals: line::file()?, has_group, direct: Vec::new() })
     }
 
     /// Waits at most for `pause`; gives the signals that have arrived and are not the command's already.
     pub fn arrived(&mut self, pause: Option<Duration>) -> Result<Vec<libc::c_int>> {
         let shared = self.direct.iter().map(|(_, since)| SHARED.saturating_sub(since.elapsed())).min();
         let fds: Vec<&OwnedFd> = [Some(&self.signals), self.line].into_iter().flatten().collect();
-        signals::wait_for(&fds, pause.into_iter().chain(shared).min())?;
+        line::wait_for(&fds, pause.into_iter().chain(shared).min())?;
         let mut all = Vec::new();
         for arrived in sys::taken_signals(&self.signals) {
             match arrived.signal {
@@ -44,7 +44,7 @@ impl Job<'_> {
                 signal => all.push(signal),
             }
         }
-        match self.line.map(signals::told) {
+        match self.line.map(line::told) {
             Some(Some((told, _))) => all.extend(told.into_iter().filter(|signal| !self.was_for_all(*signal))),
             Some(None) => self.line = None,
             None => {}
@@ -81,13 +81,13 @@ impl Job<'_> {
     /// Says something to the monitor.
     pub fn say(&self, word: &crate::recorder::Word) {
         if let (Some(line), Ok(text)) = (self.line, serde_json::to_string(word)) {
-            signals::say(line, &text);
+            line::say(line, &text);
         }
     }
 
     /// Hands a signal to the command. What continues it continues its group: to a shell outside both are one job.
     pub fn pass_on(&self, signal: libc::c_int) {
-        signals::send(self.command, signal);
+        line::send(self.command, signal);
         if let (libc::SIGCONT, Some(group)) = (signal, self.own_group()) {
             let _ = rustix::process::kill_process_group(group, Signal::CONT);
         }
@@ -95,7 +95,7 @@ impl Job<'_> {
 
     /// Says to the monitor why the sandbox ends.
     pub fn tell_exceeded(&self, limit: Exceeded) {
-        self.line.inspect(|line| signals::tell(line, signals::exceeded(limit)));
+        self.line.inspect(|line| line::tell(line, line::exceeded(limit)));
     }
 
     /// Reaps all that ended; the exit code of the command, if it is among them. Says so if it was stopped.
@@ -103,11 +103,11 @@ impl Job<'_> {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
             match (pid == self.command, status.stopping_signal()) {
                 (true, Some(signal)) => {
-                    self.line.inspect(|line| signals::tell(line, signal));
+                    self.line.inspect(|line| line::tell(line, signal));
                 }
                 (true, None) => {
                     if let (Some(signal), Some(line)) = (status.terminating_signal(), self.line) {
-                        signals::tell(line, signals::DIED + signal);
+                        line::tell(line, line::DIED + signal);
                     }
                     return Some(status::of_wait(status));
                 }

@@ -8,7 +8,7 @@ use crate::args::{Level, TOOL};
 use crate::sandbox::Sandbox;
 use crate::terminal::Terminal;
 use crate::witness::Witness;
-use crate::{command, identity, mountinfo, overlay, recorder, report, signals};
+use crate::{command, identity, line, mountinfo, overlay, recorder, report, signals};
 use libsbox::error::{Context, Error, Result};
 use libsbox::sys::{self, Fork};
 use rustix::fd::{AsFd, OwnedFd};
@@ -31,7 +31,7 @@ const KINDS: [(&str, LinkNameSpaceType); 7] = [
 /// Runs the command in the sandbox of the process that was named; gives its exit code.
 pub fn run(sandbox: Sandbox) -> Result<u8> {
     let terminal = Terminal::remember();
-    signals::block()?;
+    line::block()?;
     let pid = sandbox.args.join.ok_or_else(|| Error::usage("missing process"))?;
     let beside = if sandbox.args.refresh { None } else { recorder::Beside::start(&sandbox.args)? };
     let overlays = overlays_of(pid)?;

@@ -28,6 +28,7 @@ mod layer;
 mod learn;
 mod level;
 mod limits;
+mod line;
 mod listener;
 mod members;
 mod mountinfo;
@@ -88,7 +89,7 @@ fn run(parser: &mut lexopt::Parser) -> Result<u8> {
         return print(&ops);
     }
     let terminal = terminal::Terminal::remember();
-    signals::block()?;
+    line::block()?;
     if !matches!(args.isolation, Some(args::Level::Landlock | args::Level::Env)) {
         protection.make_mount_points(&ops);
     }

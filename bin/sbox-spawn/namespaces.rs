@@ -7,7 +7,7 @@ use crate::network::Outside;
 use crate::refresh::{Namespaces, Refresher, Source};
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
-use crate::{init, signals, unavailable};
+use crate::{init, line, unavailable};
 use libsbox::error::{Context, Error, Kind, Result, exhausted, reason};
 use libsbox::escape::visible_path;
 use libsbox::model::Limits;
@@ -137,7 +137,7 @@ fn launch_as(sandbox: &Sandbox, failure: &FailurePipes, outside: &Outside, ids: 
     };
     let (sync_pipe, other_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
-    let (line, other_line) = signals::line()?;
+    let (line, other_line) = line::line()?;
     let wanted = &sandbox.args.limits;
     // Without any limit asked for the default of pids is the kernel's to keep without one.
     let group = if *wanted == Limits::default() { None } else { Group::make(wanted) };

@@ -65,7 +65,7 @@ fn try_both(args: Args) -> (Result<()>, Option<Result<()>>) {
 
 fn try_namespace(args: Args) -> Result<()> {
     let ops = crate::plan::build(&args, "/home".as_ref(), &crate::protect::Protection::look(&args)?)?;
-    crate::signals::block()?;
+    crate::line::block()?;
     let sandbox = Sandbox::for_a_trial(args, ops, layer::clock());
     let mut unavailable = UnavailablePipe::new(true)?;
     let failure = FailurePipes { exec: None, unavailable: unavailable.writer(), hears_calls: false, tells_all: true };

@@ -145,7 +145,7 @@ impl Recorder {
         ask();
         let end = Instant::now() + LAST_WORD;
         while let (Some(from), Some(left)) = (&self.requests, end.checked_duration_since(Instant::now())) {
-            if crate::signals::wait_for(&[from], Some(left)).is_err() {
+            if crate::line::wait_for(&[from], Some(left)).is_err() {
                 return;
             }
             self.attend();

@@ -8,11 +8,12 @@ use crate::args::{Level, TOOL};
 use crate::init;
 use crate::job::Job;
 use crate::limits::Watch;
+use crate::line;
 use crate::members::Members;
 use crate::namespaces::Launched;
 use crate::report::{self, FailurePipes};
 use crate::sandbox::Sandbox;
-use crate::signals::{self, die_with_the_monitor, is_closed};
+use crate::signals::{die_with_the_monitor, is_closed};
 use crate::{command, landlock, symlink_layout};
 use libsbox::error::{Context, Result};
 use libsbox::sys::{self, Fork};
@@ -28,7 +29,7 @@ pub fn launch(sandbox: &Sandbox, level: Level, failure: FailurePipes) -> Result<
     symlink_layout::make(sandbox)?;
     let (sync_pipe, other_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "make a pipe".into())?;
-    let (line, other_line) = signals::line()?;
+    let (line, other_line) = line::line()?;
     // If the subreaper is killed, what is below it comes to this process, which ends it then.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(|| "adopt processes".into())?;
     match sys::fork().context(|| "start a process".into())? {

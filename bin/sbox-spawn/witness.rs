@@ -4,7 +4,7 @@
 //! by a process that does nothing else. The kernel sends to the youngest of a group first: what the monitor has got was
 //! sent to the witness before.
 
-use crate::{reaper, refresh, report, signals};
+use crate::{line, reaper, refresh, report};
 use libsbox::error::{Context, Result};
 use libsbox::sys::{self, Fork};
 use rustix::fd::OwnedFd;
@@ -60,7 +60,7 @@ impl Drop for Witness {
 
 /// Answers each question with the numbers of what has come, and a zero.
 fn watch(line: &OwnedFd) -> Result<()> {
-    let signals = signals::file()?;
+    let signals = line::file()?;
     let mut space = [0u8; 1];
     while matches!(rustix::io::retry_on_intr(|| rustix::io::read(line, &mut space)), Ok(1)) {
         let arrived = sys::taken_signals(&signals).into_iter().filter(|arrived| !arrived.from_kernel);

@@ -6,7 +6,7 @@ use crate::consent::{self, Consent};
 use crate::jobs::Job;
 use crate::looks::{PATIENCE, plain};
 use crate::message::Request;
-use crate::server::{Answer, Outcome, Server};
+use crate::session::{Answer, Outcome, Server};
 use libsbox::error::Result;
 use libsbox::{fs, host_triggers, plumbing};
 use serde::Deserialize;

@@ -1,16 +1,13 @@
 //! Asking the user, through the client: in the older versions by a request of ours while the call waits, since 2026-07-28 by
 //! an answer that says what is missing, to which the client comes back.
 
-use crate::jobs::{Job, lock};
+use crate::jobs::Job;
 use crate::message::Request;
-use crate::server::Server;
+use crate::open::PATIENCE;
+use crate::session::Server;
 use serde_json::{Value, json};
-use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
-
-/// How long a person may think.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The name of the one question.
 const QUESTION: &str = "apply";
@@ -24,35 +21,6 @@ pub enum Consent {
     Pending(Value),
     /// This client has no way to ask.
     Impossible,
-}
-
-/// Questions that a client was told to ask: what they are about, and since when. Each is good for one answer.
-#[derive(Default)]
-pub struct Open(Mutex<Vec<(String, String, Instant)>>);
-
-impl Open {
-    /// A state that nobody can guess, for a question about `subject`.
-    fn add(&self, subject: &str) -> Option<String> {
-        const MOST: usize = 16;
-        let mut random = [0u8; 24];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).ok()?;
-        let state: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut all = lock(&self.0);
-        all.retain(|(_, _, since)| since.elapsed() < PATIENCE);
-        if all.len() >= MOST {
-            all.remove(0);
-        }
-        all.push((state.clone(), subject.to_owned(), Instant::now()));
-        Some(state)
-    }
-
-    /// Whether a question with this state was asked about just this. It is spent.
-    fn take(&self, state: &str, subject: &str) -> bool {
-        let mut all = lock(&self.0);
-        all.retain(|(_, _, since)| since.elapsed() < PATIENCE);
-        let found = all.iter().position(|(own, about, _)| own == state && about == subject);
-        found.map(|at| all.remove(at)).is_some()
-    }
 }
 
 fn form(message: &str) -> Value {
@@ -116,18 +84,6 @@ fn by_answer(server: &Server, request: &Request, message: &str, subject: &str) -
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_answer_holds_once_and_for_what_was_asked() {
-        let open = Open::default();
-        let state = open.add("a").unwrap();
-        assert!(!open.take(&state, "b") && !open.take("", "a"));
-        assert!(open.take(&state, "a") && !open.take(&state, "a"));
-        for _ in 0..100 {
-            open.add("a").unwrap();
-        }
-        assert!(lock(&open.0).len() <= 16);
-    }
 
     #[test]
     fn only_a_clear_yes_is_one() {

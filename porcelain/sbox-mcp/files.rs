@@ -5,7 +5,7 @@ use crate::cut;
 use crate::jobs::Job;
 use crate::looks;
 use crate::run;
-use crate::server::{Answer, Server};
+use crate::session::{Answer, Server};
 use libsbox::error::Result;
 use serde::Deserialize;
 use serde_json::json;

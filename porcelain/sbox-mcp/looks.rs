@@ -2,7 +2,7 @@
 
 use crate::child;
 use crate::jobs::Job;
-use crate::server::{Answer, Server};
+use crate::session::{Answer, Server};
 use libsbox::error::Result;
 use libsbox::plumbing;
 use serde::Deserialize;

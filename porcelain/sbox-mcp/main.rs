@@ -12,15 +12,17 @@ mod files;
 mod jobs;
 mod looks;
 mod message;
+mod open;
 mod run;
 mod server;
+mod session;
 mod tools;
 
 use lexopt::prelude::*;
 use libsbox::cli::{self, Tool};
 use libsbox::error::{Context, Error, Result};
 use libsbox::project::Project;
-use server::Server;
+use session::Server;
 use std::io::{BufRead, Read};
 use std::process::ExitCode;
 use std::sync::Arc;

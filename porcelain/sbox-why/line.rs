@@ -6,6 +6,7 @@ use libsbox::config::keys::KEYS;
 use libsbox::error::Result;
 use libsbox::locate::{Step, locate};
 use libsbox::project::Project;
+use std::path::Path;
 
 /// The text of the configuration.
 pub struct Lines(String);
@@ -75,6 +76,11 @@ fn shown(path: &[Step]) -> String {
         }
     }
     out
+}
+
+/// An item of `mount` that shows a path of the host at its own place.
+pub fn item(path: &Path, mode: &str) -> String {
+    format!("- {}", libsbox::config::mount_item(path, path, mode))
 }
 
 #[cfg(test)]

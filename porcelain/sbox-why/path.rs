@@ -1,6 +1,7 @@
 //! Whether a path is there, and by what.
 
 use crate::answer::{Answer, By};
+use crate::line::item;
 use crate::{Facts, absolute, weaker};
 use libsbox::config::MountEntry;
 use libsbox::error::Result;
@@ -264,11 +265,6 @@ fn not_there(
         answer.note("the host has nothing there either");
     }
     answer
-}
-
-/// An item of `mount` that shows a path of the host at its own place.
-pub fn item(path: &Path, mode: &str) -> String {
-    format!("- {}", libsbox::config::mount_item(path, path, mode))
 }
 
 fn entry_as(mount: &MountEntry, mode: &str) -> String {

@@ -2,6 +2,7 @@
 
 use crate::Facts;
 use crate::answer::{Answer, By};
+use crate::line::item;
 use crate::path;
 use libsbox::error::Result;
 use std::ffi::OsStr;
@@ -43,7 +44,7 @@ fn missing(facts: &Facts, asked: &OsStr, shown: &str, places: &[PathBuf], others
             "on the host it is {}, which is in no directory that the sandbox looks into",
             file.display()
         ));
-        answer.change("to show it, read-only, at its own path, add to 'mount'", path::item(&file, "ro"));
+        answer.change("to show it, read-only, at its own path, add to 'mount'", item(&file, "ro"));
     }
     let runtime = match shown {
         "python" | "python3" | "pip" | "pip3" => Some("python:3.12"),

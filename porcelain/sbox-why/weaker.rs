@@ -2,7 +2,7 @@
 
 use crate::Facts;
 use crate::answer::{Answer, By};
-use crate::path::item;
+use crate::line::item;
 use libsbox::locate::Step;
 use std::path::Path;
 

@@ -111,7 +111,11 @@ fn the_layer_of_a_mount_that_was_taken_out_of_the_configuration_is_told_of_and_c
         .arg("status")
         .assert()
         .stdout(contains("/work: not mounted any more").and(contains("sbox discard /work")));
-    tree.sbox().args(["apply", "/work/f"]).assert().failure().stderr(contains("not a mount of the configuration"));
+    tree.sbox()
+        .args(["apply", "/work/f"])
+        .assert()
+        .failure()
+        .stderr(contains("no longer a mount of the configuration"));
     assert_eq!(tree.read("f"), "one\n");
     tree.sbox().args(["diff", "/work/f"]).assert().success().stdout(contains("+two"));
     tree.sbox().args(["discard", "/work"]).assert().success().stderr(contains("1 change forgotten"));

@@ -4,7 +4,7 @@ use super::Interception;
 use super::head::Head;
 use super::store::Secret;
 use super::swap::{named, placeholder_in};
-use crate::connection::Refusal;
+use crate::refusal::Refusal;
 use std::io::{self, Read};
 use std::sync::Arc;
 

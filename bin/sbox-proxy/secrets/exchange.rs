@@ -4,7 +4,7 @@
 use super::body::Body;
 use super::head::{self, Framing, Head};
 use super::replace::{Pair, Replacer, replaced};
-use super::swap::View;
+use super::store::View;
 use std::sync::Arc;
 
 /// Why a connection cannot go on.

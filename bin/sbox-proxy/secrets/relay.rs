@@ -252,7 +252,7 @@ fn sides(secrets: &Interception, client: TcpStream, server: TcpStream, host: &st
 }
 
 /// Brings over what has come.
-fn pump<V: Fn() -> super::swap::View>(
+fn pump<V: Fn() -> super::store::View>(
     exchange: &mut Exchange<V>,
     client: &mut Side,
     server: &mut Side,

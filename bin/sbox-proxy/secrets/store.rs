@@ -1,12 +1,19 @@
 //! The values, as they come from `sbox-secrets` through a descriptor: at first all of them, later those that have changed.
 
-use super::swap::View;
 use libsbox::error::{Context, Error, Result};
 use libsbox::model::HostRule;
 use libsbox::model::secret::{Delivered, Places};
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, RwLock};
+
+/// The secrets as one request finds them.
+pub struct View {
+    /// Of the host that is asked.
+    pub own: Vec<Arc<Secret>>,
+    /// Of other hosts.
+    pub others: Vec<Arc<Secret>>,
+}
 
 /// A secret, as the proxy knows it.
 pub struct Secret {

@@ -2,20 +2,12 @@
 
 use super::head::Head;
 use super::replace::{Pair, replaced};
-use super::store::Secret;
+use super::store::{Secret, View};
 use crate::base64;
 use std::sync::Arc;
 
 /// Headers that tell who asks and from where, and in which a key has nothing to do.
 const NEVER: [&str; 3] = ["user-agent", "referer", "origin"];
-
-/// The secrets as one request finds them.
-pub struct View {
-    /// Of the host that is asked.
-    pub own: Vec<Arc<Secret>>,
-    /// Of other hosts.
-    pub others: Vec<Arc<Secret>>,
-}
 
 /// A request that may go on.
 pub struct Swapped {
