@@ -277,10 +277,13 @@ fn subject(name: &str, secret: &str, port: u16) -> Option<(String, bool)> {
         "list-secret" => path(secret.rsplit_once('/').unwrap().0, false),
         "host-homes" => path("/root", false),
         "host-devices" => path("/sys/class", false),
-        "write-read-only" | "truncate-read-only" | "chmod-read-only" | "touch-read-only" | "xattr-read-only" => {
-            path("/data/file", true)
-        }
-        "truncate-by-reading" => path("/data/file", true),
+        "truncate-unmounted" => path(secret, true),
+        "write-read-only"
+        | "truncate-read-only"
+        | "truncate-by-reading"
+        | "chmod-read-only"
+        | "touch-read-only"
+        | "xattr-read-only" => path("/data/file", true),
         "mkdir-read-only" | "link-read-only" | "rename-read-only" => path("/data", true),
         "change-program" => path("/usr/bin/env", true),
         "core-pattern" => path("/proc/sys/kernel/core_pattern", true),
