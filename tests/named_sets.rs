@@ -17,8 +17,9 @@ fn info(project: &Standing) -> serde_json::Value {
 /// What reaches the proxy.
 fn passed(output: &std::process::Output, option: &str) -> Vec<String> {
     let text = stderr(output);
-    let line = text.lines().find(|line| line.contains("sbox-spawn")).unwrap_or_default().to_owned();
-    let words: Vec<&str> = line.split(' ').collect();
+    // One of the words has several lines: what the agent may read of its limits.
+    let line = text.split("trace: ").find(|line| line.contains("sbox-spawn")).unwrap_or_default();
+    let words: Vec<&str> = line.split_whitespace().collect();
     words.windows(2).filter(|pair| pair[0] == option).map(|pair| pair[1].to_owned()).collect()
 }
 

@@ -367,7 +367,7 @@ fn a_layer_that_came_with_an_archive_is_not_taken_for_one_of_the_users() {
     std::fs::rename(&layer, project.scratch.path("away")).unwrap();
     std::fs::rename(&forged, &layer).unwrap();
     let output = project.sbox(&["apply", "../other"]).output().unwrap();
-    assert!(!output.status.success() && stderr(&output).contains("not a mount"), "{}", stderr(&output));
+    assert!(!output.status.success() && stderr(&output).contains("no longer a mount"), "{}", stderr(&output));
     assert_eq!(project.scratch.read("other/a"), "old\n");
 }
 
