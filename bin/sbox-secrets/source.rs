@@ -2,6 +2,7 @@
 
 use libsbox::model::secret::Wanted;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -56,7 +57,10 @@ impl Source {
 fn read(path: &PathBuf) -> Result<Vec<u8>, String> {
     let shown = libsbox::escape::visible_path(path);
     let failed = |error: std::io::Error| format!("cannot read '{shown}': {}", libsbox::error::reason(&error));
-    let file = std::fs::File::open(path).map_err(failed)?;
+    // A pipe that the agent put in its place must not hold up the keys of others.
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = options.open(path).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(format!("'{shown}' is not a file"));
     }
@@ -129,6 +133,15 @@ mod tests {
         ] {
             assert_eq!(Source::Value(text.into()).get().is_ok(), is_one, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_refused_at_once() {
+        let place = std::env::temp_dir().join(format!("sbox-secret-pipe-{}", std::process::id()));
+        let made = Command::new("mkfifo").arg(&place).status().unwrap();
+        assert!(made.success());
+        assert!(read(&place).unwrap_err().contains("is not a file"));
+        std::fs::remove_file(&place).unwrap();
     }
 
     #[test]

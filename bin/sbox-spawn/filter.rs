@@ -369,7 +369,14 @@ pub fn reporting(filter: &[Instruction]) -> Vec<Instruction> {
         let is_reported = u32::from(instruction.code) == RETURN && errors.contains(&instruction.k);
         if is_reported { statement(RETURN, libc::SECCOMP_RET_USER_NOTIF) } else { *instruction }
     };
-    filter.iter().map(reported).collect()
+    // A second listener, which the kernel refuses only while the first is open: once ours were gone, one of the agent's own
+    // filters could answer for it, and let go on what is forbidden here.
+    let mut program = Filter(vec![statement(LOAD, NUMBER)]);
+    let loads =
+        [Test::Equal(0, libc::SECCOMP_SET_MODE_FILTER), Test::Any(1, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32)];
+    program.when(libc::SYS_seccomp, &loads, errno(libc::EBUSY));
+    program.0.extend(filter.iter().map(reported));
+    program.0
 }
 
 #[cfg(test)]
@@ -378,6 +385,29 @@ mod tests {
 
     fn answered(filter: &[Instruction], arch: u32, number: c_long, arguments: [u64; 6]) -> u32 {
         answer(filter, arch, number, arguments).expect("every way through the filter ends")
+    }
+
+    #[test]
+    fn where_refused_calls_are_reported_no_other_listener_can_come() {
+        let scope = Scope {
+            nested: false,
+            families: &FAMILIES,
+            pinned: false,
+            counted: false,
+            has_hosts_ipc: false,
+            is_truncation_unseen: false,
+        };
+        let filter = reporting(&program(&scope));
+        let seccomp = |mode, flags| answered(&filter, ARCHITECTURE, libc::SYS_seccomp, [mode, flags, 0, 0, 0, 0]);
+        // SECCOMP_FILTER_FLAG_NEW_LISTENER is 8, beside it stands TSYNC: an answer that a notification never replaces.
+        for flags in [8, 9, 8 | 16 | 1] {
+            assert_eq!(seccomp(1, flags), errno(libc::EBUSY));
+        }
+        for (mode, flags) in [(1, 0), (1, 1), (2, 0), (3, 0)] {
+            assert_eq!(seccomp(mode, flags), libc::SECCOMP_RET_ALLOW);
+        }
+        let unshare = [0x1000_0000, 0, 0, 0, 0, 0];
+        assert_eq!(answered(&filter, ARCHITECTURE, libc::SYS_unshare, unshare), libc::SECCOMP_RET_USER_NOTIF);
     }
 
     fn asked(nested: bool, number: c_long, arguments: &[u64]) -> u32 {

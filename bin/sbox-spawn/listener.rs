@@ -76,6 +76,8 @@ impl Listener {
         match rustix::event::poll(&mut polled, Some(&now)) {
             Ok(0) | Err(_) => Some(false),
             Ok(_) if polled[0].revents().contains(PollFlags::IN) => Some(true),
+            // An error that is not the end: a signal came while the kernel looked.
+            Ok(_) if !polled[0].revents().contains(PollFlags::HUP) => Some(false),
             Ok(_) => None,
         }
     }

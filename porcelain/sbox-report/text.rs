@@ -167,7 +167,7 @@ fn sections(out: &mut String, all: &Gathered) {
 }
 
 fn requests(out: &mut String, asked: &[&Asked], more: u64) {
-    let has_bytes = asked.iter().any(|asked| asked.sent + asked.received > 0);
+    let has_bytes = asked.iter().any(|asked| asked.sent > 0 || asked.received > 0);
     let mut title = vec!["  NAME".to_owned(), "PORT".into(), "TIMES".into()];
     if has_bytes {
         title.extend(["SENT".to_owned(), "RECEIVED".into()]);

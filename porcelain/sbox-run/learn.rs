@@ -104,7 +104,11 @@ fn missed_paths(view: &View, seen: &[u8], project: &Project) -> Vec<PathBuf> {
     let is_plain = |path: &Path| path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
     let is_missed = |path: &PathBuf| {
         let not_ours = model::reserved(path).is_none() && !path.starts_with(project.state()) && is_plain(path);
+        // A link may be the agent's own, and lead to what has another name.
+        let leads_to_keys =
+            || path.canonicalize().is_ok_and(|real| real != *path && model::is_private(&real).is_some());
         not_ours
+            && !leads_to_keys()
             && path.symlink_metadata().is_ok()
             && view.find(path).is_err_and(|missing| missing.lack == Lack::NotMounted)
     };
@@ -216,9 +220,11 @@ impl Missed {
         let items: Vec<(&[&str], String)> = self
             .paths
             .iter()
+            // What was shown, and nothing else.
+            .take(SHOWN)
             .filter(|path| model::is_private(path).is_none())
             .map(|path| (["mount"].as_slice(), mount_item(path, path, "ro")))
-            .chain(self.names.iter().map(|(name, _)| (["network", "allow"].as_slice(), name.clone())))
+            .chain(self.names.iter().take(SHOWN).map(|(name, _)| (["network", "allow"].as_slice(), name.clone())))
             .collect();
         for (keys, item) in items {
             match config_lines::append_at(&new, keys, &item) {

@@ -31,6 +31,9 @@ enum Down {
     Raw(Replacer),
 }
 
+/// How many passwords with a key in them one connection may send: each is looked for in all that comes back.
+const MOST_SENT: usize = 64;
+
 /// One connection.
 pub struct Exchange<V: Fn() -> View> {
     view: V,
@@ -165,9 +168,17 @@ impl<V: Fn() -> View> Exchange<V> {
         let view = (self.view)();
         let swapped = view.swap(&mut head, &self.host).map_err(|why| Stop::Refuse(403, why))?;
         for pair in swapped.sent {
-            if !self.sent.contains(&pair) && self.sent.len() < 64 {
-                self.sent.push(pair);
+            if self.sent.contains(&pair) {
+                continue;
             }
+            // Each is looked for in what comes back: one more than can be is not sent.
+            if self.sent.len() >= MOST_SENT {
+                return Err(Stop::Refuse(
+                    403,
+                    "this connection had too many different passwords with a key in them".into(),
+                ));
+            }
+            self.sent.push(pair);
         }
         self.answer = view.answer(&self.sent).into();
         let mut pairs = view.body().map_err(|why| Stop::Refuse(502, why))?;
@@ -223,7 +234,10 @@ impl<V: Fn() -> View> Exchange<V> {
             })
             .collect();
         let ends_here = |name: &str| {
-            ["connection", "keep-alive", "te", "http2-settings"].iter().any(|own| name.eq_ignore_ascii_case(own))
+            // A part of an answer could begin or end within a value, which then is not recognised.
+            ["connection", "keep-alive", "te", "http2-settings", "range", "if-range"]
+                .iter()
+                .any(|own| name.eq_ignore_ascii_case(own))
                 || name.get(..6).is_some_and(|begin| begin.eq_ignore_ascii_case("proxy-"))
                 || named.iter().any(|own| name.eq_ignore_ascii_case(own))
         };

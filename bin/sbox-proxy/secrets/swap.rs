@@ -113,7 +113,7 @@ impl View {
         let mut pairs: Vec<Pair> = sent.to_vec();
         for secret in self.own.iter().chain(&self.others) {
             for value in secret.values() {
-                let mut forms = vec![value.to_owned(), percent_encoded(value), percent_encoded(value).to_lowercase()];
+                let mut forms = vec![value.to_owned(), percent_encoded(value), lower_hex(&percent_encoded(value))];
                 forms.push(value.replace('\\', "\\\\").replace('"', "\\\"").replace('/', "\\/"));
                 forms.push(value.replace('\\', "\\\\").replace('"', "\\\""));
                 forms.push(html_escaped(value));
@@ -131,6 +131,23 @@ impl View {
 
 fn has(bytes: &[u8], secret: &Secret) -> bool {
     memchr::memmem::find(bytes, secret.placeholder.as_bytes()).is_some()
+}
+
+/// The same with `%2f` in place of `%2F`, as some servers write it.
+fn lower_hex(text: &str) -> String {
+    let mut left = 0;
+    let lower = |letter: char| {
+        let is_hex = left > 0;
+        left = if letter == '%' {
+            2
+        } else if is_hex {
+            left - 1
+        } else {
+            0
+        };
+        if is_hex { letter.to_ascii_lowercase() } else { letter }
+    };
+    text.chars().map(lower).collect()
 }
 
 /// RFC 3986, section 2.1: all but what is unreserved.
@@ -163,6 +180,14 @@ mod tests {
         let mut head = Head::parse(text.replace('\n', "\r\n").as_bytes()).unwrap();
         view.swap(&mut head, "api.test")?;
         Ok(String::from_utf8(head.bytes()).unwrap().replace("\r\n", "\n"))
+    }
+
+    #[test]
+    fn a_value_in_an_address_is_known_with_hexadecimal_digits_of_either_case() {
+        let view = View { own: vec![secret("own", "Ab/Cd+==", Places::default())], others: Vec::new() };
+        let lower = Pair::new("Ab%2fCd%2b%3d%3d", "sk-place-own");
+        assert!(view.answer(&[]).contains(&lower));
+        assert_eq!(lower_hex("Ab%2FCd%2B%3D%3D-%2"), "Ab%2fCd%2b%3d%3d-%2");
     }
 
     #[test]
