@@ -5,11 +5,10 @@
 
 mod look;
 
+use crate::inner_source::names;
 use crate::operation::{Access, Op};
 use look::Entry;
-use std::collections::VecDeque;
-use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// The root of a sandbox, as it would be.
 #[derive(Debug)]
@@ -253,15 +252,6 @@ impl View {
         all.dedup();
         all
     }
-}
-
-fn names(path: &Path) -> VecDeque<OsString> {
-    let name = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    };
-    path.components().filter_map(name).collect()
 }
 
 #[cfg(test)]
