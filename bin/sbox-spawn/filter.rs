@@ -5,6 +5,7 @@
 //! answer by number (Linux 5.11 and later) and does not run the filter again.
 
 use crate::args::{Args, Level};
+use crate::bpf::{ANY, ARCH, EQUAL, Filter, GREATER, LOAD, NUMBER, RETURN, Test, errno, jump, statement};
 use crate::denied::{Answer, BY_NUMBER, Denied, EVERYWHERE, HERE, NEWEST};
 use crate::unavailable;
 use libc::c_long;
@@ -108,9 +109,7 @@ impl Scope {
             is_truncation_unseen: level == Level::Landlock && unavailable::landlock_version() < 3,
         }
     }
-}
 
-impl Scope {
     /// Whether what is refused is reported. Not where the agent may bring a sandbox of its own: that one may want to hear
     /// about its calls, and the kernel has one listener for all filters of a process.
     pub fn is_reported(&self) -> bool {
@@ -155,31 +154,6 @@ pub fn program(scope: &Scope) -> Vec<Instruction> {
     filter.0.push(statement(RETURN, libc::SECCOMP_RET_ALLOW));
     filter.0
 }
-
-/// A question about an argument: its number, from 0, and a value. Only the low 32 bits are looked at: every argument here
-/// is an int to the kernel.
-#[derive(Debug, Clone, Copy)]
-enum Test {
-    Equal(u32, u32),
-    Differs(u32, u32),
-    /// Has any of these bits.
-    Any(u32, u32),
-    /// Has none of them.
-    None(u32, u32),
-}
-
-const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-const GREATER: u32 = libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K;
-const ANY: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
-
-/// Offsets in `struct seccomp_data` (linux/seccomp.h).
-const NUMBER: u32 = 0;
-const ARCH: u32 = 4;
-const ARGUMENTS: u32 = 16;
-
-struct Filter(Vec<Instruction>);
 
 impl Filter {
     fn foreign_calls(&mut self) {
@@ -263,27 +237,6 @@ impl Filter {
         self.0.push(jump(EQUAL, denied.number as u32, 0, 1));
         self.0.push(statement(RETURN, answer));
     }
-
-    /// `answer`, where `number` is called and every test holds. The accumulator has the number before and after.
-    fn when(&mut self, number: c_long, tests: &[Test], answer: u32) {
-        // Two instructions a test, one answer, one to load the number again.
-        let length = (2 * tests.len() + 2) as u8;
-        self.0.push(jump(EQUAL, number as u32, 0, length));
-        for (at, test) in tests.iter().enumerate() {
-            // To the last instruction of this block.
-            let past = length - 2 * at as u8 - 3;
-            let (argument, question) = match *test {
-                Test::Equal(argument, value) => (argument, jump(EQUAL, value, 0, past)),
-                Test::Differs(argument, value) => (argument, jump(EQUAL, value, past, 0)),
-                Test::Any(argument, bits) => (argument, jump(ANY, bits, 0, past)),
-                Test::None(argument, bits) => (argument, jump(ANY, bits, past, 0)),
-            };
-            self.0.push(statement(LOAD, ARGUMENTS + 8 * argument));
-            self.0.push(question);
-        }
-        self.0.push(statement(RETURN, answer));
-        self.0.push(statement(LOAD, NUMBER));
-    }
 }
 
 /// What a mode with the set-gid bit is answered. `tar`, `cp -a`, `git init --shared` and everything that works in a directory
@@ -323,44 +276,6 @@ pub fn is_system_v(number: c_long) -> bool {
     SYSTEM_V.contains(&number)
 }
 
-const fn errno(number: i32) -> u32 {
-    libc::SECCOMP_RET_ERRNO | number as u32
-}
-
-fn statement(code: u32, k: u32) -> Instruction {
-    jump(code, k, 0, 0)
-}
-
-fn jump(code: u32, k: u32, yes: u8, no: u8) -> Instruction {
-    Instruction { code: code as u16, jt: yes, jf: no, k }
-}
-
-/// What the kernel does with the filter: the part of classic BPF that is used here (linux net/core/filter.c). Nothing, if it
-/// is not a filter of this module's.
-pub fn answer(filter: &[Instruction], arch: u32, number: c_long, arguments: [u64; 6]) -> Option<u32> {
-    let load = |offset: u32| match offset {
-        NUMBER => Some(number as u32),
-        ARCH => Some(arch),
-        at => arguments.get((at.checked_sub(ARGUMENTS)? / 8) as usize).map(|argument| *argument as u32),
-    };
-    let (mut at, mut accumulator) = (0usize, 0u32);
-    loop {
-        let Instruction { code, jt, jf, k } = *filter.get(at)?;
-        let jump = |yes: bool| at + 1 + usize::from(if yes { jt } else { jf });
-        at = match u32::from(code) {
-            LOAD => {
-                accumulator = load(k)?;
-                at + 1
-            }
-            EQUAL => jump(accumulator == k),
-            GREATER => jump(accumulator > k),
-            ANY => jump(accumulator & k != 0),
-            RETURN => return Some(k),
-            _ => return None,
-        };
-    }
-}
-
 /// The same filter, but that what it forbids is reported to a listener, who answers with the same error. Not what it says
 /// does not exist (`ENOSYS`), which every C library asks for at each start, and not what it passes over.
 pub fn reporting(filter: &[Instruction]) -> Vec<Instruction> {
@@ -382,22 +297,26 @@ pub fn reporting(filter: &[Instruction]) -> Vec<Instruction> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bpf::answer;
 
     fn answered(filter: &[Instruction], arch: u32, number: c_long, arguments: [u64; 6]) -> u32 {
         answer(filter, arch, number, arguments).expect("every way through the filter ends")
     }
 
-    #[test]
-    fn where_refused_calls_are_reported_no_other_listener_can_come() {
-        let scope = Scope {
-            nested: false,
+    fn scope(nested: bool) -> Scope {
+        Scope {
+            nested,
             families: &FAMILIES,
             pinned: false,
             counted: false,
             has_hosts_ipc: false,
             is_truncation_unseen: false,
-        };
-        let filter = reporting(&program(&scope));
+        }
+    }
+
+    #[test]
+    fn where_refused_calls_are_reported_no_other_listener_can_come() {
+        let filter = reporting(&program(&scope(false)));
         let seccomp = |mode, flags| answered(&filter, ARCHITECTURE, libc::SYS_seccomp, [mode, flags, 0, 0, 0, 0]);
         // SECCOMP_FILTER_FLAG_NEW_LISTENER is 8, beside it stands TSYNC: an answer that a notification never replaces.
         for flags in [8, 9, 8 | 16 | 1] {
@@ -413,19 +332,7 @@ mod tests {
     fn asked(nested: bool, number: c_long, arguments: &[u64]) -> u32 {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
-        answered(
-            &program(&Scope {
-                nested,
-                families: &FAMILIES,
-                pinned: false,
-                counted: false,
-                has_hosts_ipc: false,
-                is_truncation_unseen: false,
-            }),
-            ARCHITECTURE,
-            number,
-            all,
-        )
+        answered(&program(&scope(nested)), ARCHITECTURE, number, all)
     }
 
     const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
@@ -434,14 +341,7 @@ mod tests {
 
     #[test]
     fn calls_of_other_architectures_do_not_exist() {
-        let filter = program(&Scope {
-            nested: false,
-            families: &FAMILIES,
-            pinned: false,
-            counted: false,
-            has_hosts_ipc: false,
-            is_truncation_unseen: false,
-        });
+        let filter = program(&scope(false));
         for arch in [0x4000_0003, 0x4000_0028, 0] {
             // AUDIT_ARCH_I386, AUDIT_ARCH_ARM
             assert_eq!(answered(&filter, arch, libc::SYS_getpid, [0; 6]), MISSING);
@@ -535,22 +435,9 @@ mod tests {
 
     #[test]
     fn without_namespaces_no_socket_reaches_another_program_and_none_the_network_unless_given() {
-        let open = program(&Scope {
-            nested: false,
-            families: &FAMILIES[1..],
-            pinned: false,
-            counted: false,
-            has_hosts_ipc: false,
-            is_truncation_unseen: false,
-        });
-        let closed = program(&Scope {
-            nested: false,
-            families: &[],
-            pinned: true,
-            counted: true,
-            has_hosts_ipc: true,
-            is_truncation_unseen: false,
-        });
+        let open = program(&Scope { families: &FAMILIES[1..], ..scope(false) });
+        let closed =
+            program(&Scope { families: &[], pinned: true, counted: true, has_hosts_ipc: true, ..scope(false) });
         let socket = |filter: &[Instruction], family| {
             answered(filter, ARCHITECTURE, libc::SYS_socket, [family, 1, 0, 0, 0, 0]) == ALLOWED
         };
@@ -592,14 +479,7 @@ mod tests {
     #[test]
     fn a_filter_that_reports_allows_nothing_that_the_other_one_refuses() {
         for nested in [false, true] {
-            let scope = Scope {
-                nested,
-                families: &FAMILIES,
-                pinned: true,
-                counted: true,
-                has_hosts_ipc: true,
-                is_truncation_unseen: false,
-            };
+            let scope = Scope { pinned: true, counted: true, has_hosts_ipc: true, ..scope(nested) };
             let plain = program(&scope);
             let reports = reporting(&plain);
             let interesting = [0, 1, 2, 16, 0x5412, 0o4755, 0o2755, 0x1000_0000, u64::MAX];

@@ -8,6 +8,7 @@
 //! The agent decides how many calls there are. Past the first thousands the monitor answers so many in a moment and no more:
 //! whoever asks in a loop waits.
 
+use crate::bpf;
 use crate::denied::Denied;
 use crate::filter::{self, Scope};
 use libc::c_long;
@@ -83,7 +84,7 @@ impl Listener {
     }
 
     fn error(&self, call: &Notification) -> i32 {
-        let answer = filter::answer(&self.filter, call.arch, call.number.into(), call.arguments);
+        let answer = bpf::answer(&self.filter, call.arch, call.number.into(), call.arguments);
         match answer {
             Some(answer) if answer & 0xFFFF_0000 == libc::SECCOMP_RET_ERRNO && answer & 0xFFFF != 0 => {
                 (answer & 0xFFFF) as i32

@@ -9,6 +9,7 @@
 mod args;
 mod assemble;
 mod base;
+mod bpf;
 mod cgroup;
 mod command;
 mod control;
