@@ -29,24 +29,24 @@ fn a_path_is_explained_by_its_line_and_by_what_would_change_it() {
     scratch.write("data/f", "x");
     scratch.write("p/src/a", "x");
     let data = scratch.path("data").display().to_string();
-    let mounts = format!("mount:\n  - .:/work:cow\n  - {{src: {data}, dst: /data, mode: ro}}\n");
-    scratch.project("p", &format!("runtime: node:22\nworkdir: /work\n\n# two\n{mounts}"));
+    let mounts = format!("mount:\n  - .:/cow-tree:cow\n  - {{src: {data}, dst: /data, mode: ro}}\n");
+    scratch.project("p", &format!("runtime: node:22\nworkdir: /cow-tree\n\n# two\n{mounts}"));
     let answer = why(scratch, &["/data/f"]);
     assert_eq!((&answer["access"], &answer["by"]["line"]), (&"read-only".into(), &7.into()), "{answer}");
     assert_eq!(answer["changes"][0]["line"], format!("- {data}:/data:cow"));
     assert_eq!(answer["host_path"], format!("{data}/f"));
     let answer = why(scratch, &["src/a"]);
     assert_eq!((&answer["access"], &answer["by"]["line"]), (&"copy-on-write".into(), &6.into()), "{answer}");
-    assert_eq!(answer["path"], "/work/src/a");
+    assert_eq!(answer["path"], "/cow-tree/src/a");
     // The same once a layer is there, and the agent has changed something in it.
-    assert!(inside(scratch, "echo y > /work/src/a && rm -r /work/.git 2>/dev/null; mkdir /work/new", ""));
-    let answer = why(scratch, &["/work/src/a"]);
+    assert!(inside(scratch, "echo y > /cow-tree/src/a && rm -r /cow-tree/.git 2>/dev/null; mkdir /cow-tree/new", ""));
+    let answer = why(scratch, &["/cow-tree/src/a"]);
     assert!(
         answer["access"] == "copy-on-write" && answer["notes"].to_string().contains("version of its own"),
         "{answer}"
     );
-    assert!(inside(scratch, "rm /work/src/a", ""));
-    let answer = why(scratch, &["/work/src/a"]);
+    assert!(inside(scratch, "rm /cow-tree/src/a", ""));
+    let answer = why(scratch, &["/cow-tree/src/a"]);
     assert!(answer["yes"] == false && answer["verdict"].as_str().unwrap().contains("deleted"), "{answer}");
 
     let secret = scratch.write("home/.ssh/id", "key").display().to_string();
