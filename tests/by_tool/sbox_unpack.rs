@@ -206,7 +206,7 @@ fn a_python_environment_moves_with_everything_in_it() {
     scratch
         .write("first/p/app/pkg/mine.py", "import numpy\ndef main(): print('mine', numpy.arange(3).sum(), __file__)\n");
     let config = format!(
-        "runtime: {spec}\ncopy: [./app:/app]\ninstall:\n  - pip install -q numpy requests\n  - pip install -q -e /app/pkg\n  - python -m venv /home/venv\ncmd: mine\n"
+        "runtime: {spec}\ncopy: [./app:/app]\ninstall:\n  - pip install -q numpy requests\n  - pip install -q -e /app/pkg\n  - python -m venv $HOME/venv\ncmd: mine\n"
     );
     scratch.project("first/p", &config);
     scratch.sbox("first/p").arg("build").assert().success();
@@ -227,7 +227,7 @@ fn a_python_environment_moves_with_everything_in_it() {
     assert!(run("pip --version").contains(place));
     assert!(run("python -c 'import requests, sys; print(requests.__name__, sys.prefix)'").contains(place));
     assert!(run("python -m venv /tmp/v && /tmp/v/bin/python -c 'import sys; print(sys.prefix)'").contains("/tmp/v"));
-    assert!(run("/home/venv/bin/python -c 'import sys; print(sys.base_prefix)'").contains(place));
+    assert!(run("\"$HOME\"/venv/bin/python -c 'import sys; print(sys.base_prefix)'").contains(place));
     assert!(run("pip check").contains("No broken requirements"));
     assert!(run("pip uninstall -y requests && pip list").contains("numpy"));
 }
