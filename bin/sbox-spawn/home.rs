@@ -70,7 +70,12 @@ impl Home {
         if self.others.is_empty() {
             return vec![Op::Link { dst: SHORT.into(), target: self.place.clone() }];
         }
-        let entries = std::fs::read_dir(&self.source).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let mounted = args.mounts.iter().rev().find(|mount| mount.dst() == self.place);
+        let source = match mounted {
+            Some(Mount::Bind { src, .. } | Mount::Cow { src, .. }) => src,
+            _ => &self.source,
+        };
+        let entries = std::fs::read_dir(source).into_iter().flatten().flatten().map(|entry| entry.file_name());
         let mut names: BTreeSet<OsString> = entries.take(MOST_ENTRIES).collect();
         let places = args.mounts.iter().map(Mount::dst);
         let first = |dst: &Path| Some(dst.strip_prefix(&self.place).ok()?.components().next()?.as_os_str().to_owned());
@@ -145,6 +150,18 @@ mod tests {
         let (places, links) = moved("/home/u/p", &["/home/.claude", "/home/u/p"]);
         assert_eq!(places, [Path::new("/home/u/p/.sbox/rootfs/home/.claude"), Path::new("/home/u/p")]);
         assert_eq!(links, [Path::new("/home/.claude")]);
+    }
+
+    #[test]
+    fn what_is_mounted_as_the_home_has_its_short_names() {
+        let scratch = libsbox::testing::Scratch::new("spawn-home");
+        std::fs::write(scratch.join("notes"), "").unwrap();
+        let mut args = args("/home/u/p", &["/home"]);
+        args.mounts = vec![Mount::Bind { src: scratch.to_path_buf(), dst: "/home".into(), read_only: false }];
+        let home = Home::of(&args, Path::new("/home/u/p/.sbox/rootfs/home")).unwrap();
+        home.move_mounts(&mut args);
+        let links: Vec<_> = home.links(&args).into_iter().map(|op| op.dst().to_owned()).collect();
+        assert_eq!(links, [Path::new("/home/notes")]);
     }
 
     #[test]

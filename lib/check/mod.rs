@@ -396,6 +396,29 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_mounted_over_the_sandboxs_own_files() {
+        for (dst, wrong) in [
+            ("/srv", 1),
+            ("/srv/team", 1),
+            ("/srv/team/p/.sbox", 1),
+            ("/srv/team/p/.sbox/env", 1),
+            ("/srv/team/p", 0),
+            ("/srv/tea", 0),
+            ("/srv/team/q", 0),
+        ] {
+            let text = format!("runtime: node:22\nmount:\n  - /tmp:{dst}:ro\n");
+            assert_eq!(check(&text, Path::new("/srv/team/p")).errors().count(), wrong, "{dst}");
+        }
+        let text = "runtime: node:22\nmount:\n  - /tmp:/home:ro\n";
+        assert_eq!(check(text, Path::new("/home/me/p")).errors().count(), 0);
+        let text = "runtime: node:22\ncopy:\n  - /tmp:/srv\n";
+        assert_eq!(check(text, Path::new("/srv/p")).errors().count(), 0);
+        // The same tree at the same place has the project where it is.
+        let text = "runtime: node:22\nmount:\n  - /tmp:/tmp:rw\n";
+        assert_eq!(check(text, Path::new("/tmp/p")).errors().count(), 0);
+    }
+
+    #[test]
     fn a_copy_under_a_mount_is_refused() {
         let text = "runtime: node:22\ncopy:\n  - /etc/hosts:/data/app\nmount:\n  - /tmp:/data\n";
         assert_eq!(check(text, Path::new("/nonexistent")).errors().count(), 1);

@@ -131,6 +131,9 @@ impl Checker<'_> {
             );
         } else if entry.dst == Path::new("/etc") {
             self.error(field, "Destination is the whole of '/etc'", "Name what it is for, like '/etc/myapp'", path);
+        } else if entry.dst.starts_with(&state) || key == "mount" && self.is_above(entry) {
+            let message = format!("Destination covers the sandbox's own files in '{}': '{dst}'", visible_path(&state));
+            self.error(field, message, "Use a place that the project does not lie in, like '/repo'", path);
         }
         if key == "copy" && entry.mode != MountMode::ReadWrite {
             self.warn(
@@ -140,6 +143,13 @@ impl Checker<'_> {
                 path,
             );
         }
+    }
+
+    /// Whether a mount would cover the sandbox's runtime and home, which have the same path inside as outside. One that has
+    /// the project where it is does not, nor does `/home`: what leads to a project below it is made beside the mount.
+    fn is_above(&self, entry: &MountEntry) -> bool {
+        let Ok(rest) = self.root.strip_prefix(&entry.dst) else { return false };
+        entry.dst != Path::new("/home") && !rest.as_os_str().is_empty() && entry.src.join(rest) != self.root
     }
 
     /// What the agent leaves in a working tree is acted on by the user's git, editor and shell.

@@ -73,6 +73,7 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
         return Err(cli::exclusive("'--copy' and '--template'"));
     }
     let text = template.as_ref().map(|name: &String| templates::configuration(name, &runtimes)).transpose()?;
+    let text = text.map(|text| beside_the_project(text, project.root()));
     if project.config().symlink_metadata().is_ok() && !force {
         return Err(Error::new(format!("'{}' is already a project", escape::visible_path(&root)))
             .hint("sbox init --force replaces its configuration and keeps all other files"));
@@ -142,7 +143,17 @@ fn make(project: &Project, runtimes: &[Runtime], existing: &Existing, copy: bool
     }
     ignore(project)?;
     // Last: a directory is a project from the moment that this file is there.
-    fs::write_atomic(&project.config(), configuration(runtimes, existing, copy).as_bytes(), 0o644)
+    let text = beside_the_project(configuration(runtimes, existing, copy), project.root());
+    fs::write_atomic(&project.config(), text.as_bytes(), 0o644)
+}
+
+/// A configuration whose working tree has another place where the project itself lies below the usual one: inside, the
+/// sandbox's own files have the same path as outside, and the mount would cover them.
+fn beside_the_project(text: String, root: &Path) -> String {
+    match root.starts_with("/work") {
+        true => text.replace(".:/work:cow", ".:/repo:cow").replace("workdir: /work\n", "workdir: /repo\n"),
+        false => text,
+    }
 }
 
 fn template(project: &Project, runtime: &Runtime) -> Result<Vec<(&'static str, String)>> {
@@ -240,4 +251,22 @@ fn ignore(project: &Project) -> Result<()> {
     }
     let gap = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
     fs::write_atomic(&path, format!("{old}{gap}{}\n", missing.join("\n")).as_bytes(), 0o644)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_working_tree_is_not_mounted_over_its_own_project() {
+        let nothing = Existing::look(Path::new("/nonexistent"));
+        let text = configuration(&[Runtime::parse("node:22").unwrap()], &nothing, false);
+        assert_eq!(beside_the_project(text.clone(), Path::new("/work/p")), text, "no working tree");
+        for template in ["claude-code", "python"] {
+            let text = templates::configuration(template, &[]).unwrap();
+            assert_eq!(beside_the_project(text.clone(), Path::new("/workshop/p")), text);
+            let other = beside_the_project(text, Path::new("/work/p"));
+            assert!(other.contains("- .:/repo:cow\n") && other.contains("workdir: /repo\n"), "{other}");
+        }
+    }
 }
