@@ -49,7 +49,7 @@ _sbox_options() {
         why) echo "--as --in --no-host -j --json -h --help -V --version" ;;
         version) echo "-h --help -V --version" ;;
         diff) echo "--stat --name-only -j --json --ignored --no-pager --for-reading --digests -h --help -V --version" ;;
-        apply) echo "-n --dry-run -i --interactive --ignored --partial --commits -h --help -V --version" ;;
+        apply) echo "-n --dry-run -i --interactive --ignored --partial --digest --expect --commits -h --help -V --version" ;;
         discard) echo "-n --dry-run -f --force -h --help -V --version" ;;
         cp) echo "-q --quiet -h --help -V --version" ;;
         pack) echo "-o --output --exclude-env --include-cache --format --base --level -f --force -h --help -V --version" ;;
@@ -126,6 +126,7 @@ _sbox_takes() {
         'why --as') return 0 ;;
         'why --in') return 0 ;;
         'diff --digests') return 0 ;;
+        'apply --expect') return 0 ;;
         'pack -o' | 'pack --output') return 0 ;;
         'pack --format') return 0 ;;
         'pack --base') return 0 ;;

@@ -279,6 +279,8 @@ complete -c sbox -n '__sbox_is apply' -s n -l dry-run -d 'print what would chang
 complete -c sbox -n '__sbox_is apply' -s i -l interactive -d 'show each change and ask for one key'
 complete -c sbox -n '__sbox_is apply' -l ignored -d 'files that the host\'s git ignores, too'
 complete -c sbox -n '__sbox_is apply' -l partial -d 'leave files that changed on both sides, apply the rest'
+complete -c sbox -n '__sbox_is apply' -l digest -d 'with -n: end with a digest of all that would change'
+complete -c sbox -n '__sbox_is apply' -l expect -x -d 'apply only if the digest is still this one'
 complete -c sbox -n '__sbox_is apply' -l commits -d 'bring the agent\'s commits, as branch sbox/BRANCH [the branch that is checked out inside]'
 complete -c sbox -n '__sbox_is apply' -s h -l help -d 'print this text'
 complete -c sbox -n '__sbox_is apply' -s V -l version -d 'print the version'

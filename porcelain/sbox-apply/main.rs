@@ -3,6 +3,7 @@
 
 mod ask;
 mod commits;
+mod expected;
 mod journal;
 mod report;
 mod write;
@@ -25,7 +26,8 @@ use write::{Outcome, Shown, Writer};
 
 const TOOL: Tool = Tool { name: "sbox-apply", usage: USAGE, runs_a_command: false };
 const USAGE: &str = "\
-usage: sbox apply [-n] [-i] [--ignored] [--partial] [PATH...]
+usage: sbox apply [-n [--digest]] [-i] [--ignored] [--partial]
+                  [--expect DIGEST] [PATH...]
        sbox apply [-n] --commits [BRANCH]
 Bring what the agent changed in copy-on-write mounts to the host, file by file.
 With PATHs only what is at or below them: paths of the host, or as the sandbox
@@ -35,6 +37,8 @@ sees them. Files that programs of the host act on are applied only when named.
   -i, --interactive    show each change and ask for one key
       --ignored        files that the host's git ignores, too
       --partial        leave files that changed on both sides, apply the rest
+      --digest         with -n: end with a digest of all that would change
+      --expect DIGEST  apply only if the digest is still this one
       --commits        bring the agent's commits, as branch sbox/BRANCH
                        [the branch that is checked out inside]
   -h, --help           print this text
@@ -51,6 +55,8 @@ struct Options {
     interactive: bool,
     partial: bool,
     ignored: bool,
+    digest: bool,
+    expect: Option<String>,
 }
 
 fn run(args: &mut lexopt::Parser) -> Result<u8> {
@@ -61,13 +67,22 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
             Short('i') | Long("interactive") => options.interactive = true,
             Long("partial") => options.partial = true,
             Long("ignored") => options.ignored = true,
+            Long("digest") => options.digest = true,
+            Long("expect") => options.expect = Some(args.value()?.string()?),
             Long("commits") => commits = true,
             Value(word) => words.push(PathBuf::from(word)),
             other => return Err(cli::common(other)),
         }
     }
-    if commits && (options.interactive || options.partial || options.ignored) {
-        return Err(Error::usage("'--commits' cannot be used together with '-i', '--ignored' or '--partial'"));
+    let is_bound = options.digest || options.expect.is_some();
+    if commits && (options.interactive || options.partial || options.ignored || is_bound) {
+        return Err(Error::usage("'--commits' can be used together with '-n' and no other option"));
+    }
+    if options.digest && !options.dry_run {
+        return Err(Error::usage("'--digest' needs '-n'"));
+    }
+    if options.expect.is_some() && (options.dry_run || options.interactive) {
+        return Err(cli::exclusive("'--expect' and '-n' or '-i'"));
     }
     if options.interactive && options.dry_run {
         return Err(cli::exclusive("'-i' and '-n'"));
@@ -140,6 +155,14 @@ fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Option
         settled.clear();
         offline = take_all(&selection)?;
     }
+    if let Some(expected) = &options.expect {
+        let digest;
+        (digest, shown) = expected::digest(&plans)?;
+        if digest != *expected {
+            return Err(Error::new("the changes are not those of this digest any more; nothing was applied")
+                .hint("sbox apply -n --digest shows what they are now"));
+        }
+    }
     for (layer, plan) in &plans {
         match options.dry_run {
             true => report.would(layer, plan)?,
@@ -149,6 +172,9 @@ fn apply(project: &Project, config: &Config, words: &[PathBuf], options: &Option
                 bring(layer, plan, settled, (alone, &shown), &mut report)?;
             }
         }
+    }
+    if options.digest {
+        cli::out_line(expected::digest(&plans)?.0)?;
     }
     report.finish();
     Ok(report.code())

@@ -1,6 +1,5 @@
 //! Output that is too long for a model: its beginning and its end, and how much is between.
 
-use sha2::{Digest, Sha256};
 use std::io::Read;
 
 /// How much of a stream an answer has.
@@ -12,8 +11,6 @@ pub struct Kept {
     begin: Vec<u8>,
     end: std::collections::VecDeque<u8>,
     total: u64,
-    /// Over all of it.
-    hash: Sha256,
 }
 
 impl Kept {
@@ -32,7 +29,6 @@ impl Kept {
 
     fn add(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
-        self.hash.update(bytes);
         let room = (MOST / 2).saturating_sub(self.begin.len()).min(bytes.len());
         self.begin.extend(&bytes[..room]);
         self.end.extend(&bytes[room..]);
@@ -42,11 +38,6 @@ impl Kept {
 
     pub fn is_cut(&self) -> bool {
         self.total > (self.begin.len() + self.end.len()) as u64
-    }
-
-    /// SHA-256 of all that there was, in hexadecimal digits.
-    pub fn digest(&self) -> String {
-        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// As text, with a note where something is left out.

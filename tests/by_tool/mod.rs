@@ -3,6 +3,7 @@
 mod sbox;
 mod sbox_add;
 mod sbox_apply;
+mod sbox_apply_expected;
 mod sbox_apply_terminal;
 mod sbox_archive;
 mod sbox_ask;
