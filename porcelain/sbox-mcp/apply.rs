@@ -69,7 +69,9 @@ pub fn call(server: &Server, arguments: &Arguments, request: &Request, job: &Job
         Consent::Given => {}
         Consent::Pending(result) => return Ok(Outcome::Pending(result)),
         Consent::Refused => {
-            return Ok(Outcome::Answer(Answer::error("the user did not agree; nothing was applied".into())));
+            return Ok(Outcome::Answer(Answer::error(
+                "the user did not agree; nothing was applied. They can do it: sbox apply".into(),
+            )));
         }
         Consent::Impossible => {
             let why = match named {
