@@ -14,6 +14,9 @@ const COLUMNS: usize = 80;
 /// Runs that are listed below a report of all.
 const RUNS: usize = 20;
 
+/// Characters of a word that are shown; the record has none that is longer.
+const LONGEST_WORD: usize = 2000;
+
 /// Names, calls and files that are listed of each kind.
 const LISTED: usize = 40;
 
@@ -179,6 +182,9 @@ fn requests(out: &mut String, asked: &[&Asked], more: u64) {
         _ => String::new(),
     };
     let mut rows = vec![title];
+    // What was asked for most comes first: a flood of names hides none that the agent comes back to.
+    let mut asked = asked.to_vec();
+    asked.sort_by_key(|asked| std::cmp::Reverse(asked.count));
     for asked in asked.iter().take(LISTED) {
         let name = if asked.host.is_empty() { "-".to_owned() } else { visible(&asked.host) };
         let mut row =
@@ -299,7 +305,8 @@ fn wrapped(out: &mut String, first: &str, text: &str) {
     out.push_str(first);
     let mut used = indent;
     for (at, word) in text.split(' ').enumerate() {
-        let mut word = word;
+        // Each of its lines looks at all that is left of it: a forged record is not to keep anybody waiting.
+        let mut word = word.char_indices().nth(LONGEST_WORD).map_or(word, |(at, _)| &word[..at]);
         let space = usize::from(at > 0);
         if used + space + width::of(word) > COLUMNS && used > indent {
             out.push_str(&format!("\n{}", " ".repeat(indent)));
