@@ -66,6 +66,8 @@ pub struct Stat {
     pub parent: i32,
     /// `R`, `S`, `Z` and others.
     pub state: char,
+    /// The numbers of its controlling terminal, major and minor; zeros without one.
+    pub terminal: (u32, u32),
     /// Clock ticks after the boot.
     pub start: u64,
     /// Clock ticks that it has computed, and those of its children that it has waited for.
@@ -84,7 +86,10 @@ impl Stat {
     fn parse(text: &str) -> Option<Stat> {
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        // Twelve bits of major number between eight low and the other ones of the minor number (proc_pid_stat(5)).
+        let terminal = number(7).unwrap_or(0) as u32;
         Some(Stat {
+            terminal: (terminal >> 8 & 0xfff, terminal & 0xff | terminal >> 12 & 0xf_ff00),
             state: fields.first()?.chars().next()?,
             parent: fields.get(1)?.parse().ok()?,
             start: number(22)?,
@@ -312,9 +317,10 @@ mod tests {
 
     #[test]
     fn a_name_cannot_forge_the_fields_after_it() {
-        let tail = "S 7 1 1 0 -1 0 1 0 0 0 10 20 3 4 20 0 1 0 4242 1 1";
+        let tail = "S 7 1 1 34819 -1 0 1 0 0 0 10 20 3 4 20 0 1 0 4242 1 1";
         let stat = Stat::parse(&format!("12 (a) R 1 (b\n) Z 9) {tail}")).unwrap();
         assert_eq!((stat.parent, stat.state, stat.start, stat.ticks), (7, 'S', 4242, 37));
+        assert_eq!(stat.terminal, (136, 3));
         assert!(Stat::parse("12 (a").is_none());
     }
 }

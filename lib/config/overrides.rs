@@ -2,10 +2,11 @@
 //!
 //! It is looked at as the file is: [`Overrides::apply`] changes the file as it is written, before anything in it is checked.
 
+use super::Config;
 use super::raw::{Lines, Pairs, Raw, RawEntry, RawNetwork, Text, split};
 use crate::error::{Context, Error, Result};
 use crate::escape::visible;
-use crate::model::{Isolation, MountMode};
+use crate::model::{Isolation, MountMode, Network};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -62,7 +63,7 @@ pub struct Overrides {
     #[serde(skip)]
     isolation: Option<Isolation>,
     nested: bool,
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     asks: bool,
 }
 
@@ -110,8 +111,15 @@ impl Overrides {
     }
 
     /// Whether a person is asked about names that no rule has.
-    pub fn asks(&self) -> bool {
-        self.asks
+    ///
+    /// # Errors
+    /// They are to be asked, and this configuration has no rules: then there is nothing to ask about.
+    pub fn asks_about(&self, config: &Config) -> Result<bool> {
+        match self.asks && !matches!(config.network, Network::Allow { .. }) {
+            true => Err(Error::usage("'--ask' needs a network of some names")
+                .hint("for this run: --network example.org, or in the configuration: network: {allow: []}")),
+            false => Ok(self.asks),
+        }
     }
 
     /// The isolation level, if one is said.
@@ -168,9 +176,9 @@ impl Overrides {
         Ok(Overrides { env, valueless: Vec::new(), ..self.clone() })
     }
 
-    /// The variables alone: values from a command line are written into no file.
+    /// What no file has, the variables above all: values from a command line are written into no file.
     pub fn variables(&self) -> Overrides {
-        Overrides { env: self.env.clone(), ..Overrides::default() }
+        Overrides { env: self.env.clone(), asks: self.asks, ..Overrides::default() }
     }
 
     /// Changes a configuration as it is written.

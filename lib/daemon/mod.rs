@@ -109,6 +109,7 @@ impl Daemon<'_> {
         let mut sandbox = ProjectSandbox::new(self.project, self.config);
         sandbox.isolation = self.overrides.isolation();
         sandbox.daemon = Some(self.name);
+        sandbox.asks = self.overrides.asks_about(self.config)?;
         // The supervisor counts: `sbox stop --timeout` can give more time than the configuration, and less.
         sandbox.stop_timeout = Some(LONGEST_STOP);
         sandbox.host.clone_from(&self.host);

@@ -9,7 +9,7 @@ use crate::built::{self, Built};
 use crate::config::{Config, MountEntry, Overrides};
 use crate::cow;
 use crate::environment::{self, Host, Unset};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::git_identity::{self, Identity};
 use crate::model::{Isolation, Level, Network};
 use crate::name_rules::NameRules;
@@ -331,35 +331,29 @@ pub fn become_command(
     crate::trust::require_with(&project, &config, overrides)?;
     built::require(&project, &config)?;
     let mut sandbox = ProjectSandbox::new(&project, &config);
-    sandbox.asks = asks(overrides, &config)?;
+    sandbox.asks = overrides.asks_about(&config)?;
     Err(exec(&mut sandbox.command(&config.workdir, &words)?.command))
-}
-
-/// Whether a person is to be asked about names. Where there are no rules, there is nothing to ask about.
-fn asks(overrides: &Overrides, config: &Config) -> Result<bool> {
-    match overrides.asks() && !matches!(config.network, Network::Allow { .. }) {
-        true => Err(Error::usage("'--ask' needs a network of some names")
-            .hint("for this run: --network example.org, or in the configuration: network: {allow: []}")),
-        false => Ok(overrides.asks()),
-    }
 }
 
 /// The same in the sandbox of a one-off run that is kept.
 pub fn become_kept_command(project: &Project, overrides: &Overrides, words: &[OsString]) -> Result<u8> {
     let config = crate::check::load_with(project, overrides)?;
-    Err(exec(&mut ProjectSandbox::new(project, &config).command(&config.workdir, words)?.command))
+    let mut sandbox = ProjectSandbox::new(project, &config);
+    sandbox.asks = overrides.asks_about(&config)?;
+    Err(exec(&mut sandbox.command(&config.workdir, words)?.command))
 }
 
 /// The same in the sandbox of a one-off run, which is removed afterwards, unless changes wait in it. `cached_env` is its
 /// environment, if none was made for it.
 pub fn become_last_command(
     project: &Project,
-    config: &Config,
+    (config, asks): (&Config, bool),
     cached_env: Option<&CachedEnv>,
     words: &[OsString],
 ) -> Result<u8> {
     let mut sandbox = ProjectSandbox::new(project, config);
     sandbox.is_last = true;
+    sandbox.asks = asks;
     sandbox.cached_env = cached_env;
     Err(exec(&mut sandbox.command(&config.workdir, words)?.command))
 }

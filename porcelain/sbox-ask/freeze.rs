@@ -1,10 +1,13 @@
-//! The sandbox, stopped while a person is asked.
+//! The sandboxes that have the terminal, stopped while a person is asked.
 //!
 //! Its first process is stopped before the others and goes on after them: it would report the command as stopped, and the
 //! shell that started the run would take the terminal back.
 
-use libsbox::process::Table;
+use libsbox::process::{Stat, Table};
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long stopping may take. What waits for a disk stops later, and reads no terminal meanwhile.
@@ -14,17 +17,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Frozen(Vec<Pid>);
 
 impl Frozen {
-    /// Stops everything that runs inside of the sandbox of a monitor, and waits until it has stopped: a program that was
-    /// reading the terminal takes what is typed until it gets the signal. What was started meanwhile is stopped in turn.
+    /// Stops everything that runs inside of the sandbox of a monitor, and of every other that has the same terminal, and waits
+    /// until it has stopped: a program that was reading the terminal takes what is typed until it gets the signal. What was
+    /// started meanwhile is stopped in turn.
     pub fn all(monitor: i32) -> Frozen {
         let (mut frozen, start) = (Frozen(Vec::new()), Instant::now());
         loop {
-            let mut inside: Vec<(u64, i32)> =
-                Table::read().tree(monitor).into_iter().filter_map(|pid| Some((number_inside(pid)?, pid))).collect();
+            let inside = running_inside(monitor);
             if inside.is_empty() || start.elapsed() > PATIENCE {
                 return frozen;
             }
-            inside.sort_unstable();
             for pid in inside.into_iter().filter_map(|(_, pid)| Pid::from_raw(pid)) {
                 if !frozen.0.contains(&pid) && kill_process(pid, Signal::STOP).is_ok() {
                     frozen.0.push(pid);
@@ -43,11 +45,42 @@ impl Drop for Frozen {
     }
 }
 
-/// The number of a process in the namespace below ours, where the first one is 1; nothing for what is not in one, has ended,
-/// or is stopped: what was stopped before is to stay so.
-fn number_inside(pid: i32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    (!is_still(pid)).then(|| numbers(&status)?.get(own_depth()).copied())?
+/// What runs in these sandboxes, each with its number in the namespace below ours: the first one of each is 1, and what waits
+/// for a command that joined one is 0. What was stopped before is not among it, and is to stay so.
+fn running_inside(monitor: i32) -> Vec<(u64, i32)> {
+    let (table, depth) = (Table::read(), own_depth());
+    let number = |pid: i32| numbers(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)?.get(depth).copied();
+    let nested: HashMap<i32, u64> = table.pids().filter_map(|pid| Some((pid, number(pid)?))).collect();
+    let terminal = Stat::of(std::process::id() as i32).map(|stat| stat.terminal).filter(|terminal| *terminal != (0, 0));
+    let has_it = |pid: &i32| terminal.is_some_and(|terminal| has_terminal(*pid, terminal));
+    let begin = table.tree(monitor).into_iter().chain(nested.keys().copied().filter(has_it));
+    // A descriptor goes from one to the other within a sandbox, whoever has it at this moment.
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let namespaces: HashSet<PathBuf> = begin.filter(|pid| nested.contains_key(pid)).filter_map(namespace).collect();
+    let tops = nested.keys().filter(|pid| namespace(**pid).is_some_and(|own| namespaces.contains(&own)));
+    let all: BTreeSet<i32> = tops.flat_map(|pid| table.tree(*pid)).filter(|pid| nested.contains_key(pid)).collect();
+    // It would say that its command was stopped.
+    let waits_for = |pid: &i32| {
+        let parent = Stat::of(*pid)?.parent;
+        let is_ours = std::fs::read_link(format!("/proc/{parent}/exe")).ok()?.file_name()? == "sbox-spawn";
+        (nested.get(pid) != Some(&1) && !nested.contains_key(&parent) && parent != monitor && is_ours)
+            .then_some((0, parent))
+    };
+    let joined: BTreeSet<(u64, i32)> = all.iter().filter_map(waits_for).collect();
+    let mut inside: Vec<(u64, i32)> = joined.into_iter().chain(all.iter().map(|pid| (nested[pid], *pid))).collect();
+    inside.retain(|(_, pid)| !is_still(*pid));
+    inside.sort_unstable();
+    inside
+}
+
+/// Whether a process has this terminal, as its own or as an open file.
+fn has_terminal(pid: i32, terminal: (u32, u32)) -> bool {
+    let is_it = |entry: std::fs::DirEntry| {
+        let device = std::fs::metadata(entry.path()).map_or(0, |file| file.rdev());
+        (rustix::fs::major(device), rustix::fs::minor(device)) == terminal
+    };
+    Stat::of(pid).is_some_and(|stat| stat.terminal == terminal)
+        || std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|fds| fds.flatten().any(is_it))
 }
 
 /// Whether no thread of a process runs.

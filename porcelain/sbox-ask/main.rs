@@ -83,6 +83,11 @@ impl Word {
     }
 }
 
+/// Whether the project has a configuration when its run has ended: a one-off run's goes with it.
+pub fn can_keep(project: &Project) -> bool {
+    project.one_off_mark().symlink_metadata().is_err()
+}
+
 /// A name and a port as an entry of `allow`.
 pub fn entry(host: &str, port: u16) -> String {
     match libsbox::model::DEFAULT_PORTS.contains(&port) {
@@ -91,10 +96,11 @@ pub fn entry(host: &str, port: u16) -> String {
     }
 }
 
-/// The question, in one line.
-pub fn question(host: &str, port: u16) -> String {
-    format!(
-        "the sandbox asks for '{}', which no rule allows\n  (o)nce, this (r)un, (a)lways: adds it to .sbox/config.yaml, or (n)o [no]: ",
-        libsbox::escape::visible(&entry(host, port))
-    )
+/// The question. `of` is the daemon that asks, and `can_keep` whether there is a configuration afterwards.
+pub fn question(host: &str, port: u16, of: Option<&str>, can_keep: bool) -> String {
+    use libsbox::escape::visible;
+    let who = of.map_or_else(|| "the sandbox".into(), |name| format!("the daemon '{}'", visible(name)));
+    let always = if can_keep { ", (a)lways: adds it to .sbox/config.yaml" } else { "" };
+    let name = visible(&entry(host, port));
+    format!("{who} asks for '{name}', which no rule allows\n  (o)nce, this (r)un{always}, or (n)o [no]: ")
 }

@@ -15,6 +15,9 @@ pub struct Question {
     pub port: u16,
     /// Of the run.
     pub pid: i32,
+    /// The daemon that it is.
+    #[serde(default)]
+    pub daemon: Option<String>,
 }
 
 pub struct Queue(PathBuf);

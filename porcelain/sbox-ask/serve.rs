@@ -3,12 +3,14 @@
 use crate::freeze::Frozen;
 use crate::queue::{Question, Queue};
 use crate::terminal::Terminal;
-use crate::{Word, entry, question};
+use crate::{Word, can_keep, entry, question};
 use libsbox::config_lines;
+use libsbox::daemon::processes;
 use libsbox::error::{Context, Error, Result};
 use libsbox::model::host_name;
 use libsbox::output;
 use libsbox::plumbing;
+use libsbox::process::Stat;
 use libsbox::project::Project;
 use std::io::{BufRead, BufReader, Write};
 use std::time::{Duration, Instant};
@@ -33,8 +35,8 @@ pub fn run(project: &Project, fd: i32) -> Result<u8> {
         let word = match asked(&text) {
             Some((host, port)) => {
                 let id = format!("{}-{number}", std::process::id());
-                let asked = Question { host, port, pid: monitor };
-                let word = ask(&queue, &id, &asked);
+                let asked = Question { host, port, pid: monitor, daemon: daemon(project, monitor) };
+                let word = ask(&queue, &id, &asked, can_keep(project));
                 queue.remove(&id);
                 settle(project, &asked, word)
             }
@@ -51,8 +53,15 @@ fn asked(text: &str) -> Option<(String, u16)> {
     Some((host_name(value.get("host")?.as_str()?)?, port))
 }
 
+/// The daemon whose sandbox a monitor waits for.
+fn daemon(project: &Project, monitor: i32) -> Option<String> {
+    let supervisor = Stat::of(monitor)?.parent;
+    let all = processes::list(project).ok()?;
+    all.into_iter().find(|record| record.supervisor.pid == supervisor).map(|record| record.name)
+}
+
 /// What a person says within the time, here or in another window; nobody there is a no at once.
-fn ask(queue: &Queue, id: &str, asked: &Question) -> Word {
+fn ask(queue: &Queue, id: &str, asked: &Question, can_keep: bool) -> Word {
     let start = Instant::now();
     let mut terminal = Terminal::own();
     let mut frozen = None;
@@ -61,7 +70,7 @@ fn ask(queue: &Queue, id: &str, asked: &Question) -> Word {
         if let (Some(terminal), None) = (terminal.as_mut().filter(|terminal| terminal.is_free()), &frozen) {
             // Stopped first: what it wrote already is above the question.
             frozen = Some(Frozen::all(asked.pid));
-            terminal.ask(&question(&asked.host, asked.port));
+            terminal.ask(&question(&asked.host, asked.port, asked.daemon.as_deref(), can_keep));
         }
         let is_watched = queue.is_watched();
         if is_watched && !is_queued {
@@ -94,6 +103,7 @@ fn ask(queue: &Queue, id: &str, asked: &Question) -> Word {
 /// What the proxy hears. "Always" is written down first; if that fails it holds for this run.
 fn settle(project: &Project, asked: &Question, word: Word) -> &'static str {
     if word == Word::Always
+        && can_keep(project)
         && let Err(error) = allow(project, &entry(&asked.host, asked.port))
     {
         output::warn(format_args!("{error}; it is allowed for this run"));

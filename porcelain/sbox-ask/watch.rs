@@ -1,7 +1,7 @@
 //! Answering in a window of its own, for all runs of a project.
 
 use crate::queue::Queue;
-use crate::{Word, question};
+use crate::{Word, can_keep, question};
 use libsbox::error::{Error, Result};
 use libsbox::output;
 use libsbox::project::Project;
@@ -24,7 +24,10 @@ pub fn run(project: &Project) -> Result<u8> {
             std::thread::sleep(Duration::from_millis(100));
             continue;
         };
-        output::ask(format_args!("[sbox] {}", question(&asked.host, asked.port)));
+        output::ask(format_args!(
+            "[sbox] {}",
+            question(&asked.host, asked.port, asked.daemon.as_deref(), can_keep(project))
+        ));
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line).unwrap_or(0) == 0 {
             return Ok(0);

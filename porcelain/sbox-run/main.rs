@@ -77,13 +77,13 @@ fn run(args: &mut lexopt::Parser) -> Result<u8> {
     if options.write && options.learn.is_none() {
         return Err(Error::usage("'--write' belongs to '--learn'"));
     }
-    if options.learn.is_some() && (!options.runtimes.is_empty() || options.detach) {
-        return Err(
-            Error::usage("'--learn' is for a run of a project in the foreground").hint("sbox run --learn COMMAND")
-        );
+    if options.learn.is_some() && !options.runtimes.is_empty() {
+        return Err(Error::usage("'--learn' needs a project, whose configuration gets the lines")
+            .hint("give '--keep' instead, and then: sbox -C THE-SANDBOX run --learn COMMAND"));
     }
-    if options.overrides.asks() && (!options.runtimes.is_empty() || options.detach) {
-        return Err(Error::usage("'--ask' is for a run of a project in the foreground").hint("sbox run --ask COMMAND"));
+    if options.learn.is_some() && options.detach {
+        return Err(Error::usage("'--learn' says at the end of a run what it missed, and a daemon has no end")
+            .hint("the same command in the foreground, ended with Ctrl-C: sbox run --learn COMMAND"));
     }
     if !options.runtimes.is_empty() {
         return one_off::run(&options, words);
@@ -151,6 +151,7 @@ fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
         overrides: &options.overrides,
         host: None,
     };
+    let sandbox_asks = options.overrides.asks_about(&config)?;
     let started = daemon.start()?;
     if words.first().is_some_and(|first| first == "/bin/sh") {
         line::require_a_program(&project, &name, started.command)?;
@@ -158,6 +159,11 @@ fn detach(options: Options, words: Vec<OsString>) -> Result<u8> {
     output::ok(format_args!("Daemon '{name}' started (PID {})", started.pid));
     for (host, inside) in &config.ports {
         output::info(format_args!("port {host} of this machine's loopback leads to its port {inside}"));
+    }
+    if sandbox_asks {
+        output::hint(
+            "it asks for names that no rule has: answer in a window with 'sbox ask'; until then it is refused",
+        );
     }
     match signs {
         Some(signs) => {

@@ -50,12 +50,14 @@ pub fn run(options: &Options, mut words: Vec<OsString>) -> Result<u8> {
         output::info(format_args!("the sandbox is kept: sbox -C {shown} run COMMAND"));
         return sandbox::become_kept_command(project, &variables, &words);
     }
-    sandbox::become_last_command(project, &config, cached.as_ref(), &words)
+    let asks = options.overrides.asks_about(&config)?;
+    sandbox::become_last_command(project, (&config, asks), cached.as_ref(), &words)
 }
 
 /// What is run, and with which environment of the cache; without one it has its own.
 fn prepared(project: &Project, options: &Options) -> Result<(Config, Option<CachedEnv>)> {
     let config = config(project, options)?;
+    options.overrides.asks_about(&config)?;
     let cached = if options.keep { None } else { cached_env(project, &config)? };
     if let Some(cached) = cached {
         let rootfs = &project.rootfs();

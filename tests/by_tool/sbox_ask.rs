@@ -102,19 +102,111 @@ fn a_full_screen_program_is_left_alone_and_another_window_answers() {
     assert!(seen.contains("'a.invalid' is not allowed") && !seen.contains("[sbox]"), "{seen}");
     terminal.wait();
 
-    let mut window = command(&standing, &["ask"]);
-    let mut window = window.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    // It is there once it holds the lock.
-    let watched = standing.state("ask/watched");
-    assert!(crate::common::becomes(
-        || watched.exists() && libsbox::fs::Lock::at_once(&watched).is_ok_and(|lock| lock.is_none())
-    ));
+    let window = Window::open(&standing, "run\n");
     let mut terminal = Pty::start(command(&standing, &["run", "--ask", &script("a.invalid")]));
-    window.stdin.as_mut().unwrap().write_all(b"run\n").unwrap();
     let seen = terminal.expect("done");
     assert!(seen.contains("'a.invalid' was not found") && !seen.contains("[sbox]"), "{seen}");
     terminal.wait();
-    drop(window.stdin.take());
-    let _ = window.kill();
-    let _ = window.wait();
+    assert!(window.close().contains("the sandbox asks for 'a.invalid'"));
+}
+
+/// Answers in a window of its own; gives what it asked.
+struct Window(std::process::Child);
+
+impl Window {
+    fn open(standing: &Standing, answers: &str) -> Window {
+        let mut window = command(standing, &["ask"]);
+        let window = window.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut window = Window(window.spawn().unwrap());
+        window.0.stdin.as_mut().unwrap().write_all(answers.as_bytes()).unwrap();
+        // It is there once it holds the lock.
+        let watched = standing.state("ask/watched");
+        let is_there = || watched.exists() && libsbox::fs::Lock::at_once(&watched).is_ok_and(|lock| lock.is_none());
+        assert!(crate::common::becomes(is_there));
+        window
+    }
+
+    fn close(mut self) -> String {
+        drop(self.0.stdin.take());
+        let _ = self.0.kill();
+        String::from_utf8_lossy(&self.0.wait_with_output().unwrap().stderr).into_owned()
+    }
+}
+
+#[test]
+fn a_daemon_is_asked_for_in_a_window_that_names_it_and_refused_without_one() {
+    if !need() {
+        return;
+    }
+    let standing = Standing::new("ask-daemon", CONFIG);
+    let script = "curl -sS http://a.invalid/; echo d''one; sleep 1000";
+    let log = || std::fs::read_to_string(standing.state("logs/web.log")).unwrap_or_default();
+    let start = standing.sbox(&["run", "-d", "-n", "web", "--ask", script]).output().unwrap();
+    assert!(start.status.success() && crate::common::stderr(&start).contains("sbox ask"), "{start:?}");
+    assert!(crate::common::becomes(|| log().contains("done")));
+    assert!(log().contains("'a.invalid' is not allowed"), "{}", log());
+    // Started again it asks as it did.
+    let window = Window::open(&standing, "r\n");
+    standing.sbox(&["restart", "web"]).assert().success();
+    assert!(crate::common::becomes(|| log().matches("done").count() == 2));
+    assert!(log().contains("'a.invalid' was not found"), "{}", log());
+    standing.sbox(&["stop", "web"]).assert().success();
+    let asked = window.close();
+    assert!(asked.contains("the daemon 'web' asks for 'a.invalid'"), "{asked}");
+}
+
+/// Two other sandboxes have the terminal: a run in the background, and a daemon that was given it by a command which joined
+/// it.
+#[test]
+fn no_other_sandbox_with_the_terminal_writes_over_the_question_or_reads_the_answer() {
+    if !need() || !need_program("bash") || !need_program("python3") {
+        return;
+    }
+    let standing = Standing::new("ask-others", CONFIG);
+    let take = "import array, os, socket, time\ns = socket.socket(socket.AF_UNIX)\ns.bind('/tmp/new')\ns.listen()\n\
+                os.rename('/tmp/new', '/tmp/take')\nc = s.accept()[0]\nfd = socket.recv_fds(c, 1, 1)[1][0]\n\
+                while True:\n    os.write(fd, b'stolen\\n')\n    time.sleep(0.01)\n";
+    let give = "import os, socket, time\ns = socket.socket(socket.AF_UNIX)\ns.connect('/tmp/take')\n\
+                socket.send_fds(s, [b'x'], [1])\n\
+                while True:\n    os.write(1, b'joined\\n')\n    time.sleep(0.01)\n";
+    for (name, text) in [("take.py", take), ("give.py", give)] {
+        std::fs::write(standing.state("rootfs/app").join(name), text).unwrap();
+    }
+    standing.start("thief", "exec python3 /app/take.py");
+    assert!(crate::common::becomes(|| standing.state("rootfs/tmp/take").exists()));
+    let sbox = bin().join("sbox").display().to_string();
+    // What is in the background may write to a terminal, and gets SIGTTIN where it reads.
+    let script = format!(
+        "set -m; {sbox} run 'trap \"\" TTIN; while :; do echo painted; sleep 0.01; read x && echo got $x; done' &\n\
+         {sbox} exec --in thief python3 /app/give.py &\n\
+         read go; {sbox} run --ask 'curl -sS http://a.invalid/; echo d''one'; read go; kill %1 %2; wait; echo a''ll"
+    );
+    let mut shell = command(&standing, &[]);
+    let program = std::mem::replace(&mut shell, Command::new("bash"));
+    shell.args(["-c", &script]).env_clear().env("HOME", standing.scratch.home()).env("TERM", "xterm");
+    shell.env("PATH", "/usr/bin:/bin").current_dir(program.get_current_dir().unwrap());
+    let mut terminal = Pty::start(shell);
+    for who in ["painted", "joined", "stolen"] {
+        terminal.expect(who);
+    }
+    terminal.line("go");
+    terminal.expect("the sandbox asks for 'a.invalid'");
+    terminal.expect("[no]: ");
+    // Time for a mistake to show: what comes until the echo of the answer was written while it waited.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.send("r\r");
+    let rest = terminal.expect("r\r\n");
+    for who in ["painted", "joined", "stolen", "got"] {
+        assert!(!rest.contains(who), "{rest}");
+    }
+    terminal.expect("'a.invalid' was not found");
+    // They go on.
+    terminal.expect("done");
+    for who in ["painted", "joined", "stolen"] {
+        terminal.expect(who);
+    }
+    terminal.line("go");
+    terminal.expect("all");
+    standing.sbox(&["stop", "thief"]).assert().success();
+    terminal.wait();
 }

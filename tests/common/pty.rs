@@ -163,9 +163,29 @@ impl Pty {
 impl Drop for Pty {
     fn drop(&mut self) {
         self.hang_up();
+        // A shell that is killed leaves what it has in the background, and what ignores the end of its terminal stays. Its
+        // number is nobody else's until it has been waited for.
+        if matches!(self.leader.try_wait(), Ok(None)) {
+            for pid in session(self.leader.id()) {
+                // SAFETY: takes numbers only.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+        }
         let _ = self.leader.kill();
         let _ = self.leader.wait();
     }
+}
+
+/// The processes of a session.
+fn session(leader: u32) -> Vec<i32> {
+    let pids =
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_in_it = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        fields.split_whitespace().nth(3) == Some(leader.to_string().as_str())
+    };
+    pids.filter(is_in_it).collect()
 }
 
 fn set_size(master: &File, rows: u16, columns: u16) {
