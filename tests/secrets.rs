@@ -310,3 +310,93 @@ fn without_a_value_a_secret_is_left_out_or_an_error() {
     assert_eq!(output.status.code(), Some(125));
     assert!(stderr(&output).contains("cannot get secret 'B': its command failed (exit code 3)"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_project_that_comes_with_placeholders_does_not_choose_them() {
+    if !need_tools() {
+        return;
+    }
+    let kept = Kept::new("secret-planted", "");
+    let record = kept.project.state("placeholders.json");
+    // Texts that occur elsewhere would have the key put where the project wants it.
+    for planted in
+        ["e", "Bearer", "sk-ant-api03-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "Content-Type: application-json"]
+    {
+        std::fs::write(&record, format!("{{\"API_KEY\": \"{planted}\"}}")).unwrap();
+        let said = kept.run("echo $API_KEY");
+        assert!(said.starts_with("sk-ant-api03-SBOX") && said.trim().len() == KEY.len(), "{planted}: {said}");
+    }
+}
+
+#[test]
+fn two_first_runs_at_one_moment_have_one_placeholder() {
+    if !need_sandbox() {
+        return;
+    }
+    // Slow, so that without a lock both would have begun before either has written down what it chose.
+    let more =
+        "  SLOW: {hosts: [slow.test], from: {command: 'sleep 0.5; echo ghp_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz'}}\n";
+    let kept = Kept::new("secret-at-once", more);
+    let said: Vec<String> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..2).map(|_| scope.spawn(|| kept.run("echo $SLOW"))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert!(said[0].starts_with("ghp_SBOX"), "{said:?}");
+    assert_eq!(said[0], said[1]);
+}
+
+#[test]
+fn a_key_that_the_agent_could_change_is_refused_before_and_at_the_start() {
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("secret-below-server");
+    let server = TlsServer::echo(&scratch, &["api.test"]);
+    let shared = scratch.path("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let key = scratch.write("key", "ghp_from-the-file-0123456789");
+    let link = scratch.path("link");
+    let more = format!(
+        "  FILE: {{hosts: [a.test], from: {{file: {}}}}}\nmount: ['{}:/shared']\n",
+        link.display(),
+        shared.display()
+    );
+    std::os::unix::fs::symlink(&key, &link).unwrap();
+    let kept = Kept::with("secret-below", &more, server, scratch);
+    assert!(kept.run("echo $FILE").starts_with("ghp_SBOX"));
+    // A link that leads through what is mounted: there the agent says what is sent.
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(shared.join("key"), &link).unwrap();
+    std::os::unix::fs::symlink(&key, shared.join("key")).unwrap();
+    for words in [&["validate"][..], &["exec", "true"]] {
+        let output = kept.sbox(words).output().unwrap();
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(!output.status.success() && said.contains("which the agent can write"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn what_is_started_on_the_way_cannot_ask_for_the_keys() {
+    use std::os::unix::fs::PermissionsExt;
+    if !need_sandbox() {
+        return;
+    }
+    let scratch = Scratch::new("secret-asked-server");
+    let server = TlsServer::echo(&scratch, &["api.test"]);
+    std::fs::create_dir_all(scratch.path("tree/.git")).unwrap();
+    let more = format!("mount: ['{}:/tree:ro']\n", scratch.path("tree").display());
+    let kept = Kept::with("secret-asked", &more, server, scratch);
+    // The user's git is asked for a name, in the moment in which the keys are held already.
+    let seen = kept.project.scratch.path("seen");
+    let git = kept
+        .project
+        .scratch
+        .write("bin/git", &format!("#!/bin/sh\nfor fd in /proc/$$/fd/*; do readlink $fd; done > {}\n", seen.display()));
+    std::fs::set_permissions(&git, PermissionsExt::from_mode(0o755)).unwrap();
+    let config = kept.project.scratch.write("gitconfig", "[include]\n\tpath = other\n");
+    let path = format!("{}:{}", git.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let output = kept.sbox(&["exec", "true"]).env("PATH", path).env("GIT_CONFIG_GLOBAL", config).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let seen = std::fs::read_to_string(seen).unwrap();
+    assert!(!seen.is_empty() && !seen.contains("socket:"), "{seen}");
+}

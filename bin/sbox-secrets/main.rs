@@ -125,7 +125,7 @@ impl Secret {
                 // A tenth before its end, so that no request meets one that has ended.
                 self.next = match (lasts, &self.source) {
                     (Some(lasts), _) => now.checked_add(lasts - lasts / 10),
-                    (None, Source::File(_)) => now.checked_add(PAUSE),
+                    (None, Source::File(..)) => now.checked_add(PAUSE),
                     (None, _) => None,
                 };
                 (self.value, self.why) = (Some(value), None);

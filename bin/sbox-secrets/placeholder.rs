@@ -1,5 +1,7 @@
 //! What the agent has in a key's place: programs look at a key's beginning and length before they use it.
 
+use libsbox::model::secret::SHORTEST_PLACEHOLDER as SHORTEST;
+
 /// Beginnings that programs and people know keys by, longest first. What follows is the key.
 const BEGINNINGS: &[&str] = &[
     "sk-ant-api03-",
@@ -40,9 +42,6 @@ const BEGINNINGS: &[&str] = &[
     "ya29.",
 ];
 
-/// Letters that are enough to be told from any other text.
-const SHORTEST: usize = 24;
-
 /// A text with the beginning and the length of `value` and nothing else of it. `before`: the one that it had, which stays as long
 /// as it begins right: an agent may have kept it, as a login.
 pub fn like(value: &str, before: Option<&str>) -> String {
@@ -51,12 +50,15 @@ pub fn like(value: &str, before: Option<&str>) -> String {
     if let Some(before) = before.filter(|before| before.starts_with(beginning) && *before != value && is_plain(before))
     {
         let own = BEGINNINGS.iter().filter(|begin| before.starts_with(**begin)).max_by_key(|begin| begin.len());
-        if own.copied().unwrap_or_default() == beginning && before.len() >= SHORTEST {
+        let rest = &before[beginning.len()..];
+        // Not any text that a project came with: one that occurs elsewhere would have the key put there.
+        let is_ours = rest.starts_with("SBOX") || is_hex(rest) && is_hex(&value[beginning.len()..]);
+        if own.copied().unwrap_or_default() == beginning && before.len() >= SHORTEST && is_ours {
             return before.to_owned();
         }
     }
     let rest = &value[beginning.len()..];
-    let is_hex = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let is_hex = is_hex(rest);
     let letters: &[u8] =
         if is_hex { b"0123456789abcdef" } else { b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" };
     let length = rest.len().max(SHORTEST);
@@ -65,6 +67,10 @@ pub fn like(value: &str, before: Option<&str>) -> String {
     let mut out = format!("{beginning}{mark}");
     out.extend(random(length - mark.len()).into_iter().map(|byte| char::from(letters[byte as usize % letters.len()])));
     out
+}
+
+fn is_hex(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 fn is_plain(text: &str) -> bool {
@@ -97,6 +103,11 @@ mod tests {
         assert_eq!(like("12345678", None).len(), SHORTEST);
         // Another kind of key.
         assert!(like("ghp_z123456789012345678901234567890123456", Some(&place)).starts_with("ghp_SBOX"));
+        // What a project came with is not one.
+        assert_ne!(
+            like(&key, Some("sk-ant-api03-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")),
+            "sk-ant-api03-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        );
         // Never the key itself.
         assert_ne!(like(&key, Some(&key)), key);
     }

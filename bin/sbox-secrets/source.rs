@@ -1,10 +1,10 @@
 //! Where a value comes from, and whether what comes is one.
 
+use libsbox::inner_source;
 use libsbox::model::secret::Wanted;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,15 @@ const SHORTEST: usize = 8;
 
 pub enum Source {
     Value(String),
-    File(PathBuf),
+    /// A file, and what an agent can write.
+    File(PathBuf, Vec<PathBuf>),
     Command(String),
 }
 
 impl Source {
     pub fn of(wanted: &Wanted) -> Source {
         match (&wanted.value, &wanted.file, &wanted.command) {
-            (_, Some(file), _) => Source::File(file.clone()),
+            (_, Some(file), _) => Source::File(file.clone(), wanted.writable.clone()),
             (_, _, Some(command)) => Source::Command(command.clone()),
             (value, _, _) => Source::Value(value.clone().unwrap_or_default()),
         }
@@ -36,7 +37,7 @@ impl Source {
     pub fn get(&self) -> Result<String, String> {
         let bytes = match self {
             Source::Value(value) => value.clone().into_bytes(),
-            Source::File(path) => read(path)?,
+            Source::File(path, writable) => read(path, writable)?,
             Source::Command(line) => output(line)?,
         };
         let text = String::from_utf8(bytes).map_err(|_| String::from("its value is not text"))?;
@@ -54,13 +55,14 @@ impl Source {
     }
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, String> {
+fn read(path: &Path, writable: &[PathBuf]) -> Result<Vec<u8>, String> {
     let shown = libsbox::escape::visible_path(path);
     let failed = |error: std::io::Error| format!("cannot read '{shown}': {}", libsbox::error::reason(&error));
-    // A pipe that the agent put in its place must not hold up the keys of others.
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = options.open(path).map_err(failed)?;
+    // Each time that it is read: an agent that could write a step on the way would choose what goes to a key's host.
+    let file = inner_source::open_apart(path, writable).map_err(|place| {
+        format!("'{shown}' leads through '{}', which the agent can write", libsbox::escape::visible_path(&place))
+    })?;
+    let file = std::fs::File::from(file.map_err(failed)?);
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(format!("'{shown}' is not a file"));
     }
@@ -78,6 +80,8 @@ fn output(line: &str) -> Result<Vec<u8>, String> {
     // A group of its own: what hangs is ended with all that it has started.
     let mut child = Command::new("/bin/sh")
         .args(["-c", line])
+        // Always the same: at the first time it would be the caller's, in which the agent may have put a program.
+        .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .process_group(0)
@@ -140,7 +144,7 @@ mod tests {
         let place = std::env::temp_dir().join(format!("sbox-secret-pipe-{}", std::process::id()));
         let made = Command::new("mkfifo").arg(&place).status().unwrap();
         assert!(made.success());
-        assert!(read(&place).unwrap_err().contains("is not a file"));
+        assert!(read(&place, &[]).unwrap_err().contains("is not a file"));
         std::fs::remove_file(&place).unwrap();
     }
 
@@ -149,5 +153,22 @@ mod tests {
         assert_eq!(Source::Command("echo sk-123456789".into()).get().as_deref(), Ok("sk-123456789"));
         let why = Source::Command("echo sk-123456789; exit 3".into()).get().unwrap_err();
         assert_eq!(why, "its command failed (exit code 3)");
+    }
+
+    #[test]
+    fn a_file_on_whose_way_an_agent_can_write_is_not_read() {
+        let base = std::env::temp_dir().join(format!("sbox-secret-way-{}", std::process::id()));
+        std::fs::create_dir_all(base.join("agents")).unwrap();
+        std::fs::write(base.join("key"), "sk-0123456789").unwrap();
+        std::os::unix::fs::symlink("../key", base.join("agents/key")).unwrap();
+        assert_eq!(read(&base.join("key"), &[base.join("agents")]).unwrap(), b"sk-0123456789");
+        let why = read(&base.join("agents/key"), &[base.join("agents")]).unwrap_err();
+        assert!(why.ends_with("which the agent can write"), "{why}");
+        std::fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_command_runs_in_the_root_at_the_first_time_too() {
+        assert_eq!(Source::Command("echo in:$(pwd):here".into()).get().as_deref(), Ok("in:/:here"));
     }
 }

@@ -274,7 +274,7 @@ impl Checker<'_> {
         let provider = self.provider(text(raw.provider, "provider"));
         let isolation = self.choice("isolation", &text(raw.isolation, "isolation")).unwrap_or(Isolation::Auto);
         let network = self.network(raw.network);
-        let secrets = self.secrets(raw.secrets, &network, &raw.env.0);
+        let secrets = self.secrets(raw.secrets, &network, &raw.env.0, &mount);
         let ports = self.ports("ports", &raw.ports.items, &network);
         let reach = self.ports("reach", &raw.reach.items, &network);
         self.crossings(&ports, &reach);

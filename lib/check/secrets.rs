@@ -3,11 +3,14 @@
 use super::{Checker, RESERVED};
 use crate::certificates;
 use crate::config::raw::{RawSecret, RawSecrets, RawSource, resolve_source};
-use crate::config::{Piece, pieces};
-use crate::escape::visible;
+use crate::config::{MountEntry, Piece, pieces, writable_by_agents};
+use crate::escape::{visible, visible_path};
+use crate::inner_source;
 use crate::locate::Step;
 use crate::model::secret::{PLACES, Places, Secret, Source};
 use crate::model::{HostRule, NameRule, Network, seconds};
+use crate::project::Project;
+use std::path::{Path, PathBuf};
 
 pub(super) const EXAMPLE: &str = "Use 'OPENAI_API_KEY: {hosts: [api.openai.com]}'";
 
@@ -20,7 +23,13 @@ impl Checker<'_> {
         self.error(&format!("secrets.{}", visible(name)), message, hint, &path);
     }
 
-    pub(super) fn secrets(&mut self, raw: RawSecrets, network: &Network, env: &[(String, String)]) -> Vec<Secret> {
+    pub(super) fn secrets(
+        &mut self,
+        raw: RawSecrets,
+        network: &Network,
+        env: &[(String, String)],
+        mounts: &[MountEntry],
+    ) -> Vec<Secret> {
         if raw.0.is_empty() {
             return Vec::new();
         }
@@ -34,7 +43,58 @@ impl Checker<'_> {
             self.name_of_secret(&name, env);
             all.extend(self.secret(&name, &raw, network));
         }
+        if let Ok(project) = Project::at(self.root) {
+            let writable = writable_by_agents(mounts, &project);
+            all.iter().for_each(|secret| self.what_agents_can_change(secret, &writable));
+        }
         all
+    }
+
+    /// Who can write what a value comes from chooses what is sent, or what is run on this host.
+    fn what_agents_can_change(&mut self, secret: &Secret, writable: &[PathBuf]) {
+        let leads = |path: &Path| inner_source::leads_through(path, writable);
+        match &secret.from {
+            Source::Env(_) => {}
+            Source::File(path) => {
+                if let Some(place) = leads(path) {
+                    let (path, place) = (visible_path(path), visible_path(&place));
+                    let message = format!("Its file '{path}' leads through '{place}', which the agent can write");
+                    let hint = "Keep the key outside of what is mounted 'rw' or 'cow', or mount that 'ro'";
+                    self.wrong_secret(&secret.name, &message, hint);
+                }
+            }
+            Source::Command(line, _) => {
+                let words = paths_in(line);
+                // `pass show mail/key` names no file: what is not there is one only where a shell would run it.
+                let is_relative = |word: &&String| {
+                    let is_run =
+                        word.starts_with("./") || word.starts_with("../") || line.trim_start().starts_with(&***word);
+                    !word.starts_with(['/', '~', '$']) && (is_run || self.root.join(word).exists())
+                };
+                if let Some(word) = words.iter().find(is_relative) {
+                    let message = format!("Its command has the relative path '{}', and is run in '/'", visible(word));
+                    let whole = resolve_source(word, self.root);
+                    let hint = format!(
+                        "Write '{}': trust holds the line and not what is in the file, which the agent must not be able to write",
+                        visible_path(&whole)
+                    );
+                    self.wrong_secret(&secret.name, &message, &hint);
+                }
+                let home = crate::fs::user_home().unwrap_or_default();
+                for word in words {
+                    let below = ["~/", "$HOME/", "${HOME}/"].iter().find_map(|begin| word.strip_prefix(begin));
+                    let path = below.map_or_else(|| PathBuf::from(&word), |below| home.join(below));
+                    if let Some(place) = path.is_absolute().then(|| leads(&path)).flatten() {
+                        let (word, place) = (visible(&word), visible_path(&place));
+                        let message = format!(
+                            "Its command has '{word}', which leads through '{place}', which the agent can write"
+                        );
+                        let hint = "It is run on this host: keep it outside of what is mounted 'rw' or 'cow'";
+                        self.wrong_secret(&secret.name, &message, hint);
+                    }
+                }
+            }
+        }
     }
 
     fn name_of_secret(&mut self, name: &str, env: &[(String, String)]) {
@@ -114,6 +174,14 @@ impl Checker<'_> {
     }
 }
 
+/// The words of a line for the shell that are paths: those with a slash in them, but for addresses. What a shell makes of
+/// them otherwise is not known here.
+fn paths_in(line: &str) -> Vec<String> {
+    let ends = |c: char| c.is_whitespace() || "'\"`;&|()<>=".contains(c);
+    let is_path = |word: &&str| word.contains('/') && !word.contains("://") && !word.starts_with('-');
+    line.split(ends).filter(is_path).map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::check::check;
@@ -156,5 +224,36 @@ mod tests {
         let found = findings("runtime: node:22\nenv: {A: x}\nsecrets: {A: {hosts: [a.org]}}\n");
         assert!(found[0].contains("Is in 'env', too") || found[1].contains("Is in 'env', too"), "{found:?}");
         assert!(found.iter().any(|finding| finding.contains("Secrets need a network of some names")), "{found:?}");
+    }
+
+    #[test]
+    fn what_the_agent_can_write_decides_nothing() {
+        let with = |rest: &str| {
+            let found = findings(&format!(
+                "runtime: node:22\nnetwork: {{allow: []}}\nmount: ['.:/work', '/etc:/host-etc:ro']\nsecrets: {{A: {{hosts: [a.org], from: {rest}}}}}\n"
+            ));
+            // Of the mount's source, which is not there, something is said too.
+            found.into_iter().filter(|finding| finding.contains("[secrets")).collect::<Vec<_>>()
+        };
+        for (rest, wanted) in [
+            ("{file: ./key}", "Its file '/nonexistent/key' leads through '/nonexistent', which the agent can write"),
+            ("{file: .sbox/rootfs/home/key}", "leads through '/nonexistent"),
+            ("{command: './get-key'}", "Its command has the relative path './get-key', and is run in '/'"),
+            ("{command: 'tools/get-key x'}", "Its command has the relative path 'tools/get-key'"),
+            ("{command: 'cd /nonexistent/a && ../get-key'}", "Its command has the relative path '../get-key'"),
+            ("{command: /nonexistent/get-key}", "leads through '/nonexistent', which the agent can write"),
+        ] {
+            let found = with(rest);
+            assert!(found.iter().any(|finding| finding.contains(wanted)), "{rest}: {found:?}");
+        }
+        for rest in [
+            "{file: /etc/hostname}",
+            "{command: gh auth token}",
+            "{command: 'curl -s https://a.org/b/c'}",
+            "{command: /usr/bin/true}",
+            "{command: pass show mail/key}",
+        ] {
+            assert_eq!(with(rest), [] as [String; 0], "{rest}");
+        }
     }
 }

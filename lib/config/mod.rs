@@ -44,6 +44,13 @@ impl MountEntry {
     }
 }
 
+/// What agents of a project with these mounts can write: the host's own files, where one can, and what the sandbox is made
+/// of. What lies in a copy-on-write mount belongs here, too: its changes come back.
+pub fn writable_by_agents(mounts: &[MountEntry], project: &Project) -> Vec<PathBuf> {
+    let own = [project.rootfs(), project.env(), project.env_layer(), project.state().join("cow")];
+    mounts.iter().filter(|mount| !mount.is_read_only()).map(|mount| mount.src.clone()).chain(own).collect()
+}
+
 /// An entry of `mount`, as it is written into a file.
 pub fn mount_item(src: &Path, dst: &Path, mode: &str) -> String {
     let (src, dst) = (src.to_string_lossy(), dst.to_string_lossy());

@@ -4,6 +4,12 @@ use super::HostRule;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// Letters that are enough to be told from any other text.
+pub const SHORTEST_PLACEHOLDER: usize = 24;
+
+/// The beginning of a key, and as many letters as the longest value has.
+pub const LONGEST_PLACEHOLDER: usize = 17 * 1024;
+
 /// A key that belongs to some hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
@@ -74,6 +80,9 @@ pub struct Wanted {
     pub value: Option<String>,
     /// The file that has it.
     pub file: Option<PathBuf>,
+    /// What an agent can write: a file is not read from there.
+    #[serde(default)]
+    pub writable: Vec<PathBuf>,
     /// The command that prints it.
     pub command: Option<String>,
     /// For how many seconds that is good.

@@ -16,7 +16,7 @@ use crate::name_rules::NameRules;
 use crate::operation::Op;
 use crate::policy;
 use crate::project::Project;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -165,6 +165,11 @@ impl<'a> ProjectSandbox<'a> {
         }
         let mut command = spawn.nested(self.config.nested).env_fd(&environment).command(words);
         let withheld = withhold(self.config, &mut command);
+        if let Some(secrets) = &secrets {
+            // Not before: whoever has it can ask for the values, and git and others were started in the meantime. Next is
+            // sbox-spawn, or a supervisor that starts it.
+            super::inherit(secrets.control.as_fd())?;
+        }
         Ok(Prepared { command, environment, secrets, withheld, _in_use: in_use, _layers: layers })
     }
 

@@ -4,13 +4,14 @@ use super::program;
 use crate::config::Config;
 use crate::environment::Host;
 use crate::error::{Context, Error, Result};
-use crate::escape::visible;
-use crate::model::secret::{Kept, Secret, Source, Wanted};
+use crate::escape::{visible, visible_path};
+use crate::model::secret::{Kept, LONGEST_PLACEHOLDER, SHORTEST_PLACEHOLDER, Secret, Source, Wanted};
 use crate::project::Project;
 use crate::{fs, output};
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -31,9 +32,28 @@ fn record(project: &Project) -> PathBuf {
     project.state().join("placeholders.json")
 }
 
+/// A lock on the state itself, which the programs that are started in the meantime do not inherit: one of them stays.
+fn alone(project: &Project) -> Result<File> {
+    let shown = || format!("lock '{}'", visible_path(&project.state()));
+    let lock = File::open(project.state()).context(shown)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).context(shown)?;
+    Ok(lock)
+}
+
+/// A project may come from elsewhere, with this file in it: what is not a placeholder is passed over, and so is one that two
+/// secrets would share.
 fn recorded(project: &Project) -> Placeholders {
     let text = fs::read_plain(&record(project)).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
+    let all: Placeholders = serde_json::from_slice(&text).unwrap_or_default();
+    let is_one = |text: &str| {
+        (SHORTEST_PLACEHOLDER..=LONGEST_PLACEHOLDER).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let is_own = |text: &str| all.values().filter(|other| other.contains(text) || text.contains(*other)).count() == 1;
+    all.iter()
+        .filter(|(_, text)| is_one(text) && is_own(text))
+        .map(|(name, text)| (name.clone(), text.clone()))
+        .collect()
 }
 
 /// The placeholders of a sandbox that is there already.
@@ -69,8 +89,14 @@ pub fn require_variables(config: &Config) -> Result<()> {
 
 /// Gets the values, and has them held; nothing if there are none. `host`: where variables come from that this process lacks.
 pub fn start(project: &Project, config: &Config, host: &Host) -> Result<Option<Secrets>> {
+    if config.secrets.is_empty() {
+        return Ok(None);
+    }
+    // Until it is written what each has: of two first runs at one moment, the second has the placeholders of the first.
+    let _lock = alone(project)?;
     let before = recorded(project);
     let own = Host::own();
+    let writable = crate::config::writable_by_agents(&config.mount, project);
     let mut wanted = Vec::new();
     for secret in &config.secrets {
         let value = match &secret.from {
@@ -83,7 +109,9 @@ pub fn start(project: &Project, config: &Config, host: &Host) -> Result<Option<S
             },
             _ => None,
         };
-        wanted.push((secret, want(secret, before.get(&secret.name), value)));
+        let mut line = want(secret, before.get(&secret.name), value);
+        line.writable.clone_from(&writable);
+        wanted.push((secret, line));
     }
     if wanted.is_empty() {
         return Ok(None);
@@ -132,6 +160,7 @@ fn want(secret: &Secret, placeholder: Option<&String>, value: Option<String>) ->
         placeholder: placeholder.cloned(),
         value,
         file,
+        writable: Vec::new(),
         command,
         expires,
     }
@@ -155,8 +184,6 @@ fn hold(wanted: &[(&Secret, Wanted)]) -> Result<(OwnedFd, Vec<Kept>)> {
         input.push(b'\n');
     }
     let answer = super::output_of(&mut command, &input)?;
-    // Inherited by what this process becomes: sbox-spawn, or a supervisor that starts it.
-    rustix::io::fcntl_setfd(&control, rustix::io::FdFlags::empty()).context(shown)?;
     let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let kept = lines.map(|line| serde_json::from_slice(line).map_err(|error| Error::new(error.to_string())));
     Ok((control, kept.collect::<Result<_>>()?))

@@ -144,6 +144,8 @@ fn bundle(
     let mut config = config.clone();
     config.network = libsbox::model::Network::None;
     config.ports.clear();
+    // There is nobody who could exchange them, and git needs none.
+    config.secrets.clear();
     config.reach.clear();
     let is_mounted = |mount: &MountEntry| mount.is_copy_on_write() && mount.dst == layer.dst();
     if !config.mount.iter().any(is_mounted) {
