@@ -14,15 +14,21 @@ use crate::time;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The root of the cache; it may not exist yet.
+/// The root of the cache; it may not exist yet. Its path is UTF-8: it is written into records, which are JSON, and into files
+/// of the environments in it.
 pub fn root() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("SBOX_CACHE").filter(|path| !path.is_empty()) {
-        return std::path::absolute(path).context(|| "find the cache".into());
-    }
-    match crate::fs::user_home() {
-        Some(home) => Ok(home.join(".sbox/cache")),
+    let root = match std::env::var_os("SBOX_CACHE").filter(|path| !path.is_empty()) {
+        Some(path) => std::path::absolute(path).context(|| "find the cache".into())?,
+        None => crate::fs::user_home().map(|home| home.join(".sbox/cache")).ok_or_else(|| {
+            Error::new("cannot find the cache: HOME is not set").hint("set HOME, or SBOX_CACHE to a directory")
+        })?,
+    };
+    match root.to_str() {
+        Some(_) => Ok(root),
         None => {
-            Err(Error::new("cannot find the cache: HOME is not set").hint("set HOME, or SBOX_CACHE to a directory"))
+            let shown = crate::escape::visible_path(&root);
+            Err(Error::new(format!("cannot use the cache '{shown}': its path is not valid UTF-8"))
+                .hint("set SBOX_CACHE to another directory"))
         }
     }
 }
@@ -110,7 +116,8 @@ fn is_plain(entry: &Entry, root: &Path) -> bool {
 /// The published entries of a group.
 fn in_group(directory: &Path) -> Vec<Entry> {
     let items = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let published = items.filter(|item| !item.file_name().as_encoded_bytes().starts_with(b"."));
+    // Entries are made under plain names. Another one came with an archive, and can be in no record.
+    let published = items.filter(|item| item.file_name().to_str().is_some_and(|name| !name.starts_with('.')));
     published.filter_map(|item| read_entry(&item.path())).collect()
 }
 
