@@ -155,6 +155,25 @@ fn a_daemon_is_asked_for_in_a_window_that_names_it_and_refused_without_one() {
     assert!(asked.contains("the daemon 'web' asks for 'a.invalid'"), "{asked}");
 }
 
+#[test]
+fn what_was_typed_before_the_question_is_no_answer_to_it() {
+    if !need() {
+        return;
+    }
+    let standing = Standing::new("ask-ahead", CONFIG);
+    let script = "echo re''ady; until [ -e /tmp/gate ]; do sleep 0.02; done; curl -sS http://a.invalid/; echo d''one";
+    let mut terminal = Pty::start(command(&standing, &["run", "--ask", script]));
+    terminal.expect("ready");
+    terminal.send("run\r");
+    terminal.expect("run\r\n");
+    standing.open_gate();
+    terminal.expect("[no]: ");
+    terminal.send("n\r");
+    terminal.expect("'a.invalid' is not allowed");
+    terminal.expect("done");
+    terminal.wait();
+}
+
 /// Two other sandboxes have the terminal: a run in the background, and a daemon that was given it by a command which joined
 /// it.
 #[test]

@@ -101,6 +101,53 @@ fn names_are_learned_and_the_lines_are_written_after_a_question() {
     assert_eq!(stdout(&there), "content\n", "{}", stderr(&there));
 }
 
+/// An agent chooses what it asks for, and how much.
+#[test]
+fn what_is_added_was_shown_gives_no_key_away_and_cannot_paint() {
+    if !need_own_place() {
+        return;
+    }
+    let standing = Standing::new("learn-flood", "network: none\n");
+    let key = standing.scratch.write("home/.ssh/id_rsa", "key\n").display().to_string();
+    let painter = standing.scratch.write("way/0\u{1b}]0;owned\u{7}", "").display().to_string();
+    for number in 10..60 {
+        standing.scratch.write(&format!("way/d{number}/f"), "");
+    }
+    let far = standing.scratch.path("way").display().to_string();
+    let start = |script: &str| {
+        let mut command = Command::new(bin().join("sbox"));
+        command.args(["run", "--learn", "--write", script]).env_clear().env("TERM", "xterm");
+        command.env("HOME", standing.scratch.home()).env("PATH", "/usr/bin:/bin");
+        command.current_dir(standing.scratch.path("p"));
+        Pty::start(command)
+    };
+    let flood = "n=10; while [ $n -lt 60 ]; do cat $far/d$n/f; n=$((n+1)); done";
+    let mut terminal = start(&format!("exec 2>/dev/null; far={far}; cat {key}; {flood}"));
+    terminal.expect("careful: ");
+    terminal.expect("# and 11 more");
+    terminal.expect("[y/N]");
+    terminal.send("y\r");
+    terminal.expect("Added to");
+    terminal.wait();
+    let text = std::fs::read_to_string(standing.state("config.yaml")).unwrap();
+    assert!(!text.contains("id_rsa") && !text.contains(".ssh"), "{text}");
+    let added: Vec<&str> = text.lines().filter(|line| line.contains("/way/d")).collect();
+    let all = terminal.all();
+    assert!(
+        !added.is_empty()
+            && added.iter().all(|line| { all.contains(line.trim().trim_start_matches("- ").trim_matches('"')) }),
+        "{added:?}\n{all}"
+    );
+
+    let mut terminal = start(&format!("cat '{painter}' 2>/dev/null; echo d''one"));
+    terminal.expect("done");
+    terminal.expect("]0;owned");
+    terminal.expect("[y/N]");
+    terminal.send("n\r");
+    terminal.wait();
+    assert!(!terminal.all().contains("\u{1b}]0;"), "{}", terminal.all());
+}
+
 #[test]
 fn learning_of_the_network_lets_names_through_and_no_others_ways() {
     if !need_sandbox() || !need_program("curl") {
