@@ -112,3 +112,16 @@ fn a_flipped_bit_is_found() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_path_that_json_cannot_hold_is_refused_before_work_starts() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = Scratch::new("cache-bytes");
+    let path = scratch.path("cache").join(std::ffi::OsStr::from_bytes(b"b\xff"));
+    for words in [&["cache", "list"][..], &["mkenv", "--cache-only", "--provider", "host", "python:3.11"]] {
+        let output = scratch.program("sbox").env("SBOX_CACHE", &path).args(words).output().unwrap();
+        let said = stderr(&output);
+        assert!(!output.status.success() && said.contains("its path is not valid UTF-8"), "{words:?}: {said}");
+    }
+    assert!(!path.exists());
+}
