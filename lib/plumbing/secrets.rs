@@ -34,7 +34,7 @@ fn record(project: &Project) -> PathBuf {
 
 /// A lock on the state itself, which the programs that are started in the meantime do not inherit: one of them stays.
 fn alone(project: &Project) -> Result<File> {
-    let shown = || format!("lock '{}'", visible_path(&project.state()));
+    let shown = || format!("lock '{}'", visible_path(project.state()));
     let lock = File::open(project.state()).context(shown)?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).context(shown)?;
     Ok(lock)
