@@ -11,7 +11,11 @@ use std::sync::Arc;
 /// Why a request cannot go out, if its head has a placeholder in it.
 pub fn secret_in_the_clear(secrets: &Interception, head: &[u8], host: &str) -> Option<Refusal> {
     let all = secrets.store.all();
-    let found = placeholder_in(&all, &Head::parse(head).ok()?)?;
+    let found = match Head::parse(head) {
+        Ok(head) => placeholder_in(&all, &head)?,
+        // What cannot be taken apart could have one in it.
+        Err(why) => return Some(Refusal::new(400, why)),
+    };
     Some(Refusal::new(
         403,
         format!(

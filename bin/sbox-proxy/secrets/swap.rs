@@ -23,9 +23,9 @@ pub fn named<'a>(secrets: &'a [Arc<Secret>], bytes: &[u8]) -> Option<&'a Arc<Sec
 /// The placeholder of a secret in these bytes, in the clear or as the password of `Basic`.
 pub fn placeholder_in<'a>(secrets: &'a [Arc<Secret>], head: &Head) -> Option<&'a Arc<Secret>> {
     named(secrets, &head.first).or_else(|| {
-        head.headers.iter().find_map(|(_, value)| {
+        head.headers.iter().find_map(|(name, value)| {
             let decoded = basic(value).map(|(_, pair)| pair);
-            named(secrets, value).or_else(|| named(secrets, &decoded?))
+            named(secrets, name.as_bytes()).or_else(|| named(secrets, value)).or_else(|| named(secrets, &decoded?))
         })
     })
 }
@@ -221,6 +221,7 @@ mod tests {
             "GET / HTTP/1.1\nX: sk-place-other\n\n".to_owned(),
             "GET / HTTP/1.1\nUser-Agent: sk-place-other\n\n".to_owned(),
             format!("GET / HTTP/1.1\nAuthorization: Basic {hidden}\n\n"),
+            "GET / HTTP/1.1\nsk-place-other: x\n\n".to_owned(),
         ] {
             assert!(swap(&view(Places::default()), &text).unwrap_err().contains("not its host"), "{text}");
         }
