@@ -47,6 +47,8 @@ pub struct Exchange<V: Fn() -> View> {
     masked: Vec<String>,
     /// What was sent in the place of `Basic` pairs so far.
     sent: Vec<Pair>,
+    /// Whether the server was sent a value, or can have been.
+    knows_value: bool,
     client_chunks: bool,
     to_head: bool,
     wants_upgrade: bool,
@@ -71,6 +73,7 @@ impl<V: Fn() -> View> Exchange<V> {
             answer: Vec::new().into(),
             masked: Vec::new(),
             sent: Vec::new(),
+            knows_value: false,
             client_chunks: true,
             to_head: false,
             wants_upgrade: false,
@@ -90,6 +93,11 @@ impl<V: Fn() -> View> Exchange<V> {
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
         matches!(self.up, Up::Head)
+    }
+
+    /// Whether the head of an answer is to come.
+    pub fn awaits_head(&self) -> bool {
+        matches!(self.down, Down::Head)
     }
 
     /// Whether the client can still be given an answer of the proxy's.
@@ -167,6 +175,10 @@ impl<V: Fn() -> View> Exchange<V> {
         self.leave_out_what_ends_here(&mut head);
         let view = (self.view)();
         let swapped = view.swap(&mut head, &self.host).map_err(|why| Stop::Refuse(403, why))?;
+        let has_value = |secret: &Arc<super::store::Secret>| secret.values().any(|value| head.has(value.as_bytes()));
+        // Of the connection, and not of the request: a server may remember.
+        self.knows_value |= !swapped.sent.is_empty()
+            || view.own.iter().any(|own| own.places.body || own.places.address || has_value(own));
         for pair in swapped.sent {
             if self.sent.contains(&pair) {
                 continue;
@@ -325,6 +337,10 @@ impl<V: Fn() -> View> Exchange<V> {
         }
         let mut pairs = Arc::clone(&self.answer);
         if is_encoded(&head) && framing != Framing::Length(0) && !pairs.is_empty() {
+            if self.knows_value {
+                let why = "it is compressed, although that was not asked for, and could have the key in it";
+                return Err(wrong(why));
+            }
             self.notes
                 .push("the answer is compressed, although that was not asked for, and was not looked into".into());
             pairs = Vec::new().into();

@@ -71,6 +71,12 @@ impl Head {
         words.into_iter().any(|own| own.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
     }
 
+    /// Whether the first line or the value of a header has these bytes, percent-encoded ones aside.
+    pub fn has(&self, bytes: &[u8]) -> bool {
+        let has = |text: &[u8]| memchr::memmem::find(text, bytes).is_some();
+        has(&self.first) || self.headers.iter().any(|(_, value)| has(value))
+    }
+
     pub fn remove(&mut self, name: &str) {
         self.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
     }

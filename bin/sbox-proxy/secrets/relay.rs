@@ -3,6 +3,7 @@
 
 use super::Interception;
 use super::exchange::{Exchange, Stop};
+use super::head;
 use crate::connection::{Policy, SILENCE};
 use crate::log::Line;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -27,6 +28,8 @@ struct Side {
     socket: TcpStream,
     /// What was said, and is to be looked at.
     came: Vec<u8>,
+    /// How much of it may wait.
+    most: usize,
     /// What is to be said.
     goes: Vec<u8>,
     is_closed: bool,
@@ -36,7 +39,16 @@ struct Side {
 
 impl Side {
     fn new(tls: Connection, socket: TcpStream) -> Side {
-        Side { tls, socket, came: Vec::new(), goes: Vec::new(), is_closed: false, failed: None, alert: None }
+        Side {
+            tls,
+            socket,
+            came: Vec::new(),
+            most: MOST,
+            goes: Vec::new(),
+            is_closed: false,
+            failed: None,
+            alert: None,
+        }
     }
 
     fn fail(&mut self, why: String) {
@@ -46,7 +58,7 @@ impl Side {
 
     /// Takes in what has arrived, from the socket or from what was read of it before.
     fn read(&mut self, mut before: Option<&[u8]>) {
-        while self.came.len() < MOST && !self.is_closed {
+        while self.came.len() < self.most && !self.is_closed {
             let got = match &mut before {
                 // Not to be read: to TLS nothing is the end of the connection.
                 Some([]) => return,
@@ -119,7 +131,7 @@ impl Side {
 
     fn events(&self, has_room: bool) -> PollFlags {
         let mut events = PollFlags::empty();
-        if !self.is_closed && has_room && self.came.len() < MOST {
+        if !self.is_closed && has_room && self.came.len() < self.most {
             events |= PollFlags::IN;
         }
         if self.failed.is_none() && self.tls.wants_write() {
@@ -172,6 +184,8 @@ pub fn serve(
         Err(why) => return refused(&why),
     };
     let mut exchange = Exchange::new(host, port, || secrets.store.view(host, port));
+    // One more than the largest head, which else would be waited for without being read.
+    client.most = head::LARGEST + 1;
     client.read(Some(first));
     let mut last = Instant::now();
     let stop = loop {
@@ -188,6 +202,7 @@ pub fn serve(
         for note in exchange.notes.drain(..) {
             policy.log.note(host, port, &note);
         }
+        server.most = if exchange.awaits_head() { head::LARGEST_ANSWER + 1 } else { MOST };
         client.write();
         server.write();
         // An agent that goes away wants no answer any more: neither should the server go on with it.

@@ -171,6 +171,15 @@ fn what_is_compressed_is_said_and_what_is_not_asked_for_is_none() {
 }
 
 #[test]
+fn a_compressed_answer_of_a_server_that_has_the_key_is_refused() {
+    let compressed = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b";
+    let mut exchange = exchange(Places::default());
+    up(&mut exchange, GET).unwrap();
+    let Err(Stop::Refuse(502, why)) = down(&mut exchange, &[compressed]) else { panic!() };
+    assert!(why.contains("it is compressed"), "{why}");
+}
+
+#[test]
 fn an_early_answer_ends_the_connection() {
     let mut exchange = exchange(Places::default());
     up(&mut exchange, "POST / HTTP/1.1\r\nHost: api.test\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
