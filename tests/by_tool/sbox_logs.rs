@@ -109,7 +109,8 @@ fn following_ends_with_the_daemon_and_misses_no_line() {
     let project = Standing::new("logs-follow", "logs: {max_size: 4K, keep: 100}\n");
     let line = "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo \"line $i\"; [ $((i % 100)) = 0 ] && sleep 0.02; done";
     project.start("web", &format!("echo begun; {GATE}; {line}"));
-    let mut follow = project.sbox(&["logs", "-f", "web"]);
+    // All that there is to begin with, too: what is printed between the watch and the first look is history by then.
+    let mut follow = project.sbox(&["logs", "-f", "-n", "3000", "web"]);
     let text = std::thread::scope(|scope| {
         let output = scope.spawn(|| follow.output().unwrap());
         assert!(becomes(|| following(&project)));
