@@ -53,16 +53,22 @@ fn running_inside(monitor: i32) -> Vec<(u64, i32)> {
     let nested: HashMap<i32, u64> = table.pids().filter_map(|pid| Some((pid, number(pid)?))).collect();
     let terminal = Stat::of(std::process::id() as i32).map(|stat| stat.terminal).filter(|terminal| *terminal != (0, 0));
     let has_it = |pid: &i32| terminal.is_some_and(|terminal| has_terminal(*pid, terminal));
-    let begin = table.tree(monitor).into_iter().chain(nested.keys().copied().filter(has_it));
+    let begin: BTreeSet<i32> = table.tree(monitor).into_iter().chain(nested.keys().copied().filter(has_it)).collect();
     // A descriptor goes from one to the other within a sandbox, whoever has it at this moment.
     let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let namespaces: HashSet<PathBuf> = begin.filter(|pid| nested.contains_key(pid)).filter_map(namespace).collect();
+    let namespaces: HashSet<PathBuf> =
+        begin.iter().filter(|pid| nested.contains_key(pid)).filter_map(|pid| namespace(*pid)).collect();
     let tops = nested.keys().filter(|pid| namespace(**pid).is_some_and(|own| namespaces.contains(&own)));
-    let all: BTreeSet<i32> = tops.flat_map(|pid| table.tree(*pid)).filter(|pid| nested.contains_key(pid)).collect();
+    let mut all: BTreeSet<i32> =
+        tops.chain(&begin).flat_map(|pid| table.tree(*pid)).filter(|pid| nested.contains_key(pid)).collect();
+    // An ordinary user cannot read the namespace of a first process. It is above all others, whoever started them.
+    let above = |pid: &i32| Stat::of(*pid).map(|stat| stat.parent).filter(|parent| nested.contains_key(parent));
+    let firsts: Vec<i32> = all.iter().flat_map(|pid| std::iter::successors(above(pid), above)).collect();
+    all.extend(firsts);
     // It would say that its command was stopped.
     let waits_for = |pid: &i32| {
         let parent = Stat::of(*pid)?.parent;
-        let is_ours = std::fs::read_link(format!("/proc/{parent}/exe")).ok()?.file_name()? == "sbox-spawn";
+        let is_ours = std::fs::read_to_string(format!("/proc/{parent}/comm")).ok()?.trim_end() == "sbox-spawn";
         (nested.get(pid) != Some(&1) && !nested.contains_key(&parent) && parent != monitor && is_ours)
             .then_some((0, parent))
     };
